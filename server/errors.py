@@ -1,0 +1,88 @@
+"""The tree of errors that a client may see: stable code, safe message, HTTP status.
+
+A message is a Vietnamese sentence that says what happened and what to do; it is translated
+for the reader where it is shown (``gettext(error.message) % error.values``). Nothing else of
+an exception ever reaches a client.
+"""
+
+from __future__ import annotations
+
+
+def N_(text: str) -> str:
+    """Mark ``text`` for the translation catalogue and return it unchanged."""
+    return text
+
+
+class DomainError(Exception):
+    """A command or request that is refused, with nothing changed.
+
+    ``code`` is stable and meant for programs; ``message`` is meant for people, with
+    ``%(name)s`` places that ``values`` fill.
+    """
+
+    code = "refused"
+    status = 400
+    message = N_("Không thực hiện được thao tác này.")
+
+    def __init__(
+        self, message: str | None = None, *, retry_after_s: float | None = None, **values: object
+    ) -> None:
+        self.message = message if message is not None else type(self).message
+        self.values = values
+        self.retry_after_s = retry_after_s
+        super().__init__(self.code)
+
+
+class Invalid(DomainError):
+    """The input itself is wrong: unknown name, wrong type, too long."""
+
+    code = "invalid"
+    message = N_("Dữ liệu gửi lên không hợp lệ.")
+
+
+class Unauthenticated(DomainError):
+    """Nobody is known behind this connection, or the seat was revoked."""
+
+    code = "unauthenticated"
+    status = 401
+    message = N_("Phiên làm việc không còn hiệu lực. Hãy mở lại đường dẫn của bạn.")
+
+
+class Forbidden(DomainError):
+    """Known, but not allowed to do this to that object."""
+
+    code = "forbidden"
+    status = 403
+    message = N_("Bạn không có quyền thực hiện thao tác này.")
+
+
+class NotFound(DomainError):
+    """No such object, or none that this actor may know of."""
+
+    code = "not_found"
+    status = 404
+    message = N_("Không tìm thấy nội dung này.")
+
+
+class Conflict(DomainError):
+    """Allowed in general, but not in the present state."""
+
+    code = "conflict"
+    status = 409
+    message = N_("Trạng thái đã thay đổi. Hãy xem lại rồi thử lại.")
+
+
+class SlowDown(DomainError):
+    """Too many; ``retry_after_s`` says when to try again."""
+
+    code = "slow_down"
+    status = 429
+    message = N_("Thao tác quá nhanh. Hãy thử lại sau giây lát.")
+
+
+class Unavailable(DomainError):
+    """The server cannot do it at the moment; the same command may be sent again."""
+
+    code = "unavailable"
+    status = 503
+    message = N_("Máy chủ đang bận. Dữ liệu của bạn được giữ lại và sẽ gửi lại.")

@@ -1,0 +1,1 @@
+"""The media worker: ICE-lite, DTLS, SRTP, forwarding. Knows grants, never roles; imports no room."""

@@ -1,0 +1,307 @@
+"""The typed messages between web, a media worker and its recorder.
+
+They travel over a local stream socket as frames: a big-endian ``uint32`` length, then
+MessagePack of one tagged struct (see ``encode`` and ``Decoder``). Web tells a worker the
+*desired state* of a conference as one document with a revision; sending it again is always
+safe, and that is how either side recovers.
+
+A *source* names one publication: ``site:{slug}`` (camera and microphone) or
+``site:{slug}:screen`` (a presentation). A *holder* names who holds a peer connection: a seat's
+or a token's public id.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one holder may do. Absence from ``Desired.grants`` closes all its sessions."""
+
+    publish: tuple[str, ...] = ()
+    """sources it may publish"""
+    receive: bool = False
+    """may it receive at all"""
+    own: str | None = None
+    """the source of its own room, whose sound is never sent back to it"""
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """Where the stage of a live conference is recorded."""
+
+    id: str
+    folder: str
+    """absolute folder of this recording"""
+    zero_us: int
+    """server wall clock (µs since the epoch) of time zero, the moment of *live*"""
+    title: str
+    """shown on the card that fills an empty stage"""
+
+
+class Desired(msgspec.Struct, frozen=True, tag="desired"):
+    """The whole wanted state of one conference; a lower ``revision`` than the last is ignored."""
+
+    conference: str
+    """the conference's slug"""
+    revision: int
+    grants: dict[str, Grant]
+    stage: str | None = None
+    presentation: str | None = None
+    floor: tuple[str, ...] = ()
+    """sources whose sound is forwarded, at most three at a time of them"""
+    wall: tuple[str, ...] = ()
+    """sources in the order of the wall; a receiver's wall slot i shows wall[i]"""
+    recording: Recording | None = None
+    """None: not recording; taking it away ends the recording"""
+
+
+class Forget(msgspec.Struct, frozen=True, tag="forget"):
+    """The conference is over: close its sessions and drop its state."""
+
+    conference: str
+
+
+class Publish(msgspec.Struct, frozen=True, tag="publish"):
+    """A browser's or encoder's offer to publish one source. Answered by ``Answered``."""
+
+    request: int
+    conference: str
+    holder: str
+    source: str
+    sdp: str
+
+
+class Receive(msgspec.Struct, frozen=True, tag="receive"):
+    """A page wants to receive by slots; the worker offers. Answered by ``Answered``, whose sdp is
+    the offer; the page's answer follows as ``Accept``.
+
+    ``slots``: stage, presentation, then ``wall`` tiles (mids ``stage``, ``presentation``,
+    ``wall0`` …), then three audio slots (``audio0`` … ``audio2``) if ``audio``.
+    """
+
+    request: int
+    conference: str
+    holder: str
+    wall: int = 0
+    audio: bool = True
+
+
+class Accept(msgspec.Struct, frozen=True, tag="accept"):
+    """The page's answer to an offer of the worker. Answered by ``Answered`` with empty sdp."""
+
+    request: int
+    session: str
+    holder: str
+    sdp: str
+
+
+class Watch(msgspec.Struct, frozen=True, tag="watch"):
+    """WHEP: the player offers; ``source`` is ``stage``, ``screen`` or ``site:{slug}``."""
+
+    request: int
+    conference: str
+    holder: str
+    source: str
+    sdp: str
+
+
+class Restart(msgspec.Struct, frozen=True, tag="restart"):
+    """ICE restart of a session. For a publish or watch session ``sdp`` is the client's new offer and
+    ``Answered.sdp`` the answer; for a receive session ``sdp`` is empty and ``Answered.sdp`` a new offer.
+    """
+
+    request: int
+    session: str
+    holder: str
+    sdp: str = ""
+
+
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """End a session. Answered by ``Answered`` with empty sdp, also when it is gone already."""
+
+    request: int
+    session: str
+    holder: str
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """What came of a request."""
+
+    request: int
+    session: str
+    sdp: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """A request that was not done; ``code`` is ``forbidden``, ``not_found``, ``invalid``, ``busy``
+    or ``codec`` (no codec in common)."""
+
+    request: int
+    code: str
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """One source that is being published."""
+
+    source: str
+    holder: str
+    session: str
+    video: str | None
+    """``H264`` or ``VP8``, None without a picture"""
+    audio: bool
+    alive: bool
+    """packets within the last two seconds"""
+
+
+class Published(msgspec.Struct, frozen=True, tag="published"):
+    """All publications of a conference now, sent on every change and every reconnect of web."""
+
+    conference: str
+    publications: tuple[Publication, ...]
+
+
+class Slots(msgspec.Struct, frozen=True, tag="slots"):
+    """What each slot of one receiving session shows now: mid → source, None for nothing."""
+
+    conference: str
+    session: str
+    holder: str
+    slots: dict[str, str | None]
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed"):
+    """A session ended by itself: ``silent``, ``taken_over``, ``revoked``, ``left``, ``failed``."""
+
+    conference: str
+    session: str
+    holder: str
+    source: str | None
+    reason: str
+
+
+class Speaking(msgspec.Struct, frozen=True, tag="speaking"):
+    """Which floor holders are heard now (by RFC 6464 level, steadied), at most four times a second."""
+
+    conference: str
+    sources: tuple[str, ...]
+
+
+class Line(msgspec.Struct, frozen=True):
+    """The uplink of one publication over the last two seconds."""
+
+    bitrate_bps: int
+    loss: float
+    """0 to 1"""
+    width: int | None = None
+    height: int | None = None
+
+
+class Lines(msgspec.Struct, frozen=True, tag="lines"):
+    """Line quality of a conference's publications, every two seconds."""
+
+    conference: str
+    lines: dict[str, Line]
+
+
+class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
+    """How a recording stands, from the recorder (through the worker), once a second and at its end."""
+
+    recording: str
+    state: str
+    """``recording``, ``ended`` or ``failed``"""
+    duration_ms: int
+    """what is safely on disk, from time zero"""
+
+
+ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close
+FromWorker = Answered | Refused | Published | Slots | Closed | Speaking | Lines | Recorded
+
+
+# Worker → recorder. Media is plain RTP, without header extensions that the recorder does not need.
+
+
+class Record(msgspec.Struct, frozen=True, tag="record"):
+    """Begin or go on with a recording; safe to send again (after either side's restart)."""
+
+    recording: Recording
+
+
+class Finish(msgspec.Struct, frozen=True, tag="finish"):
+    """End a recording at ``at_us`` (server wall clock): write the end and report ``ended``."""
+
+    recording: str
+    at_us: int
+
+
+class Show(msgspec.Struct, frozen=True, tag="show"):
+    """From ``at_us`` on the track ``track`` (``stage`` or ``presentation``) shows ``source``, or nothing."""
+
+    recording: str
+    track: str
+    source: str | None
+    at_us: int
+
+
+class Media(msgspec.Struct, frozen=True, tag="media", array_like=True):
+    """One RTP packet as it arrived, in order of arrival, duplicates removed where known."""
+
+    recording: str
+    source: str
+    kind: str
+    """``video`` (H.264), ``screen`` (H.264) or ``audio`` (Opus; sent only while on the floor)"""
+    at_us: int
+    """server wall clock of arrival"""
+    rtp: bytes
+
+
+ToRecorder = Record | Finish | Show | Media
+
+
+class Keyframe(msgspec.Struct, frozen=True, tag="keyframe"):
+    """Recorder → worker: a keyframe of ``source`` is needed."""
+
+    source: str
+    recording: str
+
+
+FromRecorder = Recorded | Keyframe
+
+_encoder = msgspec.msgpack.Encoder()
+_LENGTH = struct.Struct(">I")
+MAX_FRAME_BYTES = 4 << 20
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """One frame, ready for the socket."""
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Decoder:
+    """Cuts a byte stream into messages of ``kinds`` (a union of the tagged structs above)."""
+
+    def __init__(self, kinds: object) -> None:
+        self._decoder = msgspec.msgpack.Decoder(kinds)
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[msgspec.Struct]:
+        """Yield the messages that ``data`` completes.
+
+        Raises: ValueError on an oversized frame; msgspec.ValidationError on a wrong one.
+        """
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        while len(buffer) - start >= 4:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > MAX_FRAME_BYTES:
+                raise ValueError("frame too long")
+            end = start + 4 + length
+            if len(buffer) < end:
+                break
+            yield self._decoder.decode(bytes(buffer[start + 4 : end]))
+            start = end
+        del buffer[:start]
