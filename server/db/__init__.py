@@ -1,0 +1,1 @@
+"""The database: engine, base class and types, the journal, migrations. Knows no room."""

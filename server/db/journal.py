@@ -1,0 +1,139 @@
+"""The journal: every event of a conference in order, written in the transaction that made it.
+
+It serves live pages (resume by ``since``), replay and audit. ``seq`` begins at 1 for each
+conference and has no gap: the conference's row is the counter, locked by its one writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import JSON, Index, Row, func, insert, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from server.db.base import Base
+from server.permissions import Actor, Permission, Target, may
+from server.protocol import EVENTS, Event
+
+
+class JournalEntry(Base):
+    """One event as it went out, and what is needed to know who hears it."""
+
+    __tablename__ = "journal"
+    __table_args__ = (Index("ix_journal_conference_id_type", "conference_id", "type"),)
+
+    conference_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    site_id: Mapped[int | None]
+    person_id: Mapped[int | None]
+    actor: Mapped[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An event that an action wants published, with the site and person that it concerns."""
+
+    event: Event
+    site_id: int | None = None
+    person_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A stored event on its way to its audience. ``data`` is JSON-ready."""
+
+    conference_id: int
+    seq: int
+    at: datetime
+    type: str
+    data: dict[str, Any]
+    audience: Permission
+    site_id: int | None
+    person_id: int | None
+
+    def heard_by(self, actor: Actor) -> bool:
+        """True where ``actor`` is in this event's audience."""
+        target = Target(self.conference_id, self.site_id, self.person_id)
+        return may(actor, self.audience, target)
+
+    def wire(self) -> dict[str, Any]:
+        """What the socket's ``events`` holds for it."""
+        at = self.at.isoformat().replace("+00:00", "Z")
+        return {"seq": self.seq, "at": at, "type": self.type, "data": self.data}
+
+
+def head(session: Session, conference_id: int) -> int:
+    """The last ``seq`` of a conference, 0 before its first event."""
+    query = select(func.max(JournalEntry.seq)).where(JournalEntry.conference_id == conference_id)
+    return session.scalar(query) or 0
+
+
+def append(
+    session: Session, conference_id: int, emits: Iterable[Emit], *, now: datetime, actor: str | None
+) -> list[Published]:
+    """Number and store events; the caller's transaction commits them.
+
+    The caller is the conference's one writer: two writers would be told apart by the primary key.
+    """
+    seq = head(session, conference_id)
+    published: list[Published] = []
+    for emit in emits:
+        seq += 1
+        event = emit.event
+        data = msgspec.to_builtins(event)
+        published.append(
+            Published(
+                conference_id,
+                seq,
+                now,
+                event.type,
+                data,
+                event.audience,
+                emit.site_id,
+                emit.person_id,
+            )
+        )
+    if published:
+        session.execute(
+            insert(JournalEntry),
+            [
+                {
+                    "conference_id": conference_id,
+                    "seq": p.seq,
+                    "at": p.at,
+                    "type": p.type,
+                    "data": p.data,
+                    "site_id": p.site_id,
+                    "person_id": p.person_id,
+                    "actor": actor,
+                }
+                for p in published
+            ],
+        )
+    return published
+
+
+def read(session: Session, conference_id: int, since: int, limit: int) -> Sequence[Published]:
+    """Events after ``since``, in order, at most ``limit``."""
+    table = JournalEntry.__table__.c
+    query = (
+        select(table.seq, table.at, table.type, table.data, table.site_id, table.person_id)
+        .where(table.conference_id == conference_id, table.seq > since)
+        .order_by(table.seq)
+        .limit(limit)
+    )
+    return [_published(conference_id, row) for row in session.execute(query)]
+
+
+def _published(conference_id: int, row: Row[Any]) -> Published:
+    audience = EVENTS[row.type].audience
+    return Published(
+        conference_id, row.seq, row.at, row.type, row.data, audience, row.site_id, row.person_id
+    )

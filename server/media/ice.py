@@ -1,0 +1,219 @@
+"""ICE-lite for every peer of a worker over one UDP socket (RFC 8445, 2.5).
+
+A connectivity check finds its peer by our username fragment and proves itself by our password;
+from then on its address leads to the peer. Nothing else is ever answered, so a stranger learns
+nothing and cannot be made to receive anything. ICE-TCP will be a second way into ``receive``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from server.media import stun
+
+log = logging.getLogger(__name__)
+
+Address = tuple[Any, ...]
+"""what recvfrom gives: (host, port) or (host, port, flow, scope)"""
+
+MAX_BATCH = 128
+"""datagrams read before the loop gets its turn again"""
+STALE_S = 1.0
+"""an address that was silent for so long is left for the next valid check elsewhere"""
+
+
+class Receiver(Protocol):
+    """What a peer offers to the socket."""
+
+    def handle_dtls(self, data: bytes) -> None:
+        """A datagram that begins as DTLS does."""
+
+    def handle_srtp(self, data: memoryview, now_s: float) -> bool:
+        """An SRTP or SRTCP datagram; False if it was not authentic."""
+
+    def handle_reachable(self) -> None:
+        """A valid check came in (each time)."""
+
+
+class Binding:
+    """One peer's place on the socket: its credentials and addresses."""
+
+    def __init__(self, ice: IceLite, receiver: Receiver) -> None:
+        self._ice = ice
+        self.receiver = receiver
+        self.address: Address | None = None
+        self.nominated = False
+        self.heard_at_s = time.monotonic()
+        """last authentic datagram or valid check"""
+        self._address_heard_at_s = 0.0
+        self.credentials: list[tuple[str, str]] = []
+        """(ufrag, password), newest last; two while an ICE restart is under way"""
+
+    @property
+    def ufrag(self) -> str:
+        """The fragment to put into the next description."""
+        return self.credentials[-1][0]
+
+    @property
+    def password(self) -> str:
+        """The password to put into the next description."""
+        return self.credentials[-1][1]
+
+    def restart(self) -> None:
+        """New credentials (RFC 8445, 9); the old ones hold until the new ones are used."""
+        self._ice.add_credentials(self)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send one datagram to the selected address; dropped while there is none."""
+        if self.address is not None:
+            self._ice.send(data, self.address)
+
+    def checked(self, check: stun.Check, address: Address, now_s: float) -> None:
+        """A valid check came from ``address``: select it where the rules say so."""
+        restarted = len(self.credentials) > 1 and check.local_ufrag == self.ufrag
+        if restarted:
+            self._ice.drop_old_credentials(self)
+        stale = now_s - self._address_heard_at_s > STALE_S
+        nominates = check.use_candidate or not self.nominated
+        if self.address is None or restarted or stale or nominates:
+            self.address = address
+            self.nominated = self.nominated or check.use_candidate
+        self.heard(address, now_s)
+        self.receiver.handle_reachable()
+
+    def heard(self, address: Address, now_s: float) -> None:
+        """Something authentic came from ``address``."""
+        self.heard_at_s = now_s
+        if address == self.address:
+            self._address_heard_at_s = now_s
+
+    def close(self) -> None:
+        """Forget credentials and addresses."""
+        self._ice.remove(self)
+
+
+class IceLite:
+    """Demultiplexes one UDP socket (RFC 7983) to bindings."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self._by_ufrag: dict[str, Binding] = {}
+        self._by_address: dict[Address, Binding] = {}
+        self._buffer = bytearray(2048)
+        self.find_by_ssrc: Callable[[int], Binding | None] = lambda ssrc: None
+        self.dropped_sends = 0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to read."""
+        loop.add_reader(self.socket.fileno(), self._readable)
+
+    def stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop reading; the socket stays its owner's."""
+        loop.remove_reader(self.socket.fileno())
+
+    def bind(self, receiver: Receiver) -> Binding:
+        """A place for a new peer, with fresh credentials."""
+        binding = Binding(self, receiver)
+        self.add_credentials(binding)
+        return binding
+
+    def add_credentials(self, binding: Binding) -> None:
+        """Give ``binding`` a further ufrag (RFC 8839, 5.4: at least 24 and 128 random bits)."""
+        ufrag, password = secrets.token_hex(6), secrets.token_hex(16)
+        while len(binding.credentials) > 1:  # a restart that was never used
+            self._by_ufrag.pop(binding.credentials.pop()[0], None)
+        binding.credentials.append((ufrag, password))
+        self._by_ufrag[ufrag] = binding
+
+    def drop_old_credentials(self, binding: Binding) -> None:
+        """After a restart only the newest credentials remain."""
+        for ufrag, _ in binding.credentials[:-1]:
+            self._by_ufrag.pop(ufrag, None)
+        del binding.credentials[:-1]
+        binding.nominated = False
+
+    def remove(self, binding: Binding) -> None:
+        """Nothing leads to ``binding`` any more."""
+        for ufrag, _ in binding.credentials:
+            self._by_ufrag.pop(ufrag, None)
+        for address in [a for a, b in self._by_address.items() if b is binding]:
+            del self._by_address[address]
+        binding.address = None
+
+    def send(self, data: bytes | memoryview, address: Address) -> None:
+        """Send or drop: a full socket buffer is loss like any other."""
+        try:
+            self.socket.sendto(data, address)
+        except OSError:
+            self.dropped_sends += 1
+
+    def _readable(self) -> None:
+        buffer = self._buffer
+        view = memoryview(buffer)
+        now_s = time.monotonic()
+        for _ in range(MAX_BATCH):
+            try:
+                size, address = self.socket.recvfrom_into(buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:  # e.g. an ICMP error of an earlier send
+                continue
+            if size:
+                try:
+                    self.receive(view[:size], address, now_s)
+                except Exception:  # one peer's packet must never stop the others
+                    log.exception("packet handling failed")
+
+    def receive(self, data: memoryview, address: Address, now_s: float) -> None:
+        """One datagram from anybody; by its first byte as RFC 7983 says."""
+        first = data[0]
+        if 128 <= first < 192:
+            binding = self._by_address.get(address)
+            if binding is None:
+                self._moved(data, address, now_s)
+            elif binding.receiver.handle_srtp(data, now_s):
+                binding.heard(address, now_s)
+        elif first < 4:
+            self._check(bytes(data), address, now_s)
+        elif 20 <= first < 64:
+            binding = self._by_address.get(address)
+            if binding is not None:
+                binding.receiver.handle_dtls(bytes(data))
+
+    def _check(self, data: bytes, address: Address, now_s: float) -> None:
+        check = stun.parse_check(data)
+        if check is None:
+            return
+        binding = self._by_ufrag.get(check.local_ufrag)
+        if binding is None:
+            return
+        password = dict(binding.credentials)[check.local_ufrag]
+        if not check.verify(password):
+            return
+        if check.controlled:  # a lite agent is always the controlled one (RFC 8445, 6.1.1)
+            reply = stun.error(check.transaction, stun.ROLE_CONFLICT, "Role Conflict", password)
+            self.send(reply, address)
+            return
+        self.send(stun.success(check.transaction, (address[0], address[1]), password), address)
+        self._by_address[address] = binding
+        binding.checked(check, address, now_s)
+
+    def _moved(self, data: memoryview, address: Address, now_s: float) -> None:
+        """Media from an unknown address: a publisher behind a NAT that changed its mind.
+
+        Authentic SRTP moves the peer at once; its next check would, up to 2.5 s later.
+        """
+        if len(data) < 12 or 192 <= data[1] <= 223:
+            return
+        binding = self.find_by_ssrc(int.from_bytes(data[8:12], "big"))
+        if binding is not None and binding.receiver.handle_srtp(data, now_s):
+            self._by_address[address] = binding
+            binding.address = address
+            binding.heard(address, now_s)

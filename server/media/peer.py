@@ -1,0 +1,275 @@
+"""One peer: DTLS-SRTP over a place on the ICE socket. THE place of aiortc's private names.
+
+aiortc's ``RTCDtlsTransport`` makes the handshake over an object with ``_recv``, ``_send`` and
+``role``. Media never goes through it: once the handshake is done its two SRTP sessions are
+driven here, in place, in buffers of our own (``Session.protect`` copies twice and refuses packets
+over 1,356 bytes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from aiortc.rtcdtlstransport import (
+    RTCCertificate,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCDtlsTransport,
+)
+from pylibsrtp import Session
+from pylibsrtp._binding import ffi, lib
+
+from server.media.ice import Binding, IceLite
+
+log = logging.getLogger(__name__)
+
+PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
+    (RTCDtlsTransport, "_set_role"),
+    (RTCDtlsTransport, "_recv_next"),
+    (RTCDtlsTransport, "_setup_srtp"),
+    (lib, "srtp_protect"),
+    (lib, "srtp_unprotect"),
+    (lib, "srtp_protect_rtcp"),
+    (lib, "srtp_unprotect_rtcp"),
+)
+"""each private function that this module counts on; a test asserts that it exists"""
+
+BUFFER_BYTES = 2048
+MAX_TRAILER_BYTES = 148
+"""SRTP_MAX_SRTCP_TRAILER_LEN of libsrtp"""
+MAX_QUEUED_DTLS = 32
+RESEND_S = (0.05, 0.1, 0.2, 0.4)
+"""OpenSSL repeats a flight after 1 s only, and FFmpeg's WHIP muxer loses the first ClientHello"""
+
+
+def make_certificate() -> tuple[RTCCertificate, str]:
+    """A fresh certificate and its SDP fingerprint (``sha-256 AB:CD…``)."""
+    certificate = RTCCertificate.generateCertificate()
+    for fingerprint in certificate.getFingerprints():
+        if fingerprint.algorithm == "sha-256":
+            return certificate, f"sha-256 {fingerprint.value}"
+    raise RuntimeError("no sha-256 fingerprint")
+
+
+class Srtp:
+    """One direction of SRTP and SRTCP (RFC 3711), in place in one buffer."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session  # owns the libsrtp context
+        self._context = cast(Any, session)._srtp[0]
+        self._data = ffi.new("char[]", BUFFER_BYTES)
+        self._length = ffi.new("int *")
+        self._view = memoryview(ffi.buffer(self._data))
+
+    def _run(self, function: Any, size: int) -> memoryview | None:
+        self._length[0] = size
+        if function(self._context, self._data, self._length):
+            return None
+        return self._view[: self._length[0]]
+
+    def unprotect(self, data: memoryview, *, rtcp: bool) -> memoryview | None:
+        """The plain packet, valid until the next call; None if not authentic."""
+        size = len(data)
+        if size > BUFFER_BYTES:
+            return None
+        self._view[:size] = data
+        return self._run(lib.srtp_unprotect_rtcp if rtcp else lib.srtp_unprotect, size)
+
+    def protect(self, head: bytes, payload: bytes | memoryview, *, rtcp: bool) -> memoryview | None:
+        """``head`` + ``payload`` protected, valid until the next call; None if impossible."""
+        middle = len(head)
+        size = middle + len(payload)
+        if size > BUFFER_BYTES - MAX_TRAILER_BYTES:
+            return None
+        self._view[:middle] = head
+        self._view[middle:size] = payload
+        return self._run(lib.srtp_protect_rtcp if rtcp else lib.srtp_protect, size)
+
+
+class _DtlsPath:
+    """What ``RTCDtlsTransport`` takes for its ICE transport."""
+
+    role = "controlled"
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._transmit = send
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED_DTLS)
+        self.flight: list[bytes] = []
+        """what was sent since something last arrived"""
+
+    def feed(self, data: bytes | None) -> None:
+        """A datagram has arrived; None: no more will."""
+        self.flight.clear()
+        if data is None and self._queue.full():
+            self._queue.get_nowait()
+        if not self._queue.full():
+            self._queue.put_nowait(data)
+
+    def resend(self) -> None:
+        """Send the unanswered flight once more."""
+        for data in self.flight:
+            self._transmit(data)
+
+    async def _recv(self) -> bytes:
+        data = await self._queue.get()
+        if data is None:
+            raise ConnectionError
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        self.flight.append(data)
+        self._transmit(data)
+
+
+class Peer:
+    """ICE-lite, DTLS and SRTP with one remote peer; calls back with plain packets.
+
+    ``on_rtp(packet, now_s)`` and ``on_rtcp(packet)`` get memoryviews that are valid during the
+    call only. ``on_connected()`` comes once, ``on_ended(reason)`` at most once, with ``left`` or
+    ``failed``, and never after ``close``.
+    """
+
+    def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
+        self.binding: Binding = ice.bind(self)
+        self._path = _DtlsPath(self.binding.send)
+        self._dtls = RTCDtlsTransport(cast(Any, self._path), [certificate])
+        self._remote: RTCDtlsParameters | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._inbound: Srtp | None = None
+        self._outbound: Srtp | None = None
+        self._closed = False
+        self._reachable = False
+        self.on_rtp: Callable[[memoryview, float], None] = lambda packet, now_s: None
+        self.on_rtcp: Callable[[memoryview], None] = lambda packet: None
+        self.on_connected: Callable[[], None] = lambda: None
+        self.on_ended: Callable[[str], None] = lambda reason: None
+
+    @property
+    def connected(self) -> bool:
+        """Is the handshake done, so that media may flow?"""
+        return self._outbound is not None and not self._closed
+
+    @property
+    def fingerprints(self) -> list[tuple[str, str]] | None:
+        """The remote certificate's (algorithm, value) as described, None before that."""
+        if self._remote is None:
+            return None
+        return [(f.algorithm, f.value) for f in self._remote.fingerprints]
+
+    def describe_remote(self, fingerprints: list[tuple[str, str]], *, client: bool) -> None:
+        """The remote description is known; ``client``: we open the DTLS handshake."""
+        self._dtls._set_role("client" if client else "server")
+        self._remote = RTCDtlsParameters(
+            fingerprints=[RTCDtlsFingerprint(algorithm=a, value=v) for a, v in fingerprints]
+        )
+        self._begin_when_ready()
+
+    def _begin_when_ready(self) -> None:
+        if self._reachable and self._remote and self._task is None and not self._closed:
+            self._task = asyncio.get_running_loop().create_task(self._handshake(self._remote))
+
+    async def _handshake(self, remote: RTCDtlsParameters) -> None:
+        resender = asyncio.get_running_loop().create_task(self._resend())
+        try:
+            await self._dtls.start(remote)
+        except Exception:  # OpenSSL and cryptography raise what they like on a bad certificate
+            log.info("dtls handshake failed", exc_info=True)
+        finally:
+            resender.cancel()
+        if self._closed:
+            return
+        if self._dtls.state != "connected":
+            self._ended("failed")
+            return
+        self._inbound = Srtp(self._dtls._rx_srtp)
+        self._outbound = Srtp(self._dtls._tx_srtp)
+        self._dtls.on("statechange", self._state_changed)
+        self.on_connected()
+
+    async def _resend(self) -> None:
+        for delay_s in RESEND_S:
+            await asyncio.sleep(delay_s)
+            self._path.resend()
+
+    def _state_changed(self) -> None:
+        if self._dtls.state in ("closed", "failed"):
+            self._ended("left")
+
+    def _ended(self, reason: str) -> None:
+        if not self._closed:
+            self.on_ended(reason)
+
+    # From the socket.
+
+    def handle_reachable(self) -> None:
+        """A valid check: DTLS may begin, before any nomination."""
+        if not self._reachable:
+            self._reachable = True
+            self._begin_when_ready()
+
+    def handle_dtls(self, data: bytes) -> None:
+        """A DTLS datagram, kept while the remote description is awaited."""
+        self._path.feed(data)
+
+    def handle_srtp(self, data: memoryview, now_s: float) -> bool:
+        """Unprotect and hand on; False if it was not authentic."""
+        if self._inbound is None or len(data) < 8 or self._closed:
+            return False
+        rtcp = 192 <= data[1] <= 223  # RFC 5761, section 4
+        packet = self._inbound.unprotect(data, rtcp=rtcp)
+        if packet is None:
+            return False
+        if rtcp:
+            self.on_rtcp(packet)
+        else:
+            self.on_rtp(packet, now_s)
+        return True
+
+    # To the socket.
+
+    def send_rtp(self, head: bytes, payload: bytes | memoryview) -> None:
+        """Send one RTP packet, given in two parts."""
+        if self._outbound is not None:
+            data = self._outbound.protect(head, payload, rtcp=False)
+            if data is not None:
+                self.binding.send(data)
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Send one (compound) RTCP packet."""
+        if self._outbound is not None:
+            data = self._outbound.protect(packet, b"", rtcp=True)
+            if data is not None:
+                self.binding.send(data)
+
+    def close(self) -> None:
+        """Say goodbye (close_notify) and forget everything. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        stop = asyncio.get_running_loop().create_task(self._stop())
+        _stopping.add(stop)
+        stop.add_done_callback(_stopping.discard)
+
+    async def _stop(self) -> None:
+        try:
+            await self._dtls.stop()
+        except Exception:
+            log.info("dtls shutdown failed", exc_info=True)
+        self._path.feed(None)
+        self.binding.close()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=1)
+            self._task.cancel()
+
+
+_stopping: set[asyncio.Task[None]] = set()
+"""farewells under way, owned here since their peers are gone; see ``finish_closing``"""
+
+
+async def finish_closing() -> None:
+    """Wait for every farewell under way."""
+    if _stopping:
+        await asyncio.wait(set(_stopping), timeout=2)
