@@ -1,0 +1,218 @@
+// @ts-check
+/** A trainee's phone: check in, ask, answer. */
+
+import { connect, readBoot } from "../connection.js";
+import { announce, byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
+import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
+import { conferenceStateText } from "../rooms/conference.js";
+import { agendaRows, timeLeftText } from "../rooms/agenda.js";
+import { questionStateText, siteName } from "../rooms/questions.js";
+
+const places = ["now", "ask", "quiz", "me"];
+const letters = "ABCDEFGH";
+const boot = readBoot();
+const connection = connect({
+  ...boot,
+  onChange: render,
+  onStatus: (online) =>
+    setBanner(
+      "connection-banner",
+      online ? null : t("Mất kết nối. Thao tác của bạn được giữ lại và gửi khi có mạng."),
+    ),
+});
+
+/**
+ * Send a command from a button; the screen changes by the event, not here.
+ * @param {HTMLElement} button
+ * @param {string} type
+ * @param {Record<string, unknown>} payload
+ * @returns {Promise<boolean>} whether it was done
+ */
+async function act(button, type, payload) {
+  setBusy(button, true);
+  try {
+    await connection.send(type, payload);
+    return true;
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
+    return false;
+  } finally {
+    setBusy(button, false);
+  }
+}
+
+function render() {
+  const { state } = connection;
+  renderHeader(state);
+  renderCheckIn(state);
+  renderNow(state);
+  renderQuestions(state);
+  renderQuiz(state);
+}
+
+/** @param {import("../state.js").State} state */
+function renderHeader(state) {
+  const chip = byId("conference-state");
+  fill(chip, { text: conferenceStateText(state.conference.state) });
+  chip.classList.toggle("now", state.conference.state === "live");
+}
+
+/** @param {import("../state.js").State} state */
+function renderCheckIn(state) {
+  const mine = state.attendance[String(state.me.person)];
+  const open = ["lobby", "live", "paused"].includes(state.conference.state);
+  const when = mine ? t("Đã điểm danh lúc %(time)s", { time: formatTime(mine.checked_in_at) }) : "";
+  fill(byId("check-in"), {
+    done: Boolean(mine),
+    when,
+    invitation: open
+      ? t("Bấm nút để điểm danh tại điểm cầu của bạn.")
+      : t("Điểm danh mở khi ban tổ chức mở phòng chờ."),
+  });
+  /** @type {HTMLButtonElement} */ (byId("check-in-button")).disabled = !open;
+  byId("me-attendance").textContent = when || t("Chưa điểm danh");
+}
+
+/** @param {import("../state.js").State} state */
+function renderNow(state) {
+  const item = state.agenda[String(state.conference.item)];
+  byId("agenda-now").hidden = !item;
+  if (item) {
+    const left = timeLeftText(item, connection.now());
+    fill(byId("agenda-now"), { title: item.title, speaker: item.speaker, left });
+  }
+  const question = Object.values(state.questions).find((q) => q.state === "on_stage");
+  byId("question-now").hidden = !question;
+  if (question) {
+    fill(byId("question-now"), { text: question.text, site: siteName(state, question.site) });
+  }
+  renderList(byId("agenda"), "agenda-template", agendaRows(state), (row) => row.id, (row) => row);
+}
+
+/** @param {import("../state.js").State} state */
+function renderQuestions(state) {
+  const all = Object.values(state.questions).sort((a, b) => b.id - a.id);
+  const mine = all.filter((q) => q.mine || connection.asked.has(q.id));
+  const own = new Set(mine.map((q) => q.id));
+  const open = all.filter((q) => !own.has(q.id) && q.state === "answered");
+  const describe = (/** @type {import("../state.js").Entity} */ q) => ({
+    text: q.text,
+    state: questionStateText(q.state),
+    when: formatTime(q.asked_at),
+    reason: q.state === "set_aside" ? q.reason : "",
+    answer: q.answer ?? "",
+    by: q.answered_by ? `— ${q.answered_by}` : "",
+    now: q.state === "on_stage",
+    answered: q.state === "answered",
+  });
+  renderList(byId("my-questions"), "question-template", mine, (q) => q.id, describe);
+  renderList(byId("public-questions"), "question-template", open, (q) => q.id, describe);
+}
+
+/** @returns {import("../state.js").Entity | undefined} the run on the screens now */
+const currentRun = () => Object.values(connection.state.runs)[0];
+
+/** @param {import("../state.js").State} state */
+function renderQuiz(state) {
+  const run = currentRun();
+  byId("quiz-card").hidden = !run;
+  byId("quiz-empty").hidden = Boolean(run);
+  const open = run?.state === "open";
+  byId("quiz-call").hidden = !open;
+  byId("quiz-badge").textContent = open ? "1" : "";
+  if (!run) return;
+  fill(byId("quiz-call"), { title: run.title });
+  const mine = state.responses[String(run.item)];
+  const votes = run.options.map((/** @type {string} */ _, /** @type {number} */ i) =>
+    Object.values(run.chart ?? {}).reduce((sum, counts) => sum + counts[i], 0),
+  );
+  const total = votes.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0);
+  fill(byId("quiz-card"), { text: run.text, note: quizNote(run, mine) });
+  const options = run.options.map((/** @type {string} */ text, /** @type {number} */ index) => ({
+    index,
+    text,
+    letter: letters[index],
+    mine: mine?.option === index,
+    mine_text: mine?.option === index ? "true" : "false",
+    correct: run.correct === index,
+    closed: !open,
+    share: run.chart && total ? formatPercent(votes[index] / total) : "",
+  }));
+  renderList(byId("options"), "option-template", options, (o) => `${run.item}-${o.index}`, (o, element) => {
+    element.dataset.option = String(o.index);
+    return o;
+  });
+  renderCountdown();
+}
+
+/**
+ * @param {import("../state.js").Entity} run
+ * @param {import("../state.js").Entity | undefined} mine
+ */
+function quizNote(run, mine) {
+  const choice = mine ? letters[mine.option] : "";
+  if (run.state !== "open") {
+    if (run.correct === null) return t("Đã hết giờ.");
+    const right = letters[run.correct];
+    if (!mine) return t("Đáp án đúng: %(right)s.", { right });
+    return mine.option === run.correct
+      ? t("Bạn trả lời đúng: %(right)s.", { right })
+      : t("Bạn chọn %(choice)s, đáp án đúng là %(right)s.", { choice, right });
+  }
+  if (!mine) return t("Chọn một phương án.");
+  return t("Đã ghi nhận lựa chọn %(choice)s. Có thể đổi đến khi hết giờ.", { choice });
+}
+
+function renderCountdown() {
+  const run = currentRun();
+  if (!run) return;
+  const [opened, deadline] = [Date.parse(run.opened_at), Date.parse(run.deadline_at)];
+  const left = run.state === "open" ? Math.max(0, deadline - connection.now()) : 0;
+  const element = byId("countdown");
+  fill(element, {
+    position: t("Câu %(position)s / %(items)s", { position: run.position + 1, items: run.items }),
+    left: run.state === "open" ? formatClock(Math.ceil(left / 1000)) : t("Hết giờ"),
+  });
+  find(element, "progress", HTMLProgressElement).value = left / (deadline - opened);
+  element.classList.toggle("last", run.state === "open" && left < 6000);
+}
+
+function showPlace() {
+  const wanted = location.hash.slice(1);
+  const place = places.includes(wanted) ? wanted : "now";
+  for (const name of places) byId(name).hidden = name !== place;
+  for (const link of document.querySelectorAll(".places a")) {
+    if (link.getAttribute("href") === `#${place}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  window.scrollTo(0, 0);
+}
+
+byId("check-in-button").addEventListener("click", async () => {
+  if (await act(byId("check-in-button"), "attendance.check_in", {})) announce(t("Đã điểm danh"));
+});
+
+byId("ask-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const box = byId("ask-text", HTMLTextAreaElement);
+  const text = box.value.trim();
+  if (!text) return;
+  if (await act(byId("ask-button"), "question.ask", { text })) {
+    box.value = "";
+    toast(t("Đã gửi câu hỏi."), { kind: "good" });
+  }
+});
+
+on(byId("options"), "click", "[data-option]", (button) => {
+  const run = currentRun();
+  if (run?.state !== "open") return;
+  act(button, "activity.answer", { run: run.run, item: run.item, option: Number(button.dataset.option) });
+});
+
+window.addEventListener("hashchange", showPlace);
+setInterval(() => {
+  renderCountdown();
+  renderNow(connection.state);
+}, 1000);
+showPlace();
+render();
