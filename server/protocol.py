@@ -575,6 +575,7 @@ class SiteAdded(Event, kw_only=True):
     present: int
     muted: bool
     floor_since: datetime | None
+    spoken_s: int
 
 
 class SiteUpdated(Event, kw_only=True):

@@ -52,6 +52,8 @@ class Appointment(Base):
     conference_id: Mapped[int] = mapped_column(ForeignKey("conferences.id"))
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), index=True)
     role: Mapped[str]
+    dismissed_at: Mapped[datetime | None]
+    """a dismissed one stays, since questions may point at it; appointing again revives it"""
 
 
 class AgendaItem(Base):

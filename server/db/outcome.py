@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from server.db.journal import Emit
+from server.permissions import Actor, Target
+from server.protocol import Command, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +25,17 @@ class Outcome:
     result: dict[str, Any] = field(default_factory=dict)
     emits: list[Emit] = field(default_factory=list)
     conference_id: int | None = None
+
+
+TargetFn = Callable[[Session, Actor, Any], Target]
+"""What a command of one kind is about, for the permission table."""
+
+ActionFn = Callable[[Session, Actor, Any, datetime], Outcome]
+"""Decides a command and writes what follows. Raises: DomainError, before anything is written."""
+
+EffectFn = Callable[[Session, Actor, Any, datetime], list[Emit]]
+"""What an event of one room does in another, in the same transaction: (session, actor, event,
+now) → further events of ``actor.conference_id``. Never raises a DomainError."""
+
+Actions = dict[type[Command], tuple[TargetFn | None, ActionFn]]
+Effects = dict[type[Event], EffectFn]

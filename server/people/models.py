@@ -111,6 +111,8 @@ class Seat(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))
     person_id: Mapped[int | None] = mapped_column(ForeignKey("persons.id"))
     link_id: Mapped[int | None] = mapped_column(ForeignKey("links.id"), index=True)
+    device: Mapped[str | None]
+    """hash of the browser's ``device`` cookie: a person keeps to the phone of their first seat"""
     created_at: Mapped[datetime]
     admitted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

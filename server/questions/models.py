@@ -31,8 +31,8 @@ class Question(Base):
     on_stage_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     appointment_id: Mapped[int | None] = mapped_column(ForeignKey("appointments.id"))
-    reason: Mapped[str]
-    """why it was set aside"""
+    reason: Mapped[str | None]
+    """why it was set aside; None for one that never was"""
     answer: Mapped[str | None]
     """the written answer"""
     answered_by: Mapped[str | None]

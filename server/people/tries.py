@@ -1,0 +1,74 @@
+"""Wrong codes, PINs and passwords: counted where they are tried, answered by waiting.
+
+The wrong try is written before the refusal is raised, so the transaction of a refused request
+must be committed like any other (actions never leave half of a change behind).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from server.errors import N_, DomainError, SlowDown
+from server.people.models import WrongTry
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``free`` wrong tries, then a wait that doubles with each further one up to a bound; all is
+    forgotten after ``memory_s`` without one."""
+
+    free: int
+    wait_s: float
+    longest_wait_s: float
+    memory_s: float
+
+
+CODE = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
+PIN = Limit(free=10, wait_s=60, longest_wait_s=600, memory_s=3600)
+PASSWORD = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
+
+_MESSAGE = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(seconds)d giây.")
+
+
+def wait_s(limit: Limit, count: int, since_last_s: float) -> float:
+    """How long to wait before the next try, after ``count`` wrong ones."""
+    if count < limit.free or since_last_s >= limit.memory_s:
+        return 0.0
+    doublings = min(count - limit.free, 16)
+    pause = min(limit.wait_s * 2**doublings, limit.longest_wait_s)
+    return max(0.0, pause - since_last_s)
+
+
+def check(session: Session, subject: str, limit: Limit, now: datetime) -> None:
+    """Raises: SlowDown where ``subject`` must wait."""
+    tried = session.get(WrongTry, subject)
+    if tried is None:
+        return
+    pause = wait_s(limit, tried.count, (now - tried.last_at).total_seconds())
+    if pause > 0:
+        raise SlowDown(_MESSAGE, retry_after_s=pause, seconds=int(pause) + 1)
+
+
+def refuse(
+    session: Session, subject: str, limit: Limit, now: datetime, error: DomainError
+) -> DomainError:
+    """Count a wrong try of ``subject``; gives back ``error`` for the caller to raise."""
+    tried = session.get(WrongTry, subject)
+    if tried is None:
+        session.add(WrongTry(subject=subject, count=1, last_at=now))
+    else:
+        forgotten = now - tried.last_at >= timedelta(seconds=limit.memory_s)
+        tried.count = 1 if forgotten else tried.count + 1
+        tried.last_at = now
+    session.flush()
+    return error
+
+
+def forget(session: Session, subject: str) -> None:
+    """A right try clears the count."""
+    tried = session.get(WrongTry, subject)
+    if tried is not None:
+        session.delete(tried)
