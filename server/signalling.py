@@ -1,0 +1,328 @@
+"""SDP and desired state, to and from the media workers.
+
+For each conference web derives one document (``media.messages.Desired``) from the database and
+sends it to the worker that the conference lives on, again after every change and after every
+reconnect: that is how either side recovers. What a seat may do in media (its *grant*) follows
+from the one table of permissions; workers never see roles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from server.config import Config
+from server.desired import Derived, derive, open_conferences
+from server.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    Invalid,
+    N_,
+    NotFound,
+    SlowDown,
+    Unavailable,
+)
+from server.media import messages
+from server.permissions import Actor
+from server.worker_link import WorkerLink
+
+log = structlog.get_logger("signalling")
+
+ANSWER_TIMEOUT_S = 10.0
+CONNECT_GRACE_S = 1.0
+"""How long start waits for workers to tell which conferences they carry already."""
+
+
+class NoCodec(DomainError):
+    """The offer and the server have no codec in common (RFC 9725: 406)."""
+
+    code = "codec"
+    status = 406
+    message = N_("Thiết bị này không có bộ mã hoá hình ảnh mà máy chủ nhận được (H.264, VP8).")
+
+
+_REFUSALS: dict[str, type[DomainError]] = {
+    "forbidden": Forbidden,
+    "not_found": NotFound,
+    "invalid": Invalid,
+    "busy": SlowDown,
+    "codec": NoCodec,
+}
+
+
+class Reader(Protocol):
+    """What is needed of ``db.engine.Database``."""
+
+    async def read(self, function: Any, *arguments: Any) -> Any:
+        """Run ``function(session, *arguments)`` in a thread of the pool."""
+
+
+class OnLive(Protocol):
+    """Hears fleeting facts (``protocol.LIVE``): for one holder, one site's seats, or all."""
+
+    def __call__(
+        self,
+        conference_id: int,
+        type: str,
+        data: Any,
+        holder: str | None = None,
+        site: int | None = None,
+    ) -> None: ...
+
+
+def _nobody(
+    conference_id: int, type: str, data: Any, holder: str | None = None, site: int | None = None
+) -> None:
+    """The ear before the gateway sets its own."""
+
+
+class Signalling:
+    """Keeps each open conference's worker in step, and negotiates sessions for its seats.
+
+    ``controls`` are the workers' control sockets. ``on_live`` is set by the gateway.
+    """
+
+    def __init__(self, config: Config, database: Reader, controls: Sequence[str]) -> None:
+        self._config = config
+        self._database = database
+        self.on_live: OnLive = _nobody
+        self.links = [WorkerLink(path, self._heard, self._connected) for path in controls]
+        self._derived: dict[int, Derived] = {}
+        self._ids: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        self._live: dict[int, dict[str, Any]] = {}
+        self._refreshing: dict[int, asyncio.Task[None]] = {}
+        self._stale: set[int] = set()
+        self._revision = 0
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Connect, learn what the workers carry, and bring every open conference in step."""
+        for link in self.links:
+            link.start()
+        waits = [link.connected.wait() for link in self.links]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*waits), CONNECT_GRACE_S)
+            await asyncio.sleep(0.05)  # their reports of what they carry follow at once
+        for conference_id in await self._database.read(open_conferences):
+            self.refresh(conference_id)
+        await self.settled()
+
+    async def stop(self) -> None:
+        """Disconnect. The workers go on with the last desired state."""
+        for task in self._refreshing.values():
+            task.cancel()
+        await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
+        await asyncio.gather(*(link.stop() for link in self.links))
+
+    # --- desired state ---
+
+    def refresh(self, conference_id: int) -> None:
+        """Derive and send the desired state soon; calls while one is under way are joined."""
+        self._stale.add(conference_id)
+        task = self._refreshing.get(conference_id)
+        if task is None or task.done():
+            self._refreshing[conference_id] = asyncio.create_task(self._refresh(conference_id))
+
+    async def settled(self, conference_id: int | None = None) -> None:
+        """Wait until the refreshes asked for so far (of one conference) are done."""
+        ids = list(self._refreshing) if conference_id is None else [conference_id]
+        tasks = [self._refreshing[one] for one in ids if one in self._refreshing]
+        await asyncio.gather(*(asyncio.shield(task) for task in tasks))
+
+    async def _refresh(self, conference_id: int) -> None:
+        while conference_id in self._stale:
+            self._stale.discard(conference_id)
+            try:
+                derived = await self._database.read(
+                    derive, conference_id, datetime.now(UTC), self._config.recordings_dir
+                )
+            except Exception:
+                # The old document stays in force; the next change or request derives again.
+                log.exception("desired state not derived", conference=conference_id)
+                return
+            self._adopt(conference_id, derived)
+
+    def _adopt(self, conference_id: int, derived: Derived | None) -> None:
+        before = self._derived.get(conference_id)
+        if derived is None:
+            if before is not None:
+                del self._derived[conference_id]
+                self._live.pop(conference_id, None)
+                self._link(before.slug).send(messages.Forget(before.slug))
+                self._places.pop(before.slug, None)
+            return
+        self._derived[conference_id] = derived
+        self._ids[derived.slug] = conference_id
+        if before is None or before != derived:
+            self._link(derived.slug).send(derived.document(self._next_revision()))
+
+    def _next_revision(self) -> int:
+        # Microseconds of the clock, so that a restarted web goes on above the last revision.
+        self._revision = max(self._revision + 1, time.time_ns() // 1000)
+        return self._revision
+
+    def _link(self, slug: str) -> WorkerLink:
+        """The worker that a conference lives on; a new one goes to the least loaded."""
+        if slug not in self._places:
+            loads = [0] * len(self.links)
+            for derived in self._derived.values():
+                if derived.slug in self._places:
+                    loads[self._places[derived.slug]] += 1 + len(derived.grants)
+            self._places[slug] = loads.index(min(loads))
+        return self.links[self._places[slug]]
+
+    # --- requests ---
+
+    async def publish(self, actor: Actor, source: str, sdp: str) -> tuple[str, str]:
+        """Offer to publish the actor's own ``camera`` or ``screen``; → (session, answer).
+
+        Raises: Conflict while the conference takes no media, Forbidden, Invalid, NoCodec,
+        Unavailable.
+        """
+        derived = await self._place(actor)
+        grant = derived.grants.get(actor.holder)
+        if grant is None or grant.own is None or not grant.publish:
+            raise Forbidden()
+        name = grant.own if source == "camera" else f"{grant.own}:screen"
+        request = messages.Publish(0, derived.slug, actor.holder, name, sdp)
+        return await self._ask(derived.slug, request)
+
+    async def receive(self, actor: Actor, wall: int, audio: bool) -> tuple[str, str]:
+        """Receive by slots; → (session, the server's offer). Raises: as ``publish``."""
+        derived = await self._place(actor)
+        request = messages.Receive(0, derived.slug, actor.holder, wall, audio)
+        return await self._ask(derived.slug, request)
+
+    async def watch(self, actor: Actor, source: str, sdp: str) -> tuple[str, str]:
+        """WHEP: the player's offer for one source; → (session, answer). Raises: as ``publish``."""
+        derived = await self._place(actor)
+        request = messages.Watch(0, derived.slug, actor.holder, source, sdp)
+        return await self._ask(derived.slug, request)
+
+    async def accept(self, actor: Actor, session: str, sdp: str) -> tuple[str, str]:
+        """The page's answer to an offer of ours. Raises: as ``publish``."""
+        derived = await self._place(actor)
+        return await self._ask(derived.slug, messages.Accept(0, session, actor.holder, sdp))
+
+    async def restart(self, actor: Actor, session: str, sdp: str = "") -> tuple[str, str]:
+        """ICE restart; → (session, answer or new offer). Raises: as ``publish``, NotFound."""
+        derived = await self._place(actor)
+        return await self._ask(derived.slug, messages.Restart(0, session, actor.holder, sdp))
+
+    async def close(self, actor: Actor, session: str) -> tuple[str, str]:
+        """End a session; one that is gone already is no error."""
+        derived = await self._place(actor)
+        return await self._ask(derived.slug, messages.Close(0, session, actor.holder))
+
+    async def _place(self, actor: Actor) -> Derived:
+        """The actor's conference with the actor's grant in force."""
+        if actor.conference_id is None:
+            raise Forbidden()
+        await self.settled(actor.conference_id)
+        derived = self._derived.get(actor.conference_id)
+        if derived is None or actor.holder not in derived.grants:
+            # A seat that was opened a moment ago: its grant has not been derived yet.
+            self.refresh(actor.conference_id)
+            await self.settled(actor.conference_id)
+            derived = self._derived.get(actor.conference_id)
+        if derived is None:
+            raise Conflict(N_("Hội nghị chưa mở hoặc đã kết thúc, nên chưa có hình và tiếng."))
+        if actor.holder not in derived.grants:
+            raise Forbidden()
+        return derived
+
+    async def _ask(self, slug: str, request: messages.ToWorker) -> tuple[str, str]:
+        answer = await self._link(slug).ask(request, ANSWER_TIMEOUT_S)
+        if answer is None:
+            raise Unavailable(
+                N_("Máy chủ hình và tiếng đang khởi động lại. Hãy thử lại."), retry_after_s=1.0
+            )
+        if isinstance(answer, messages.Refused):
+            raise _REFUSALS.get(answer.code, Invalid)()
+        return answer.session, answer.sdp
+
+    # --- what workers tell ---
+
+    def current(self, conference_id: int) -> dict[str, Any]:
+        """The last live facts of a conference, for a page that connects now: type → data."""
+        return dict(self._live.get(conference_id, {}))
+
+    def standing(self) -> list[bool]:
+        """Which workers are connected, by index."""
+        return [link.connected.is_set() for link in self.links]
+
+    def _connected(self, link: WorkerLink) -> None:
+        """A worker is there (again): it gets the desired state of what lives on it."""
+        for conference_id, derived in self._derived.items():
+            if self._link(derived.slug) is link:
+                link.send(derived.document(self._next_revision()))
+                if link.reconnects:
+                    self._tell(conference_id, "media_ready", {})
+
+    def _heard(self, link: WorkerLink, message: messages.FromWorker) -> None:
+        if isinstance(message, messages.Recorded):
+            self._recorded(message)
+            return
+        if isinstance(message, messages.Answered | messages.Refused):
+            return
+        if isinstance(message, messages.Published):
+            # What a worker carries already stays there when web starts anew.
+            self._places.setdefault(message.conference, self.links.index(link))
+        conference_id = self._ids.get(message.conference)
+        if conference_id is None:
+            return
+        if isinstance(message, messages.Published):
+            facts = {
+                each.source: {"video": each.video, "audio": each.audio, "alive": each.alive}
+                for each in message.publications
+            }
+            self._tell(conference_id, "publications", facts, keep=True)
+        elif isinstance(message, messages.Slots):
+            data = {"session": message.session, "slots": message.slots}
+            self.on_live(conference_id, "slots", data, holder=message.holder)
+        elif isinstance(message, messages.Closed):
+            data = {"session": message.session, "source": message.source, "reason": message.reason}
+            self.on_live(conference_id, "media_closed", data, holder=message.holder)
+        elif isinstance(message, messages.Speaking):
+            self._tell(conference_id, "speaking", list(message.sources), keep=True)
+        elif isinstance(message, messages.Lines):
+            self._lines(conference_id, message)
+
+    def _lines(self, conference_id: int, message: messages.Lines) -> None:
+        """All lines for staff (the gateway chooses by permission), its own for each site."""
+        facts = {
+            source: {
+                "bitrate_bps": line.bitrate_bps,
+                "loss": line.loss,
+                "width": line.width,
+                "height": line.height,
+            }
+            for source, line in message.lines.items()
+        }
+        self._tell(conference_id, "lines", facts, keep=True)
+        for slug, site_id in self._derived[conference_id].sites.items():
+            own = {
+                s: fact for s, fact in facts.items() if s in (f"site:{slug}", f"site:{slug}:screen")
+            }
+            if own:
+                self.on_live(conference_id, "lines", own, site=site_id)
+
+    def _recorded(self, message: messages.Recorded) -> None:
+        for conference_id, derived in self._derived.items():
+            if derived.recording is not None and derived.recording.id == message.recording:
+                data = {"state": message.state, "duration_ms": message.duration_ms}
+                self._tell(conference_id, "recording", data, keep=True)
+
+    def _tell(self, conference_id: int, type: str, data: Any, *, keep: bool = False) -> None:
+        if keep:
+            self._live.setdefault(conference_id, {})[type] = data
+        self.on_live(conference_id, type, data)

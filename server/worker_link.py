@@ -1,0 +1,122 @@
+"""Web's connection to one media worker: frames, numbered requests, reconnects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from server.media import messages
+
+log = structlog.get_logger("worker_link")
+
+RETRY_S = 0.2
+Answer = messages.Answered | messages.Refused
+
+
+class WorkerLink:
+    """Keeps one stream to a worker's control socket (a path, or ``host:port`` elsewhere).
+
+    ``heard`` gets every message; ``arrived`` is called after each connect. What is sent while
+    there is no connection is dropped: ``arrived`` sends the desired state again.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        heard: Callable[[WorkerLink, messages.FromWorker], None],
+        arrived: Callable[[WorkerLink], None],
+    ) -> None:
+        self.address = address
+        self.connected = asyncio.Event()
+        self.reconnects = 0
+        self._heard = heard
+        self._arrived = arrived
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._request = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to connect, and to connect again."""
+        self._task = asyncio.create_task(self._keep(), name=f"link {self.address}")
+
+    async def stop(self) -> None:
+        """Disconnect for good."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def send(self, message: messages.ToWorker) -> None:
+        """Send now, or drop where there is no connection."""
+        if self._writer is not None:
+            self._writer.write(messages.encode(message))
+
+    async def ask(self, message: messages.ToWorker, timeout_s: float) -> Answer | None:
+        """Send a request under a new number and await its answer; None where none comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.connected.wait()
+                self._request += 1
+                number = self._request
+                answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+                try:
+                    self.send(msgspec.structs.replace(message, request=number))
+                    return await answer
+                except ConnectionError:
+                    return None
+                finally:
+                    del self._waiting[number]
+        return None
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                reader, writer = await self._open()
+            except OSError:
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._writer = writer
+            self.connected.set()
+            try:
+                self._arrived(self)
+                await self._listen(reader)
+            except (OSError, ValueError, msgspec.MsgspecError) as error:
+                log.warning("worker's stream broke", address=self.address, error=repr(error))
+            finally:
+                self._lost(writer)
+            log.warning("worker is gone, connecting again", address=self.address)
+            self.reconnects += 1
+            await asyncio.sleep(RETRY_S)
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if "/" in self.address:
+            return await asyncio.open_unix_connection(self.address)
+        host, _, port = self.address.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        decoder = messages.Decoder(messages.FromWorker)
+        while data := await reader.read(1 << 16):
+            for message in decoder.feed(data):
+                assert isinstance(message, messages.FromWorker)
+                if isinstance(message, Answer):
+                    answer = self._waiting.get(message.request)
+                    if answer is not None and not answer.done():
+                        answer.set_result(message)
+                    continue
+                try:
+                    self._heard(self, message)
+                except Exception:
+                    log.exception("message not handled", kind=type(message).__name__)
+
+    def _lost(self, writer: asyncio.StreamWriter) -> None:
+        self.connected.clear()
+        self._writer = None
+        writer.close()
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError("worker is gone"))
