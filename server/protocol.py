@@ -24,6 +24,7 @@ Id = Annotated[int, Meta(ge=1, lt=2**53)]
 Line = Annotated[str, Meta(min_length=1, max_length=300)]
 Optional_line = Annotated[str, Meta(max_length=300)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
+Moment = Annotated[datetime, Meta(tz=True)]
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 Source = Annotated[str, Meta(pattern=r"^site:[a-z0-9-]+(:screen)?$", max_length=80)]
 ConferenceState = Literal["draft", "scheduled", "lobby", "live", "paused", "ended", "archived"]
@@ -80,8 +81,8 @@ class AgendaEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     title: Line
     kind: Literal["talk", "break", "questions", "other"] = "talk"
     speaker: Optional_line = ""
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Moment
+    ends_at: Moment
     id: Id | None = None
 
 
@@ -112,8 +113,8 @@ class CreateConference(Command, kw_only=True):
     permission = P.MANAGE_CONFERENCE
     title: Line
     organiser: Optional_line = ""
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Moment
+    ends_at: Moment
     timezone: Annotated[str, Meta(max_length=60)] = "Asia/Ho_Chi_Minh"
     slug: Slug | None = None
 
@@ -123,8 +124,8 @@ class UpdateConference(Command, kw_only=True):
     permission = P.MANAGE_CONFERENCE
     title: Line
     organiser: Optional_line = ""
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Moment
+    ends_at: Moment
     timezone: Annotated[str, Meta(max_length=60)] = "Asia/Ho_Chi_Minh"
 
 

@@ -76,48 +76,50 @@ def head(session: Session, conference_id: int) -> int:
 
 
 def append(
-    session: Session, conference_id: int, emits: Iterable[Emit], *, now: datetime, actor: str | None
+    session: Session,
+    conference_id: int,
+    entries: Iterable[tuple[Emit, str | None]],
+    now: datetime,
 ) -> list[Published]:
-    """Number and store events; the caller's transaction commits them.
+    """Number and store events, each with the holder who caused it; the caller's transaction
+    commits them.
 
     The caller is the conference's one writer: two writers would be told apart by the primary key.
     """
     seq = head(session, conference_id)
     published: list[Published] = []
-    for emit in emits:
-        seq += 1
-        event = emit.event
-        data = msgspec.to_builtins(event)
+    actors: list[str | None] = []
+    for seq, (emit, actor) in enumerate(entries, seq + 1):
         published.append(
             Published(
                 conference_id,
                 seq,
                 now,
-                event.type,
-                data,
-                event.audience,
+                emit.event.type,
+                msgspec.to_builtins(emit.event),
+                emit.event.audience,
                 emit.site_id,
                 emit.person_id,
             )
         )
+        actors.append(actor)
     if published:
-        session.execute(
-            insert(JournalEntry),
-            [
-                {
-                    "conference_id": conference_id,
-                    "seq": p.seq,
-                    "at": p.at,
-                    "type": p.type,
-                    "data": p.data,
-                    "site_id": p.site_id,
-                    "person_id": p.person_id,
-                    "actor": actor,
-                }
-                for p in published
-            ],
-        )
+        rows = [_row(event, actor) for event, actor in zip(published, actors, strict=True)]
+        session.execute(insert(JournalEntry), rows)
     return published
+
+
+def _row(event: Published, actor: str | None) -> dict[str, Any]:
+    return {
+        "conference_id": event.conference_id,
+        "seq": event.seq,
+        "at": event.at,
+        "type": event.type,
+        "data": event.data,
+        "site_id": event.site_id,
+        "person_id": event.person_id,
+        "actor": actor,
+    }
 
 
 def read(session: Session, conference_id: int, since: int, limit: int) -> Sequence[Published]:

@@ -3,7 +3,7 @@
 from server.activities import models as activities
 from server.attendance import models as attendance
 from server.conferences import models as conferences
-from server.db import journal
+from server.db import journal, receipts
 from server.people import models as people
 from server.questions import models as questions
 from server.recordings import models as recordings
@@ -15,5 +15,6 @@ __all__ = [
     "journal",
     "people",
     "questions",
+    "receipts",
     "recordings",
 ]

@@ -19,12 +19,15 @@ class Outcome:
     """Result of one action. ``result`` is JSON-ready and becomes the acknowledgement.
 
     ``conference_id`` is given by an action that makes the conference whose journal its events
-    belong to; everywhere else it is the actor's.
+    belong to, and by work that has no actor; everywhere else it is the actor's.
+    ``rights_changed`` says that seats of it were revoked or admitted: those connected are looked
+    at again at once.
     """
 
     result: dict[str, Any] = field(default_factory=dict)
     emits: list[Emit] = field(default_factory=list)
     conference_id: int | None = None
+    rights_changed: bool = False
 
 
 TargetFn = Callable[[Session, Actor, Any], Target]

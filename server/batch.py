@@ -1,0 +1,182 @@
+"""One transaction of the inbox: keys, permission, action, effects on other rooms, journal.
+
+Knows every room's table of actions; knows nothing of queues, threads or sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.db import journal, receipts
+from server.db.journal import Emit, Published
+from server.db.outcome import Outcome
+from server.effects import ACTIONS, EFFECTS, RIGHTS
+from server.errors import N_, Conflict, DomainError, SlowDown, Unauthenticated, Unavailable
+from server.people.models import Seat
+from server.permissions import Actor, Target, require
+from server.protocol import Command
+
+
+@dataclass(frozen=True, slots=True)
+class CommandJob:
+    """A command of ``actor``, to be answered once a ``key``."""
+
+    future: asyncio.Future[Any]
+    actor: Actor
+    command: Command
+    key: str | None
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return self.command.type
+
+
+@dataclass(frozen=True, slots=True)
+class WorkJob:
+    """Anything else that writes: seats, links, sign-ins."""
+
+    future: asyncio.Future[Any]
+    work: Callable[[Session], Any]
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return getattr(self.work, "__qualname__", "work")
+
+
+Job = CommandJob | WorkJob
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a job's caller gets once its transaction is committed."""
+
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: DomainError | None = None
+
+    def give(self) -> None:
+        """Wake the caller, unless it has gone."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class Batch:
+    """The state of one transaction. The caller commits after ``write``."""
+
+    def __init__(self, session: Session, now: datetime, jobs: Sequence[Job]) -> None:
+        self._session = session
+        self._now = now
+        commands = [job for job in jobs if isinstance(job, CommandJob)]
+        keys = {(job.actor.holder, job.key) for job in commands if job.key is not None}
+        self._receipts = receipts.find(session, keys)
+        self._new_receipts: dict[receipts.Keyed, tuple[str, dict[str, Any]]] = {}
+        self._holders = {job.actor.holder for job in commands}
+        self._revoked = _revoked(session, self._holders)
+        self._entries: dict[int, list[tuple[Emit, str | None]]] = {}
+        self.rights: set[int] = set()
+        """conferences whose seats are to be looked at again"""
+
+    def answer(self, job: Job) -> Answer:
+        """Do one job. Raises: whatever is not a DomainError."""
+        try:
+            if isinstance(job, CommandJob):
+                return Answer(job.future, self._command(job))
+            result = job.work(self._session)
+            if isinstance(result, Outcome):
+                self._keep(result, result.conference_id, None)
+            return Answer(job.future, result)
+        except DomainError as error:
+            return Answer(job.future, error=error)
+
+    def write(self) -> list[Published]:
+        """Store events and receipts; the events in the order of their conferences' ``seq``."""
+        receipts.store(self._session, self._new_receipts, self._now)
+        events: list[Published] = []
+        for conference_id, entries in self._entries.items():
+            events += journal.append(self._session, conference_id, entries, self._now)
+        return events
+
+    def _command(self, job: CommandJob) -> dict[str, Any]:
+        """Answer by the receipt where the key is known; else act and keep the receipt."""
+        if job.actor.holder in self._revoked:
+            raise Unauthenticated()
+        if job.key is None:
+            return self._act(job.actor, job.command)
+        keyed, mark = (job.actor.holder, job.key), receipts.fingerprint(job.command)
+        known = self._receipts.get(keyed) or self._new_receipts.get(keyed)
+        if known is not None:
+            if known[0] != mark:
+                raise Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
+            return receipts.open_answer(known[1])
+        try:
+            result = self._act(job.actor, job.command)
+        except (SlowDown, Unavailable):
+            raise
+        except DomainError as error:
+            self._new_receipts[keyed] = (mark, receipts.refused(error))
+            raise
+        self._new_receipts[keyed] = (mark, receipts.accepted(result))
+        return result
+
+    def _act(self, actor: Actor, command: Command) -> dict[str, Any]:
+        target_of, action = ACTIONS[type(command)]
+        if target_of is None:
+            target = Target(actor.conference_id, actor.site_id, actor.person_id)
+        else:
+            target = target_of(self._session, actor, command)
+        require(actor, command.permission, target)
+        outcome = action(self._session, actor, command, self._now)
+        self._keep(outcome, outcome.conference_id or actor.conference_id, actor)
+        if type(command) in RIGHTS:
+            self._rights_changed(actor.conference_id)
+        return outcome.result
+
+    def _keep(self, outcome: Outcome, conference_id: int | None, actor: Actor | None) -> None:
+        """Queue an outcome's events for the journal, and those that other rooms add to them."""
+        if outcome.rights_changed:
+            self._rights_changed(conference_id)
+        if not outcome.emits:
+            return
+        if conference_id is None:
+            raise ValueError("events without a conference")
+        entries = self._entries.setdefault(conference_id, [])
+        holder = actor.holder if actor is not None else None
+        entries += [(emit, holder) for emit in self._with_effects(conference_id, outcome.emits)]
+
+    def _with_effects(self, conference_id: int, emits: Sequence[Emit]) -> Iterator[Emit]:
+        """Each event, followed by what it brings about (which may bring about more)."""
+        for emit in emits:
+            yield emit
+            for effect in EFFECTS.get(type(emit.event), ()):
+                further = effect(self._session, conference_id, emit.event, self._now)
+                yield from self._with_effects(conference_id, further)
+
+    def _rights_changed(self, conference_id: int | None) -> None:
+        if conference_id is not None:
+            self.rights.add(conference_id)
+            # Who was revoked a moment ago may have more in this very batch.
+            self._session.flush()
+            self._revoked = _revoked(self._session, self._holders)
+
+
+def _revoked(session: Session, holders: set[str]) -> set[str]:
+    """Those ``holders`` that are seats no more, or not yet."""
+    if not holders:
+        return set()
+    query = select(Seat.id).where(
+        Seat.id.in_(holders), Seat.revoked_at.is_not(None) | Seat.admitted_at.is_(None)
+    )
+    return set(session.scalars(query))

@@ -1,0 +1,198 @@
+"""Engines, transactions and migrations on SQLite and PostgreSQL.
+
+SQLite: WAL, ``synchronous=FULL``, foreign keys on; the one writer begins IMMEDIATE, so that it
+never has to turn a read into a write. PostgreSQL: readers see one moment (REPEATABLE READ), as
+they do on SQLite, so that a snapshot and its ``seq`` belong together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from server.errors import N_, DomainError
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long SQLite waits for another process's write, e.g. ``diemcau create-user``."""
+
+
+class DatabaseUnusable(DomainError):
+    """The database cannot be reached, or is not one that this version can serve."""
+
+    code = "database_unusable"
+    status = 503
+    message = N_("Không mở được cơ sở dữ liệu.")
+
+
+def parse_url(url: str) -> URL:
+    """``url`` with our driver for its kind.
+
+    Raises: DatabaseUnusable where it is neither SQLite nor PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise DatabaseUnusable(N_("DATABASE_URL không phải là một địa chỉ hợp lệ.")) from error
+    kind = parsed.get_backend_name()
+    if kind in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed.set(drivername="sqlite")
+    raise DatabaseUnusable(
+        N_("DATABASE_URL phải là một tệp SQLite (sqlite:///…) hoặc PostgreSQL (postgresql://…).")
+    )
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for ``url``. Raises: DatabaseUnusable on a wrong ``url``; it does not connect."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """One engine with a way to write (the inbox's thread alone) and a small pool to read."""
+
+    def __init__(self, url: str, readers: int = 4) -> None:
+        self.engine = make_engine(url)
+        reading: dict[str, Any] = {"writes": False}
+        if self.engine.dialect.name == "postgresql":
+            reading |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = self.engine.execution_options(**reading)
+        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
+
+    def write_session(self) -> Session:
+        """A session for the writer. Close it."""
+        return Session(self.engine, expire_on_commit=False)
+
+    def read_session(self) -> Session:
+        """A session that sees one moment. Close it; it never commits."""
+        return Session(self._reading)
+
+    def read_now(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``function(session, …)`` in this thread."""
+        with self.read_session() as session:
+            return function(session, *args, **kwargs)
+
+    async def read(
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``function(session, …)`` in the pool; what it returns must not need the session."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._pool, lambda: self.read_now(function, *args, **kwargs)
+        )
+
+    def close(self) -> None:
+        """Wait for the readers and close all connections."""
+        self._pool.shutdown()
+        self.engine.dispose()
+
+
+# --- migrations ----------------------------------------------------------------------------------
+
+
+def alembic_config(connection: Connection | None = None) -> AlembicConfig:
+    """Alembic's configuration without a file; ``connection`` is what it will work on."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate(url: str) -> None:
+    """Bring the database to this version's schema, making it where there is none.
+
+    Raises: DatabaseUnusable where it cannot be reached or is of a newer version.
+    """
+    with _connected(url) as connection:
+        _require_known(connection)
+        command.upgrade(alembic_config(connection), "head")
+
+
+def require_current(url: str) -> None:
+    """Raises: DatabaseUnusable unless the database is reachable and has exactly our schema."""
+    with _connected(url) as connection:
+        if _require_known(connection) != _scripts().get_current_head():
+            raise DatabaseUnusable(
+                N_("Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate")
+            )
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(alembic_config())
+
+
+def _require_known(connection: Connection) -> str | None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if current is not None and current not in known:
+        raise DatabaseUnusable(
+            N_(
+                "Cơ sở dữ liệu thuộc phiên bản mới hơn chương trình này (%(revision)s). "
+                "Hãy nâng cấp Điểm Cầu, hoặc dùng cơ sở dữ liệu khác."
+            ),
+            revision=current,
+        )
+    return current
+
+
+class _connected:
+    """A transaction on a fresh engine, whose failures to connect are said for people."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = make_engine(url)
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._engine.connect()
+            self._transaction = self._connection.begin()
+        except SQLAlchemyError as error:
+            self._engine.dispose()
+            where = self._engine.url.set(query={}).render_as_string(hide_password=True)
+            raise DatabaseUnusable(
+                N_("Không kết nối được với cơ sở dữ liệu %(where)s."), where=where
+            ) from error
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None:
+            self._transaction.commit()
+        else:
+            self._transaction.rollback()
+        self._connection.close()
+        self._engine.dispose()

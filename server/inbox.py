@@ -1,0 +1,201 @@
+"""The one writer: commands in, one transaction a batch, journal, commit, then events and answers.
+
+One thread takes what waits (at most ``BATCH``) and runs it on one session. A domain error touches
+only its own command, since actions decide before they write. Any other error rolls the batch
+back and runs it again one by one, so that one bad command spoils no other. Events are published
+in order, before the answers of the commands that made them, and only after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from sqlalchemy.orm import Session
+
+from server.batch import Answer, Batch, CommandJob, Job, WorkJob
+from server.db import receipts
+from server.db.engine import Database
+from server.db.journal import Published
+from server.errors import SlowDown, Unavailable
+from server.permissions import Actor
+from server.protocol import Command
+
+T = TypeVar("T")
+
+BATCH = 256
+"""Commands in one transaction at most: a burst shares one sync, and nobody waits long for it."""
+CAPACITY = 8192
+"""Jobs that may wait; beyond it callers are told to slow down."""
+RETRY_AFTER_S = 2.0
+RECEIPTS_KEPT = timedelta(days=2)
+FORGET_EVERY = timedelta(hours=1)
+
+log = structlog.get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Who hears what was committed; called on the loop, one batch after the other."""
+
+    async def publish(self, events: Sequence[Published]) -> None:
+        """Deliver ``events``, in order of their conferences' ``seq``."""
+
+    async def rights_changed(self, conference_id: int) -> None:
+        """Look again at the seats of a conference: some were revoked or admitted."""
+
+
+def utc_now() -> datetime:
+    """The server's time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What one committed (or failed) transaction has for the loop."""
+
+    events: Sequence[Published]
+    rights: frozenset[int]
+    answers: Sequence[Answer]
+
+
+class Inbox:
+    """The queue before the writer's thread. Call everything on the loop that called ``start``."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+        self._queue: queue.Queue[Job | None] = queue.Queue(CAPACITY)
+        self._listeners: list[Listener] = []
+        self._open = False
+        self._forgot_at: datetime | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """Have ``listener`` told of everything that is committed from now on."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Start the writer. Call once."""
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._thread = threading.Thread(target=self._write, name="inbox", daemon=True)
+        self._open = True
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Refuse what comes, finish what waits, publish and answer it."""
+        if self._open:
+            self._open = False
+            await asyncio.to_thread(self._queue.put, None)
+            await self._stopped.wait()
+            self._thread.join()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for the writer."""
+        return self._queue.qsize()
+
+    async def submit(
+        self, actor: Actor, command: Command, key: str | None = None
+    ) -> dict[str, Any]:
+        """Do ``command`` and return its result, after its events were published.
+
+        ``key`` makes a retry return the first answer; it is unique to ``actor.holder``.
+
+        Raises: DomainError.
+        """
+        job = CommandJob(self._loop.create_future(), actor, command, key)
+        result: dict[str, Any] = await self._put(job)
+        return result
+
+    async def transact(self, work: Callable[[Session], T]) -> T:
+        """Run ``work(session)`` in a transaction of the writer; an Outcome's events are published.
+
+        What was written before a DomainError is kept: a wrong password can be counted and refused.
+
+        Raises: DomainError.
+        """
+        result: T = await self._put(WorkJob(self._loop.create_future(), work))
+        return result
+
+    async def _put(self, job: Job) -> Any:
+        if not self._open:
+            raise Unavailable(retry_after_s=RETRY_AFTER_S)
+        try:
+            self._queue.put_nowait(job)
+        except queue.Full:
+            raise SlowDown(retry_after_s=RETRY_AFTER_S) from None
+        return await job.future
+
+    # --- in the writer's thread ---
+
+    def _write(self) -> None:
+        delivery = None
+        for jobs in self._batches():
+            for done in self._attempt(jobs):
+                # One batch may be on its way while the next one is written, no more.
+                if delivery is not None:
+                    delivery.result()
+                delivery = asyncio.run_coroutine_threadsafe(self._deliver(done), self._loop)
+        if delivery is not None:
+            delivery.result()
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+    def _batches(self) -> Iterator[list[Job]]:
+        """What waits, in order, until ``stop``."""
+        while (job := self._queue.get()) is not None:
+            jobs = [job]
+            while len(jobs) < BATCH and not self._queue.empty():
+                job = self._queue.get()
+                if job is None:
+                    yield jobs
+                    return
+                jobs.append(job)
+            yield jobs
+
+    def _attempt(self, jobs: Sequence[Job]) -> Iterator[_Done]:
+        try:
+            yield self._transaction(jobs)
+        except Exception:
+            if len(jobs) > 1:
+                log.warning("inbox.batch_failed", jobs=len(jobs), exc_info=True)
+                for job in jobs:
+                    yield from self._attempt([job])
+            else:
+                log.exception("inbox.job_failed", job=jobs[0].name)
+                error = Unavailable(retry_after_s=RETRY_AFTER_S)
+                yield _Done([], frozenset(), [Answer(jobs[0].future, error=error)])
+
+    def _transaction(self, jobs: Sequence[Job]) -> _Done:
+        now = self._clock()
+        with self._database.write_session() as session:
+            self._forget_receipts(session, now)
+            batch = Batch(session, now, jobs)
+            answers = [batch.answer(job) for job in jobs]
+            events = batch.write()
+            session.commit()
+        return _Done(events, frozenset(batch.rights), answers)
+
+    def _forget_receipts(self, session: Session, now: datetime) -> None:
+        if self._forgot_at is None or now - self._forgot_at > FORGET_EVERY:
+            receipts.forget(session, now - RECEIPTS_KEPT)
+            self._forgot_at = now
+
+    # --- on the loop again ---
+
+    async def _deliver(self, done: _Done) -> None:
+        for listener in self._listeners:
+            try:
+                if done.events:
+                    await listener.publish(done.events)
+                for conference_id in done.rights:
+                    await listener.rights_changed(conference_id)
+            except Exception:  # what is committed must be answered whoever fails to hear of it
+                log.exception("inbox.publish_failed")
+        for answer in done.answers:
+            answer.give()

@@ -1,0 +1,36 @@
+"""What one actor may see now, gathered from the rooms, and where in the journal that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from server.db import journal
+from server.permissions import Actor
+
+Part = Callable[[Session, Actor, datetime], dict[str, Any]]
+ROOMS = ("conferences", "people", "attendance", "questions", "activities", "recordings")
+PARTS: tuple[Part, ...] = tuple(
+    import_module(f"server.{room}.views").part
+    for room in ROOMS
+    if find_spec(f"server.{room}.views") is not None
+)
+
+
+def build(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """The state that ``actor``'s page shows: in the shape that the events' effects build."""
+    state: dict[str, Any] = {}
+    for part in PARTS:
+        state |= part(session, actor, now)
+    return state
+
+
+def build_with_seq(session: Session, actor: Actor, now: datetime) -> tuple[dict[str, Any], int]:
+    """``build`` and the last ``seq`` that it holds; ``session`` must see one moment."""
+    assert actor.conference_id is not None
+    return build(session, actor, now), journal.head(session, actor.conference_id)
