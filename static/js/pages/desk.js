@@ -1,0 +1,180 @@
+// @ts-check
+/** The moderator's desk: wall, board, queue, run of show. Read-only for an observer. */
+
+import { connect, readBoot } from "../connection.js";
+import { byId, confirmDialog, fill, on, renderList, setBanner, setBusy, toast } from "../dom.js";
+import { formatNumber, t } from "../i18n.js";
+import { agendaRows, nextItem, timeLeftText } from "../rooms/agenda.js";
+import { renderBoard, wireBoard } from "../rooms/board.js";
+import { conferenceStateText } from "../rooms/conference.js";
+import { renderQueue, wireQueue } from "../rooms/queue.js";
+import { renderRun, renderRunCountdown, wireQuiz } from "../rooms/quiz.js";
+import { Wall } from "../rooms/wall.js";
+
+const boot = readBoot();
+const directs = boot.role !== "observer";
+const connection = connect({
+  ...boot,
+  onChange: render,
+  onStatus: (online) =>
+    setBanner(
+      "connection-banner",
+      online ? null : t("Mất kết nối với máy chủ. Đang nối lại; hình và tiếng vẫn tiếp tục."),
+    ),
+});
+
+/**
+ * Send a command from a control; the screen changes by the event.
+ * @param {HTMLElement} control
+ * @param {string} type
+ * @param {Record<string, unknown>} payload
+ */
+async function act(control, type, payload) {
+  setBusy(control, true);
+  try {
+    await connection.send(type, payload);
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
+  } finally {
+    setBusy(control, false);
+  }
+}
+
+const wall = new Wall(connection, act);
+
+function render() {
+  renderHead();
+  wall.render();
+  renderBoard(connection.state, directs);
+  renderQueue(connection.state, connection.now());
+  renderRun(connection.state);
+  renderAgenda();
+}
+
+function renderHead() {
+  const { state } = connection;
+  const { conference } = state;
+  const sites = Object.values(state.sites);
+  const life = byId("life");
+  fill(life, { text: lifeText() });
+  life.classList.toggle("now", conference.state === "live");
+  const present = sites.reduce((sum, site) => sum + site.present, 0);
+  const expected = sites.reduce((sum, site) => sum + site.expected, 0);
+  fill(byId("present"), {
+    text: t("%(present)s / %(expected)s có mặt", {
+      present: formatNumber(present),
+      expected: formatNumber(expected),
+    }),
+  });
+  const recording = byId("recording");
+  const records = state.live?.recording?.state === "recording";
+  recording.hidden = !["live", "paused"].includes(conference.state);
+  recording.classList.toggle("good", records);
+  recording.classList.toggle("wrong", !records);
+  fill(recording, { text: records ? t("Đang ghi") : t("Chưa ghi được") });
+  for (const button of document.querySelectorAll("[data-move]")) {
+    const from = (button.getAttribute("data-from") ?? "").split(" ");
+    /** @type {HTMLElement} */ (button).hidden = !from.includes(conference.state);
+  }
+  const running = conference.state === "live";
+  for (const id of ["next-item", "pause"]) {
+    const button = document.getElementById(id);
+    if (button) button.hidden = !running;
+  }
+  const ended = ["ended", "archived"].includes(conference.state) && conference.recording;
+  const replay = byId("replay-link", HTMLAnchorElement);
+  replay.hidden = !ended;
+  if (ended) replay.href = `/replay/${conference.recording}`;
+}
+
+function lifeText() {
+  const { conference } = connection.state;
+  if (conference.state !== "live") return conferenceStateText(conference.state);
+  const seconds = Math.max(0, (connection.now() - Date.parse(conference.live_at)) / 1000);
+  const two = (/** @type {number} */ n) => String(Math.floor(n)).padStart(2, "0");
+  return `${two(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+function renderAgenda() {
+  const { state } = connection;
+  const rows = agendaRows(state);
+  renderList(byId("agenda"), "agenda-template", rows, (row) => row.id, (row) => {
+    const item = state.agenda[String(row.id)];
+    const left = row.current ? timeLeftText(item, connection.now()) : "";
+    return { ...row, minutes: left || row.drift };
+  });
+}
+
+async function startNext() {
+  const next = nextItem(connection.state);
+  await act(byId("next-item"), "agenda.start", { item: next?.id ?? null });
+}
+
+/** @param {HTMLElement} button */
+async function move(button) {
+  const to = button.dataset.move ?? "";
+  if (to === "ended") {
+    const sure = await confirmDialog({
+      title: t("Kết thúc hội nghị?"),
+      text: t("Bản ghi được đóng lại và xem lại được ngay. Không thể tiếp tục sau khi kết thúc."),
+      confirm: t("Kết thúc"),
+      danger: true,
+    });
+    if (!sure) return;
+  }
+  await act(button, "conference.move", { to });
+}
+
+function wireKeys() {
+  document.addEventListener("keydown", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog"))
+      return;
+    if (event.key === "?") return byId("keys-dialog", HTMLDialogElement).showModal();
+    if (!directs) return;
+    if (/^[1-9]$/.test(event.key)) {
+      const buttons = document.querySelectorAll("[data-request=give]");
+      /** @type {HTMLElement | undefined} */ (buttons[Number(event.key) - 1])?.click();
+    }
+    const shortcut = {
+      n: "#next-item:not([hidden])",
+      q: "#quiz-button",
+      a: "#lane-asked [data-question=approve]",
+      s: "#lane-approved [data-question=put_on_stage]:not([hidden])",
+      f: "[data-question=finish]:not([hidden])",
+    }[event.key.toLowerCase()];
+    if (shortcut) /** @type {HTMLElement | null} */ (document.querySelector(shortcut))?.click();
+  });
+}
+
+if (directs) {
+  wireBoard(connection, act);
+  wireQueue(connection, act);
+  wireQuiz(connection, act);
+  byId("next-item").addEventListener("click", startNext);
+  byId("pause").addEventListener("click", () => act(byId("pause"), "conference.move", { to: "paused" }));
+  on(byId("life-actions"), "click", "[data-move]", move);
+  byId("clear-stage").addEventListener("click", () =>
+    act(byId("clear-stage"), "stage.show", { source: null }),
+  );
+  byId("clear-presentation").addEventListener("click", () =>
+    act(byId("clear-presentation"), "stage.present", { source: null }),
+  );
+}
+byId("keys-button").addEventListener("click", () =>
+  byId("keys-dialog", HTMLDialogElement).showModal(),
+);
+byId("listen").addEventListener("click", () => {
+  const listening = byId("listen").getAttribute("aria-pressed") !== "true";
+  byId("listen").setAttribute("aria-pressed", String(listening));
+  wall.listen(listening);
+});
+wireKeys();
+wall.start();
+render();
+setInterval(() => {
+  fill(byId("life"), { text: lifeText() });
+  renderAgenda();
+  renderRunCountdown(connection);
+  renderQueue(connection.state, connection.now());
+}, 1000);

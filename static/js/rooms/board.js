@@ -1,0 +1,106 @@
+// @ts-check
+/** The questions as a board: new, approved, answered. */
+
+import { byId, find, on, renderList } from "../dom.js";
+import { formatNumber, formatTime, t } from "../i18n.js";
+import { siteName } from "./questions.js";
+
+/** @typedef {import("../state.js").Entity} Entity */
+/** @typedef {import("../connection.js").Connection} Connection */
+/** @typedef {(control: HTMLElement, type: string, payload: Record<string, unknown>) => Promise<void>} Act */
+
+const lanes = {
+  asked: ["asked"],
+  approved: ["on_stage", "approved"],
+  answered: ["answered"],
+};
+
+/**
+ * @param {import("../state.js").State} state
+ * @param {boolean} directs whether the buttons are there
+ */
+export function renderBoard(state, directs) {
+  const panel = Object.values(state.appointments ?? {}).filter((person) =>
+    ["speaker", "advisor"].includes(person.role),
+  );
+  for (const [lane, states] of Object.entries(lanes)) {
+    const questions = Object.values(state.questions)
+      .filter((question) => states.includes(question.state))
+      .sort((a, b) => order(a, b, lane));
+    byId(`lane-${lane}-count`).textContent = formatNumber(questions.length);
+    renderList(byId(`lane-${lane}`), "question-template", questions, (q) => q.id, (q, element) => {
+      element.dataset.id = String(q.id);
+      if (directs) fillChoices(element, panel, q);
+      return describe(state, q);
+    });
+  }
+}
+
+/**
+ * Oldest first where somebody waits, newest first among the answered; on stage before all.
+ * @param {Entity} a
+ * @param {Entity} b
+ * @param {string} lane
+ */
+function order(a, b, lane) {
+  if (lane === "answered") return Date.parse(b.answered_at) - Date.parse(a.answered_at);
+  const onStage = Number(b.state === "on_stage") - Number(a.state === "on_stage");
+  return onStage || a.id - b.id;
+}
+
+/**
+ * @param {import("../state.js").State} state
+ * @param {Entity} question
+ */
+function describe(state, question) {
+  const assigned = state.appointments?.[String(question.appointment)];
+  return {
+    site: siteName(state, question.site),
+    when: formatTime(question.asked_at),
+    asker: question.asker ? `· ${question.asker}` : "",
+    text: question.text,
+    assigned: assigned ? t("Giao: %(name)s", { name: assigned.name }) : "",
+    answer: question.answer ?? "",
+    by: question.answered_by ? `— ${question.answered_by}` : "",
+    now: question.state === "on_stage",
+    answered: question.state === "answered",
+    can_approve: question.state === "asked",
+    can_stage: question.state === "approved",
+    can_finish: question.state === "on_stage",
+    can_assign: question.state === "approved",
+    can_set_aside: ["asked", "approved"].includes(question.state),
+  };
+}
+
+/**
+ * Keep the list of those who can answer; rebuilt only where it changed, so an open list stays open.
+ * @param {HTMLElement} element
+ * @param {Entity[]} panel
+ * @param {Entity} question
+ */
+function fillChoices(element, panel, question) {
+  const select = find(element, "select", HTMLSelectElement);
+  const known = panel.map((person) => `${person.id}:${person.name}`).join("|");
+  if (select.dataset.known !== known) {
+    select.dataset.known = known;
+    const nobody = new Option(t("Giao cho…"), "");
+    select.replaceChildren(nobody, ...panel.map((p) => new Option(p.name, String(p.id))));
+  }
+  select.value = question.appointment ? String(question.appointment) : "";
+}
+
+/**
+ * @param {Connection} connection
+ * @param {Act} act
+ */
+export function wireBoard(connection, act) {
+  on(document, "click", "[data-question]", (button) => {
+    const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
+    act(button, `question.${button.dataset.question}`, { question });
+  });
+  on(document, "change", "[data-question-assign]", (select) => {
+    const question = Number(select.closest("[data-id]")?.getAttribute("data-id"));
+    const chosen = /** @type {HTMLSelectElement} */ (select).value;
+    act(select, "question.approve", { question, appointment: chosen ? Number(chosen) : null });
+  });
+}

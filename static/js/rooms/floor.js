@@ -1,0 +1,97 @@
+// @ts-check
+/** Who may be heard, and who waits for it. */
+
+import { formatTime, t } from "../i18n.js";
+
+/** @typedef {import("../state.js").State} State */
+/** @typedef {import("../state.js").Entity} Entity */
+
+/**
+ * The site of this page's seat.
+ * @param {State} state
+ * @returns {Entity | undefined}
+ */
+export const ownSite = (state) => state.sites[String(state.me.site)];
+
+/**
+ * Open speaking requests, the longest waiting first.
+ * @param {State} state
+ * @returns {Entity[]}
+ */
+export const waiting = (state) =>
+  Object.values(state.requests).sort((a, b) => Date.parse(a.requested_at) - Date.parse(b.requested_at));
+
+/**
+ * The open request of this page's site.
+ * @param {State} state
+ * @returns {Entity | undefined}
+ */
+export const ownRequest = (state) => waiting(state).find((each) => each.site === state.me.site);
+
+/**
+ * How this page's site stands to the floor.
+ * @param {State} state
+ * @returns {"speaking" | "muted" | "waiting" | "silent"}
+ */
+export function ownFloor(state) {
+  const site = ownSite(state);
+  if (site?.floor_since) return site.muted ? "muted" : "speaking";
+  return ownRequest(state) ? "waiting" : "silent";
+}
+
+/**
+ * Names of the sites that hold the floor, in the order in which they got it.
+ * @param {State} state
+ * @returns {string[]}
+ */
+export const holders = (state) =>
+  Object.values(state.sites)
+    .filter((site) => site.floor_since)
+    .sort((a, b) => Date.parse(a.floor_since) - Date.parse(b.floor_since))
+    .map((site) => site.name);
+
+/**
+ * A headline and a line under it: how this room stands to the floor.
+ * @param {State} state
+ * @returns {{title: string, about: string}}
+ */
+export function floorText(state) {
+  const own = ownSite(state);
+  switch (ownFloor(state)) {
+    case "speaking":
+      return {
+        title: t("Điểm cầu này đang phát biểu"),
+        about: t("Cả hội nghị nghe tiếng từ %(time)s", { time: formatTime(own?.floor_since) }),
+      };
+    case "muted":
+      return {
+        title: t("Điểm cầu này đang bị tắt tiếng"),
+        about: t("Người điều phối đã tắt tiếng. Hội nghị chưa nghe được."),
+      };
+    case "waiting":
+      return waitingText(state);
+    default: {
+      const names = holders(state).join(", ");
+      return {
+        title: t("Hội nghị không nghe tiếng phòng này"),
+        about: names ? t("Đang phát biểu: %(names)s", { names }) : t("Chưa có điểm cầu nào phát biểu"),
+      };
+    }
+  }
+}
+
+/**
+ * @param {State} state
+ * @returns {{title: string, about: string}}
+ */
+function waitingText(state) {
+  const request = ownRequest(state);
+  const place = waiting(state).findIndex((each) => each.id === request?.id) + 1;
+  return {
+    title: t("Đang chờ phát biểu"),
+    about: t("Thứ %(place)s trong hàng chờ, xin lúc %(time)s", {
+      place,
+      time: formatTime(request?.requested_at),
+    }),
+  };
+}

@@ -1,0 +1,91 @@
+// @ts-check
+/** The quiz at the desk: launch, count, chart, reveal. */
+
+import { byId, fill, on, renderList } from "../dom.js";
+import { formatClock, formatNumber, formatPercent, t, tn } from "../i18n.js";
+
+/** @typedef {import("../state.js").Entity} Entity */
+
+const letters = "ABCDEFGH";
+
+/**
+ * Votes for each option over all sites.
+ * @param {Entity} run
+ * @returns {number[]}
+ */
+export function totals(run) {
+  const rows = /** @type {number[][]} */ (Object.values(run.chart ?? {}));
+  return run.options.map((/** @type {string} */ _, /** @type {number} */ index) =>
+    rows.reduce((sum, counts) => sum + counts[index], 0),
+  );
+}
+
+/** @param {import("../state.js").State} state */
+export function renderRun(state) {
+  const activities = Object.values(state.activities ?? {});
+  renderList(byId("activities"), "activity-template", activities, (a) => a.id, (activity, element) => {
+    element.dataset.id = String(activity.id);
+    return {
+      title: activity.title,
+      items: tn("%(n)s câu", "%(n)s câu", activity.items),
+    };
+  });
+  const run = Object.values(state.runs)[0];
+  const card = byId("run-card");
+  card.hidden = !run;
+  if (!run) return;
+  const key = run.correct ?? state.keys?.[String(run.item)]?.key;
+  fill(card, {
+    title: `${run.title} · ${run.position + 1}/${run.items}`,
+    text: run.text,
+    answered: t("%(n)s người đã trả lời", { n: formatNumber(run.answered) }),
+  });
+  const votes = totals(run);
+  const total = votes.reduce((a, b) => a + b, 0) || 1;
+  const bars = run.options.map((/** @type {string} */ text, /** @type {number} */ index) => ({
+    label: `${letters[index]}. ${text}`,
+    votes: votes[index],
+    total,
+    share: run.chart ? formatPercent(votes[index] / total) : "",
+    correct: key === index,
+  }));
+  renderList(byId("run-chart"), "bar-template", bars, (bar) => bar.label, (bar) => bar);
+  for (const [name, shown] of Object.entries({
+    close: run.state === "open",
+    reveal: run.state === "closed" && run.correct === null,
+    next: run.state === "closed" && run.position + 1 < run.items,
+    finish: run.state === "closed",
+  })) {
+    const button = card.querySelector(`[data-run=${name}]`);
+    if (button instanceof HTMLElement) button.hidden = !shown;
+  }
+}
+
+/** @param {import("../connection.js").Connection} connection */
+export function renderRunCountdown(connection) {
+  const run = Object.values(connection.state.runs)[0];
+  if (!run) return;
+  const left = Math.max(0, Date.parse(run.deadline_at) - connection.now());
+  fill(byId("run-card"), {
+    left: run.state === "open" ? formatClock(Math.ceil(left / 1000)) : t("Hết giờ"),
+  });
+}
+
+/**
+ * @param {import("../connection.js").Connection} connection
+ * @param {import("./board.js").Act} act
+ */
+export function wireQuiz(connection, act) {
+  const dialog = byId("quiz-dialog", HTMLDialogElement);
+  byId("quiz-button").addEventListener("click", () => dialog.showModal());
+  on(dialog, "click", "[data-launch]", async (button) => {
+    await act(button, "activity.launch", {
+      activity: Number(button.closest("[data-id]")?.getAttribute("data-id")),
+    });
+    dialog.close();
+  });
+  on(byId("run-card"), "click", "[data-run]", (button) => {
+    const run = Object.values(connection.state.runs)[0];
+    if (run) act(button, `activity.${button.dataset.run}`, { run: run.run });
+  });
+}

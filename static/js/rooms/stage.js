@@ -1,0 +1,120 @@
+// @ts-check
+/** What the stage and the other slots show: names of sources, and video tiles that tell the truth. */
+
+import { fill } from "../dom.js";
+import { t } from "../i18n.js";
+
+/** @typedef {import("../state.js").State} State */
+
+/**
+ * The site that a source (`site:{slug}` or `site:{slug}:screen`) belongs to.
+ * @param {State} state
+ * @param {string | null} source
+ * @returns {import("../state.js").Entity | undefined}
+ */
+export function siteOfSource(state, source) {
+  const slug = source?.split(":")[1];
+  return slug ? Object.values(state.sites).find((site) => site.slug === slug) : undefined;
+}
+
+/**
+ * A source's name for people.
+ * @param {State} state
+ * @param {string | null} source
+ */
+export function sourceText(state, source) {
+  const name = siteOfSource(state, source)?.name ?? "";
+  return source?.endsWith(":screen") ? t("Trình chiếu · %(site)s", { site: name }) : name;
+}
+
+/**
+ * Whether packets of a source reach the server; true where nothing is known of it.
+ * @param {State} state
+ * @param {string | null} source
+ * @returns {boolean}
+ */
+export function isAlive(state, source) {
+  const publications = state.live?.publications;
+  return Boolean(source) && (!publications || Boolean(publications[source ?? ""]?.alive));
+}
+
+/**
+ * A `figure.video` that shows one slot of a receiver. It has a picture only while the slot shows a
+ * source, that source is alive and its frames have come.
+ */
+export class Tile {
+  #framed = false;
+  #waiting = false;
+
+  /**
+   * @param {HTMLElement} figure
+   * @param {import("../media/receive.js").Receiver} receiver
+   * @param {string} mid
+   */
+  constructor(figure, receiver, mid) {
+    this.figure = figure;
+    this.receiver = receiver;
+    this.mid = mid;
+    const video = figure.querySelector("video");
+    if (!video) throw new Error("a tile needs a video");
+    this.video = video;
+    receiver.attach(mid, video);
+  }
+
+  /** @returns {string | null} */
+  get source() {
+    return this.receiver.sourceOf(this.mid);
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} emptyText said while the slot shows nothing
+   */
+  render(state, emptyText) {
+    const source = this.source;
+    const alive = isAlive(state, source);
+    if (!alive) this.#framed = false;
+    else if (!this.#framed && !this.#waiting) this.#awaitFrame();
+    const name = sourceText(state, source);
+    this.figure.classList.toggle("has-picture", this.#framed);
+    fill(this.figure, { name, noPicture: this.#absence(source, name, alive, emptyText) });
+    const caption = this.figure.querySelector("figcaption");
+    if (caption) caption.hidden = !name;
+    this.video.setAttribute("aria-label", name || emptyText);
+  }
+
+  /**
+   * Why there is no picture.
+   * @param {string | null} source
+   * @param {string} name
+   * @param {boolean} alive
+   * @param {string} emptyText
+   */
+  #absence(source, name, alive, emptyText) {
+    if (this.receiver.state === "retrying") return t("Mất kết nối hình, đang nối lại…");
+    if (this.receiver.state === "connecting") return t("Đang kết nối hình…");
+    if (!source) return emptyText;
+    return alive
+      ? t("Đang chờ hình từ %(site)s…", { site: name })
+      : t("Chưa có hình từ %(site)s", { site: name });
+  }
+
+  #awaitFrame() {
+    this.#waiting = true;
+    const arrived = () => {
+      this.#waiting = false;
+      this.#framed = this.source !== null;
+      this.figure.classList.toggle("has-picture", this.#framed);
+    };
+    if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(arrived);
+    else addOnce(this.video, arrived);
+  }
+}
+
+/**
+ * @param {HTMLVideoElement} video
+ * @param {() => void} listener
+ */
+function addOnce(video, listener) {
+  video.addEventListener("timeupdate", listener, { once: true });
+}
