@@ -710,6 +710,16 @@ class QuestionAsked(Event, kw_only=True):
     appointment: int | None
 
 
+class QuestionSent(Event, kw_only=True):
+    """Tells the asker's own phone which questions are theirs."""
+
+    type = "question.sent"
+    audience = P.SEE_RESPONSE
+    effect = Merge("sent", "id")
+    replay = False
+    id: int
+
+
 class AskerNamed(Event, kw_only=True):
     """Who asked, for those who may know."""
 
