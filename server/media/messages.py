@@ -245,7 +245,7 @@ class Show(msgspec.Struct, frozen=True, tag="show"):
     at_us: int
 
 
-class Media(msgspec.Struct, frozen=True, tag="media", array_like=True):
+class Media(msgspec.Struct, frozen=True, tag="media"):
     """One RTP packet as it arrived, in order of arrival, duplicates removed where known."""
 
     recording: str
