@@ -142,6 +142,8 @@ class Peer:
         self._outbound: Srtp | None = None
         self._closed = False
         self._reachable = False
+        self.client = False
+        """do we open the DTLS handshake?"""
         self.on_rtp: Callable[[memoryview, float], None] = lambda packet, now_s: None
         self.on_rtcp: Callable[[memoryview], None] = lambda packet: None
         self.on_connected: Callable[[], None] = lambda: None
@@ -161,6 +163,7 @@ class Peer:
 
     def describe_remote(self, fingerprints: list[tuple[str, str]], *, client: bool) -> None:
         """The remote description is known; ``client``: we open the DTLS handshake."""
+        self.client = client
         self._dtls._set_role("client" if client else "server")
         self._remote = RTCDtlsParameters(
             fingerprints=[RTCDtlsFingerprint(algorithm=a, value=v) for a, v in fingerprints]

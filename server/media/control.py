@@ -1,0 +1,180 @@
+"""The worker's two local sockets: web connects to ours, and we connect to the recorder's.
+
+Both carry the frames of ``messages``. Neither side's absence stops media.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from server.media import messages
+
+log = logging.getLogger(__name__)
+
+MAX_UNSENT_BYTES = 8 << 20
+"""beyond this web is cut off (it resynchronises), and media for the recorder is dropped"""
+READ_BYTES = 1 << 16
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class ControlServer:
+    """Where web connects. ``on_message(message, reply)`` is called for each message.
+
+    ``on_connect(send)`` is called for each new connection, to tell it how things are.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_connect: Callable[[Callable[[msgspec.Struct], None]], None],
+        on_message: Callable[[messages.ToWorker, Callable[[msgspec.Struct], None]], None],
+    ) -> None:
+        self._path = path
+        self._on_connect = on_connect
+        self._on_message = on_message
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen, in place of a socket that a killed predecessor may have left."""
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(self._path.stat().st_mode):
+                self._path.unlink()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(os.fspath(self._path))
+        self._path.chmod(0o600)
+        self._server = await asyncio.start_unix_server(self._serve, sock=sock)
+
+    async def stop(self) -> None:
+        """Close every connection and the socket."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def send(self, message: msgspec.Struct) -> None:
+        """To every connection (usually one)."""
+        data = messages.encode(message)
+        for writer in tuple(self._writers):
+            self._write(writer, data)
+
+    def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        if writer.is_closing():
+            return
+        if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            log.warning("control connection does not read: cut off")
+            writer.transport.abort()
+            return
+        writer.write(data)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        decoder = messages.Decoder(messages.ToWorker)
+
+        def reply(message: msgspec.Struct) -> None:
+            self._write(writer, messages.encode(message))
+
+        try:
+            self._on_connect(reply)
+            self._writers.add(writer)
+            while data := await reader.read(READ_BYTES):
+                for message in decoder.feed(data):
+                    self._on_message(message, reply)  # type: ignore[arg-type]
+        except (OSError, asyncio.CancelledError):
+            pass
+        except (ValueError, msgspec.MsgspecError):
+            log.warning("control connection speaks another language: closed", exc_info=True)
+        finally:
+            self._tasks.discard(task)
+            self._writers.discard(writer)
+            writer.close()
+
+
+class RecorderLink:
+    """Our connection to the recorder, made again whenever it breaks.
+
+    ``on_connect()`` is called for each connection, to say everything again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_connect: Callable[[], None],
+        on_message: Callable[[messages.FromRecorder], None],
+    ) -> None:
+        self._path = path
+        self._on_connect = on_connect
+        self._on_message = on_message
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+        """packets that the recorder was too slow for"""
+
+    def start(self) -> None:
+        """Connect, and keep connected, in a task of our own."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Send what is left and disconnect."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(self._writer.drain(), 1)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1)
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send; while disconnected everything is dropped, for ``on_connect`` says it again."""
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            return
+        if isinstance(message, messages.Media):
+            if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+                if self.dropped % 1000 == 0:
+                    log.warning("recorder does not keep up: packets dropped=%d", self.dropped + 1)
+                self.dropped += 1
+                return
+        writer.write(messages.encode(message))
+
+    async def _run(self) -> None:
+        tries = 0
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self._path)
+            except OSError:
+                await asyncio.sleep(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
+                tries += 1
+                continue
+            tries = 0
+            self._writer = writer
+            try:
+                self._on_connect()
+                await self._read(reader)
+            except (OSError, ValueError, msgspec.MsgspecError):
+                log.warning("recorder connection broke", exc_info=True)
+            finally:
+                self._writer = None
+                writer.close()
+            await asyncio.sleep(BACKOFF_S[0])
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        decoder = messages.Decoder(messages.FromRecorder)
+        while data := await reader.read(READ_BYTES):
+            for message in decoder.feed(data):
+                self._on_message(message)  # type: ignore[arg-type]

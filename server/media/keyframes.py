@@ -1,0 +1,109 @@
+"""Where a stream can be entered, and how often a keyframe may be asked for. Pure."""
+
+from __future__ import annotations
+
+MIN_INTERVAL_S = 0.5
+"""at most two requests a second and source: each costs the publisher a large frame"""
+
+Bytes = bytes | memoryview
+
+_IDR, _SPS, _STAP_A, _FU_A = 5, 7, 24, 28
+
+
+class H264Entry:
+    """Finds the packet at which an H.264 stream (RFC 6184, packetization mode 1) can be entered.
+
+    That is the one with the parameter set; an IDR alone counts only while the stream has never
+    shown a parameter set in band, since it could not be decoded otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._parameters_seen = False
+
+    def begins(self, payload: Bytes) -> bool:
+        """Can a decoder begin with this packet?"""
+        if not payload:
+            return False
+        kind = payload[0] & 31
+        if kind == _STAP_A:
+            units = _aggregated(payload)
+        elif kind == _FU_A:
+            units = {payload[1] & 31} if len(payload) > 1 and payload[1] & 0x80 else set()
+        else:
+            units = {kind}
+        if _SPS in units:
+            self._parameters_seen = True
+            return True
+        return _IDR in units and not self._parameters_seen
+
+
+def _aggregated(payload: Bytes) -> set[int]:
+    """Types of the NAL units in a STAP-A (RFC 6184, 5.7.1)."""
+    kinds = set()
+    position = 1
+    while position + 2 < len(payload):
+        size = (payload[position] << 8) | payload[position + 1]
+        kinds.add(payload[position + 2] & 31)
+        position += 2 + size
+    return kinds
+
+
+class Vp8Entry:
+    """Finds the first packet of a VP8 keyframe (RFC 7741, 4.2 and 4.3)."""
+
+    def begins(self, payload: Bytes) -> bool:
+        """Can a decoder begin with this packet?"""
+        if len(payload) < 2 or payload[0] & 0x17 != 0x10:  # S set, partition 0
+            return False
+        position = 1
+        if payload[0] & 0x80:  # X
+            present = payload[1]
+            position = 2
+            if present & 0x80:  # I: 7 or 15 bits of picture id
+                if position >= len(payload):
+                    return False
+                position += 2 if payload[position] & 0x80 else 1
+            position += (1 if present & 0x40 else 0) + (1 if present & 0x30 else 0)
+        return position < len(payload) and payload[position] & 1 == 0
+
+
+class AnyEntry:
+    """Sound can be entered anywhere."""
+
+    def begins(self, payload: Bytes) -> bool:
+        """Always."""
+        return True
+
+
+Entry = H264Entry | Vp8Entry | AnyEntry
+
+
+def entry(codec: str) -> Entry:
+    """The way to find entries of ``codec`` (``H264``, ``VP8``, ``opus``)."""
+    if codec == "H264":
+        return H264Entry()
+    return Vp8Entry() if codec == "VP8" else AnyEntry()
+
+
+class Requests:
+    """Joins everyone's wish for a keyframe of one stream into few requests."""
+
+    def __init__(self) -> None:
+        self._asked_at_s = float("-inf")
+        self._wanted = False
+
+    def want(self) -> None:
+        """Somebody needs a keyframe."""
+        self._wanted = True
+
+    def due(self, now_s: float) -> bool:
+        """Ask now? If so it counts as asked."""
+        if not self._wanted or now_s - self._asked_at_s < MIN_INTERVAL_S:
+            return False
+        self._wanted = False
+        self._asked_at_s = now_s
+        return True
+
+    def arrived(self, now_s: float) -> None:
+        """A keyframe has begun; wishes from before it are fulfilled."""
+        self._wanted = False

@@ -1,0 +1,239 @@
+"""Offers answered and slots offered: what this server can carry, as session descriptions. Pure.
+
+One code for browsers, WHIP encoders and WHEP players (RFC 9725, RFC 8829). H.264 constrained
+baseline and Opus are preferred; VP8 is carried as it is where a publisher has nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from server.media import rtp, sdp
+
+VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")
+H264_FORMAT = {
+    "level-asymmetry-allowed": "1",
+    "packetization-mode": "1",
+    "profile-level-id": "42e01f",
+}
+SLOT_VIDEO = (
+    sdp.Codec(102, "H264", 90000, 1, H264_FORMAT, ["nack", "nack pli", "ccm fir"]),
+    sdp.Codec(96, "VP8", 90000, 1, {}, ["nack", "nack pli", "ccm fir"]),
+)
+SLOT_AUDIO = (sdp.Codec(111, "opus", 48000, 2, {"minptime": "10", "useinbandfec": "1"}, []),)
+MID_ID = 1
+UPLINK_EXTENSIONS = (rtp.MID_URI, rtp.AUDIO_LEVEL_URI, rtp.TRANSPORT_CC_URI)
+AUDIO_SLOTS = 3
+
+
+class NoCommonCodec(ValueError):
+    """The description is fine, but nothing in it can be carried."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One media section that is agreed on."""
+
+    mid: str
+    kind: str
+    codecs: list[sdp.Codec]
+    """to be used, preferred first; at least one"""
+    extensions: dict[str, int]
+    ssrcs: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Remote:
+    """The remote side of the transport."""
+
+    fingerprints: list[tuple[str, str]]
+    client: bool
+    """do we open the DTLS handshake?"""
+
+
+def normal_name(codec: sdp.Codec) -> str | None:
+    """``H264``, ``VP8`` or ``opus`` for what can be carried, None for anything else."""
+    name = codec.name.lower()
+    if name == "h264" and codec.format.get("packetization-mode") == "1":
+        return "H264"
+    return {"vp8": "VP8", "opus": "opus"}.get(name)
+
+
+def _preference(codec: sdp.Codec) -> int:
+    if normal_name(codec) != "H264":
+        return 3
+    profile = codec.format.get("profile-level-id", "").lower()
+    if profile.startswith("42e0"):
+        return 0
+    return 1 if profile.startswith("42") else 2
+
+
+def remote(description: sdp.Description, *, offer: bool) -> Remote:
+    """The DTLS side of a description (RFC 8842, 5).
+
+    To ``actpass`` we answer ``active``: it saves a round trip.
+
+    Raises: sdp.InvalidDescription.
+    """
+    usable = [s for s in description.sections if s.fingerprints and s.setup]
+    if not usable:
+        raise sdp.InvalidDescription("no fingerprint")
+    first = usable[0]
+    roles = {"passive": True, "active": False}
+    if offer:
+        roles["actpass"] = True
+    if first.setup not in roles:
+        raise sdp.InvalidDescription("setup")
+    if not any(algorithm.startswith("sha-") for algorithm, _ in first.fingerprints):
+        raise sdp.InvalidDescription("fingerprint algorithm")
+    return Remote(list(first.fingerprints), roles[first.setup])
+
+
+def _choose(section: sdp.Section) -> list[sdp.Codec]:
+    """The codecs of a section that can be carried, preferred first."""
+    codecs = [c for c in section.codecs.values() if normal_name(c) is not None]
+    return sorted(codecs, key=_preference)
+
+
+def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line | None]:
+    """What becomes of each section of an offer: a line, or None to reject it.
+
+    The first picture and the first sound are accepted. A publisher gets one codec (no simulcast
+    yet: without ``a=simulcast`` in the answer it sends one layer); a player keeps all in common.
+
+    Raises: NoCommonCodec.
+    """
+    wrong = ("recvonly", "inactive") if publishing else ("sendonly", "inactive")
+    taken: set[str] = set()
+    lines: list[Line | None] = []
+    for section in description.sections:
+        codecs = _choose(section) if section.kind in ("audio", "video") else []
+        if not codecs or section.kind in taken or section.direction in wrong or section.rejected:
+            lines.append(None)
+            continue
+        taken.add(section.kind)
+        known = UPLINK_EXTENSIONS if publishing else (rtp.MID_URI,)
+        lines.append(
+            Line(
+                section.mid,
+                section.kind,
+                codecs[:1] if publishing else _one_each(codecs),
+                {uri: n for uri, n in section.extensions.items() if uri in known and 0 < n < 15},
+                section.ssrcs,
+            )
+        )
+    if not taken:
+        raise NoCommonCodec
+    return lines
+
+
+def _one_each(codecs: Sequence[sdp.Codec]) -> list[sdp.Codec]:
+    """The preferred payload type of each codec."""
+    chosen: dict[str, sdp.Codec] = {}
+    for codec in codecs:
+        chosen.setdefault(normal_name(codec) or "", codec)
+    return list(chosen.values())
+
+
+def write_answer(
+    description: sdp.Description,
+    lines: Sequence[Line | None],
+    transport: sdp.Transport,
+    ssrcs: dict[str, int] | None = None,
+    *,
+    session: int,
+    version: int = 1,
+) -> str:
+    """The answer to an offer; ``ssrcs`` (mid → SSRC) are ours where we send."""
+    accepted = [line.mid for line in lines if line is not None]
+    bundle = accepted if description.bundle else []
+    out = sdp.write_head(session, version, bundle)
+    for section, line in zip(description.sections, lines, strict=True):
+        if line is None:
+            out.append(f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}")
+            out += ["c=IN IP4 0.0.0.0", f"a=mid:{section.mid}", "a=inactive"]
+            continue
+        direction = "recvonly" if ssrcs is None else "sendonly"
+        out += _media(line, section.protocol, direction)
+        if ssrcs is not None:
+            out += _sources(line.mid, ssrcs[line.mid])
+        out += sdp.write_transport(transport, candidates=True)
+    return "\r\n".join(out) + "\r\n"
+
+
+def slot_lines(wall: int, audio: bool) -> list[Line]:
+    """The fixed slots of a receiving page: stage, presentation, wall tiles, then sound."""
+    mids = ["stage", "presentation"] + [f"wall{i}" for i in range(wall)]
+    lines = [Line(mid, "video", list(SLOT_VIDEO), {rtp.MID_URI: MID_ID}) for mid in mids]
+    if audio:
+        for i in range(AUDIO_SLOTS):
+            lines.append(Line(f"audio{i}", "audio", list(SLOT_AUDIO), {rtp.MID_URI: MID_ID}))
+    return lines
+
+
+def write_offer(
+    lines: Sequence[Line],
+    transport: sdp.Transport,
+    ssrcs: dict[str, int],
+    *,
+    session: int,
+    version: int,
+) -> str:
+    """Our offer of slots. Chromium rejects sections without transport from the third on."""
+    out = sdp.write_head(session, version, [line.mid for line in lines])
+    for index, line in enumerate(lines):
+        out += _media(line, "UDP/TLS/RTP/SAVPF", "sendonly")
+        out += _sources(line.mid, ssrcs[line.mid])
+        out += sdp.write_transport(transport, candidates=index == 0)
+    return "\r\n".join(out) + "\r\n"
+
+
+def read_answer(offered: Sequence[Line], description: sdp.Description) -> list[Line | None]:
+    """What the page accepted of each offered section.
+
+    Raises: sdp.InvalidDescription.
+    """
+    if len(description.sections) != len(offered):
+        raise sdp.InvalidDescription("sections differ from the offer")
+    lines: list[Line | None] = []
+    for line, section in zip(offered, description.sections, strict=True):
+        if section.kind != line.kind or section.mid != line.mid:
+            raise sdp.InvalidDescription("sections differ from the offer")
+        codecs = _one_each(_choose(section))
+        if section.rejected or not codecs or section.direction in ("sendonly", "inactive"):
+            lines.append(None)
+        else:
+            extensions = {u: n for u, n in line.extensions.items() if u in section.extensions}
+            lines.append(Line(line.mid, line.kind, codecs, extensions))
+    return lines
+
+
+def _media(line: Line, protocol: str, direction: str) -> list[str]:
+    numbers = " ".join(str(codec.payload_type) for codec in line.codecs)
+    out = [f"m={line.kind} 9 {protocol} {numbers}", "c=IN IP4 0.0.0.0", f"a=mid:{line.mid}"]
+    out.append(f"a={direction}")
+    out += [f"a=extmap:{number} {uri}" for uri, number in line.extensions.items()]
+    for codec in line.codecs:
+        feedback = [f for f in codec.feedback if f in VIDEO_FEEDBACK]
+        shown = sdp.Codec(
+            codec.payload_type,
+            codec.name,
+            codec.clock_rate_hz,
+            codec.channels,
+            codec.format,
+            feedback,
+        )
+        out += sdp.write_codec(shown)
+    return out
+
+
+def _sources(mid: str, ssrc: int) -> list[str]:
+    # A stream of its own for each slot, but for the stage and the first voice: lips and sound.
+    # Their sender reports are written from one clock, whichever sources they show.
+    stream = "stage" if mid == "audio0" else mid
+    return [
+        f"a=msid:{stream} {mid}",
+        f"a=ssrc:{ssrc} cname:{stream}",
+        f"a=ssrc:{ssrc} msid:{stream} {mid}",
+    ]

@@ -1,0 +1,118 @@
+"""What a recorder is told of one conference: its recording, what its tracks show, and packets.
+
+The recorder is one more subscriber, on a local socket. Everything here can be said again at any
+time; ``announce`` does so after either side's restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from server.media import messages, rtp
+from server.media.publication import Track
+
+log = logging.getLogger(__name__)
+
+LINGER_S = 1.0
+"""so long the source that left the stage is still fed, to bridge to the next one's keyframe"""
+
+
+def wall_us() -> int:
+    """The server's wall clock in µs."""
+    return time.time_ns() // 1000
+
+
+class Feed:
+    """Feeds one recording. ``send`` takes messages for the recorder, and may drop media."""
+
+    def __init__(
+        self, recording: messages.Recording, send: Callable[[msgspec.Struct], None]
+    ) -> None:
+        self.recording = recording
+        self._send = send
+        self._shows: dict[str, messages.Show] = {}
+        self._kinds: dict[Track, tuple[str, ...]] = {}
+        self._lingering: dict[Track, tuple[float, tuple[str, ...]]] = {}
+        self._tapped: set[Track] = set()
+        send(messages.Record(recording))
+
+    def announce(self) -> None:
+        """Say everything again to a recorder that has just come, and let pictures begin."""
+        self._send(messages.Record(self.recording))
+        for show in self._shows.values():
+            self._send(show)
+        for track in self._kinds:
+            track.requests.want()
+
+    def show(self, name: str, source: str | None) -> None:
+        """``stage`` or ``presentation`` shows ``source`` from now on."""
+        present = self._shows.get(name)
+        if present is None or present.source != source:
+            show = messages.Show(self.recording.id, name, source, wall_us())
+            self._shows[name] = show
+            self._send(show)
+
+    def take(
+        self, stage: Track | None, presentation: Track | None, floor: list[Track], now_s: float
+    ) -> None:
+        """Feed these tracks from now on."""
+        wanted: dict[Track, tuple[str, ...]] = {track: ("audio",) for track in floor}
+        for track, kind in ((stage, "video"), (presentation, "screen")):
+            if track is None:
+                continue
+            if track.codec != "H264":
+                log.warning(
+                    "not recorded: codec source=%s codec=%s", track.publication.source, track.codec
+                )
+                continue
+            wanted[track] = wanted.get(track, ()) + (kind,)
+        for track, kinds in self._kinds.items():
+            if track not in wanted and "audio" not in kinds:
+                self._lingering[track] = (now_s + LINGER_S, kinds)
+        for track in wanted:
+            self._lingering.pop(track, None)
+            if track not in self._kinds and track.kind == "video":
+                track.requests.want()
+        self._kinds = wanted
+        self._tap(now_s)
+
+    def tick(self, now_s: float) -> None:
+        """End what has lingered."""
+        if any(until_s <= now_s for until_s, _ in self._lingering.values()):
+            self._tap(now_s)
+
+    def _tap(self, now_s: float) -> None:
+        for track, (until_s, _) in list(self._lingering.items()):
+            if until_s <= now_s:
+                del self._lingering[track]
+        taken = self._kinds.keys() | self._lingering.keys()
+        for track in self._tapped - taken:
+            track.tap = None
+        for track in taken:
+            track.tap = self._packet
+        self._tapped = set(taken)
+
+    def _packet(self, track: Track, packet: bytes, header: rtp.Header) -> None:
+        kinds = self._kinds.get(track) or self._lingering[track][1]
+        data = rtp.plain(packet, header)
+        at_us = wall_us()
+        source = track.publication.source
+        for kind in kinds:
+            self._send(messages.Media(self.recording.id, source, kind, at_us, data))
+
+    def wants_keyframe(self, source: str) -> None:
+        """The recorder has lost its way in ``source``."""
+        for track in self._kinds:
+            if track.kind == "video" and track.publication.source == source:
+                track.requests.want()
+
+    def finish(self) -> messages.Finish:
+        """Stop feeding; the message that ends the recording."""
+        self._kinds.clear()
+        self._lingering.clear()
+        self._tap(0.0)
+        return messages.Finish(self.recording.id, wall_us())

@@ -1,0 +1,83 @@
+"""One outgoing stream made of parts of several incoming ones, without a seam.
+
+Sequence numbers go on by one over a switch, time stamps by the server's elapsed time (audio needs
+it; a jump in video freezes the picture). Pure: numbers in, numbers out. Because each part only
+shifts numbers, an outgoing number leads back to its packet (``origin``) and no outgoing packet
+needs to be kept for NACK.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from server.media.sequence import extend
+
+MAX_PARTS = 8
+"""older ones are forgotten: nobody asks for packets of eight switches ago"""
+
+Origin = TypeVar("Origin")
+
+
+@dataclass(slots=True)
+class Part(Generic[Origin]):
+    """A run of packets of one incoming stream."""
+
+    origin: Origin
+    first_in: int
+    """unwrapped number of its first packet; earlier ones belong to no part"""
+    shift: int
+    """outgoing minus incoming unwrapped number"""
+    timestamp_shift: int
+
+
+class Rewriter(Generic[Origin]):
+    """Numbers one outgoing stream."""
+
+    def __init__(self, clock_rate_hz: int) -> None:
+        self._clock_rate_hz = clock_rate_hz
+        self._parts: list[Part[Origin]] = []
+        # A random start (RFC 3550, 5.1), low enough not to wrap in the first packets: SRTP
+        # receivers guess the roll-over counter as zero (RFC 3711, 3.3.1).
+        self._highest = 65536 + random.randrange(1, 0x7FFF)
+        self._timestamp = random.getrandbits(32)
+        self._sent_at_s: float | None = None
+
+    @property
+    def part(self) -> Part[Origin] | None:
+        """The present part, None before the first packet."""
+        return self._parts[-1] if self._parts else None
+
+    def switch(self, origin: Origin, number: int, timestamp: int, now_s: float) -> None:
+        """From incoming packet ``number`` (unwrapped) with ``timestamp`` on, forward ``origin``."""
+        elapsed = 0
+        if self._sent_at_s is not None:
+            # At least 10 ms, so that two frames never share a time stamp.
+            elapsed = round(max(now_s - self._sent_at_s, 0.01) * self._clock_rate_hz)
+        timestamp_shift = (self._timestamp + elapsed - timestamp) & 0xFFFFFFFF
+        self._parts.append(Part(origin, number, self._highest + 1 - number, timestamp_shift))
+        del self._parts[:-MAX_PARTS]
+
+    def forward(self, number: int, timestamp: int, now_s: float) -> tuple[int, int] | None:
+        """(16-bit sequence number, time stamp) of a packet of the present part; None before it."""
+        part = self._parts[-1]
+        if number < part.first_in:
+            return None
+        out = number + part.shift
+        out_timestamp = (timestamp + part.timestamp_shift) & 0xFFFFFFFF
+        if out > self._highest:
+            self._highest = out
+            self._timestamp = out_timestamp
+            self._sent_at_s = now_s
+        return out & 0xFFFF, out_timestamp
+
+    def origin(self, sequence: int) -> tuple[Part[Origin], int] | None:
+        """The part and the unwrapped incoming number behind an outgoing 16-bit number."""
+        out = extend(sequence, self._highest)
+        if out > self._highest:
+            return None
+        for part in reversed(self._parts):
+            if out - part.shift >= part.first_in:
+                return part, out - part.shift
+        return None

@@ -1,0 +1,277 @@
+"""One conference on this worker: who publishes, who receives, and what each of them gets.
+
+``Conference`` holds the desired state that web told and reconciles what is with it: after every
+change ``reconcile`` decides anew, from the desired state and the publications alone, what each
+output shows, so no order of events matters. Reports are derived the same way and sent when they
+differ from the last ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from server.media import levels, messages
+from server.media.negotiation import AUDIO_SLOTS
+from server.media.publication import Publication, Track
+from server.media.recording import Feed
+from server.media.subscription import Receiver, Subscriber, Watcher
+
+SILENT_S = 12.0
+"""no authentic packet and no valid check for so long: gone (browsers check every 2.5 s)"""
+CONNECT_S = 25.0
+"""from description to the end of the handshake"""
+
+Session = Publication | Subscriber
+Send = Callable[[msgspec.Struct], None]
+
+
+class Conference:
+    """See the module. ``report`` takes messages for web, ``record`` those for the recorder."""
+
+    def __init__(self, slug: str, report: Send, record: Send, finish: Callable[[Feed], None]):
+        self.slug = slug
+        self.desired = messages.Desired(slug, -1, {})
+        self.publications: dict[str, Publication] = {}
+        self.subscribers: dict[str, Subscriber] = {}
+        self.feed: Feed | None = None
+        self._report = report
+        self._record = record
+        self._finish = finish
+        self._heard: list[str] = []
+        """floor sources, the loudest first"""
+        self._published: messages.Published | None = None
+        self._speaking: messages.Speaking | None = None
+
+    # Desired state.
+
+    def apply(self, desired: messages.Desired) -> None:
+        """Take the desired state over, unless a later one is known."""
+        if desired.revision < self.desired.revision:
+            return
+        self.desired = desired
+        for session in self.sessions():
+            if not self.allowed(session):
+                self.close(session, "revoked")
+        self.reconcile()
+
+    def grant(self, holder: str) -> messages.Grant:
+        """What ``holder`` may do; nothing if unknown."""
+        return self.desired.grants.get(holder) or messages.Grant()
+
+    def allowed(self, session: Session) -> bool:
+        """Do the grants still cover this session?"""
+        grant = self.grant(session.holder)
+        if isinstance(session, Publication):
+            return session.source in grant.publish
+        return grant.receive
+
+    # Sessions.
+
+    def sessions(self) -> list[Session]:
+        """All sessions now."""
+        return [*self.publications.values(), *self.subscribers.values()]
+
+    def find(self, session: str) -> Session | None:
+        """A session by its id."""
+        return next((s for s in self.sessions() if s.session == session), None)
+
+    def add(self, session: Session) -> None:
+        """A new session; a second publication of a source takes over from the first."""
+        if isinstance(session, Publication):
+            before = self.publications.get(session.source)
+            if before is not None:
+                self.close(before, "taken_over")
+            self.publications[session.source] = session
+        else:
+            self.subscribers[session.session] = session
+        session.peer.on_connected = self.reconcile
+        session.peer.on_ended = lambda reason: self.close(session, reason)
+        self.reconcile()
+
+    def close(self, session: Session, reason: str | None) -> None:
+        """End a session; ``reason`` None: web asked for it and hears nothing more."""
+        source = None
+        if isinstance(session, Publication):
+            if self.publications.get(session.source) is session:
+                del self.publications[session.source]
+            source = session.source
+            session.peer.close()
+        else:
+            self.subscribers.pop(session.session, None)
+            session.close()
+        if reason is not None:
+            closed = messages.Closed(self.slug, session.session, session.holder, source, reason)
+            self._report(closed)
+        self.reconcile()
+
+    def forget(self) -> None:
+        """The conference is over."""
+        self.desired = messages.Desired(self.slug, self.desired.revision, {})
+        for session in self.sessions():
+            self.close(session, "revoked")
+        self.reconcile()
+
+    # What everyone gets.
+
+    def video(self, source: str | None) -> Track | None:
+        """The picture of ``source``, if there is one."""
+        publication = self.publications.get(source) if source is not None else None
+        return publication.video if publication is not None else None
+
+    def audio(self, source: str) -> Track | None:
+        """The sound of ``source``, if there is one and it has the floor."""
+        publication = self.publications.get(source)
+        if publication is None or source not in self.desired.floor:
+            return None
+        return publication.audio
+
+    def reconcile(self) -> None:
+        """Make every output show what it should."""
+        now_s = time.monotonic()
+        self._rank(now_s)
+        for subscriber in self.subscribers.values():
+            if not subscriber.peer.connected:
+                continue
+            wanted = (
+                self._slots(subscriber)
+                if isinstance(subscriber, Receiver)
+                else self._watched(subscriber)
+            )
+            for mid, output in subscriber.outputs.items():
+                output.want(wanted.get(mid), now_s)
+        self._reconcile_recording(now_s)
+
+    def _rank(self, now_s: float) -> None:
+        sounding = {}
+        for source in self.desired.floor:
+            track = self.audio(source)
+            if track is not None:
+                sounding[source] = track.loudness.level(now_s)
+        self._heard = levels.loudest(sounding, self._heard[:AUDIO_SLOTS], len(sounding))
+
+    def _slots(self, receiver: Receiver) -> dict[str, Track | None]:
+        desired = self.desired
+        wanted = {"stage": self.video(desired.stage)}
+        wanted["presentation"] = self.video(desired.presentation)
+        for i, source in enumerate(desired.wall):
+            wanted[f"wall{i}"] = self.video(source)
+        heard = self._voices(receiver)[:AUDIO_SLOTS]
+        mids = [f"audio{i}" for i in range(AUDIO_SLOTS) if f"audio{i}" in receiver.outputs]
+        present = [receiver.outputs[mid].source for mid in mids]
+        for mid, voice in zip(mids, levels.place(present, heard), strict=True):
+            wanted[mid] = self.audio(voice) if voice is not None else None
+        return wanted
+
+    def _watched(self, watcher: Subscriber) -> dict[str, Track | None]:
+        assert isinstance(watcher, Watcher)
+        named = {"stage": self.desired.stage, "screen": self.desired.presentation}
+        source = named.get(watcher.source, watcher.source)
+        voices = self._voices(watcher)
+        if source not in voices:
+            # A player has one line for sound: on stage the loudest voice, elsewhere its own.
+            sounding = voices[0] if voices and watcher.source == "stage" else None
+        else:
+            sounding = source
+        sound = self.audio(sounding) if sounding is not None else None
+        tracks = {"video": self.video(source), "audio": sound}
+        return {mid: tracks[output.kind] for mid, output in watcher.outputs.items()}
+
+    def _voices(self, subscriber: Subscriber) -> list[str]:
+        """Floor sources with sound, the loudest first, without the subscriber's own room."""
+        own = self.grant(subscriber.holder).own
+        return [s for s in self._heard if own is None or not _same_room(s, own)]
+
+    # Recording.
+
+    def _reconcile_recording(self, now_s: float) -> None:
+        recording = self.desired.recording
+        if self.feed is not None and self.feed.recording != recording:
+            if recording is None or recording.id != self.feed.recording.id:
+                self._finish(self.feed)
+                self.feed = None
+            else:
+                self.feed.recording = recording
+                self.feed.announce()
+        if recording is None:
+            return
+        if self.feed is None:
+            self.feed = Feed(recording, self._record)
+        stage, presentation = self.desired.stage, self.desired.presentation
+        self.feed.show("stage", stage)
+        self.feed.show("presentation", presentation)
+        floor = [track for s in self.desired.floor if (track := self.audio(s)) is not None]
+        self.feed.take(self.video(stage), self.video(presentation), floor, now_s)
+
+    # Time.
+
+    def tick(self, now_s: float) -> None:
+        """Every 50 ms: what is missing, and reports that changed."""
+        for publication in self.publications.values():
+            publication.send_losses(now_s)
+        for subscriber in self.subscribers.values():
+            subscriber.tick(now_s)
+        if self.feed is not None:
+            self.feed.tick(now_s)
+        self.send_changes(now_s)
+
+    def send_feedback(self) -> None:
+        """Every 100 ms."""
+        for publication in self.publications.values():
+            publication.send_feedback()
+
+    def listen(self, now_s: float) -> None:
+        """Every 250 ms: who speaks, and who is loudest where more than three hold the floor."""
+        if len(self.desired.floor) > AUDIO_SLOTS:
+            self.reconcile()
+        speaking = []
+        for source in self.desired.floor:
+            track = self.audio(source)
+            if track is not None and track.loudness.speaks(now_s):
+                speaking.append(source)
+        message = messages.Speaking(self.slug, tuple(speaking))
+        if message != self._speaking and (speaking or self._speaking is not None):
+            self._speaking = message
+            self._report(message)
+
+    def send_reports(self, now_s: float) -> None:
+        """Every second: RTCP reports; and sessions that fell silent end."""
+        for session in self.sessions():
+            session.send_reports(now_s)
+            if not session.peer.connected:
+                if now_s - session.created_at_s > CONNECT_S:
+                    self.close(session, "failed")
+            elif now_s - session.peer.binding.heard_at_s > SILENT_S:
+                self.close(session, "silent")
+
+    def send_lines(self, elapsed_s: float) -> None:
+        """Every two seconds: the quality of uplinks."""
+        lines = {source: p.line(elapsed_s) for source, p in self.publications.items()}
+        if lines:
+            self._report(messages.Lines(self.slug, lines))
+
+    def send_changes(
+        self, now_s: float, *, everything: bool = False, to: Send | None = None
+    ) -> None:
+        """Report publications and slots: those that changed, or everything ``to`` one reader."""
+        report = to or self._report
+        found = tuple(p.describe(now_s) for p in self.publications.values())
+        published = messages.Published(self.slug, found)
+        if everything:
+            report(published)
+        elif published != (self._published or messages.Published(self.slug, ())):
+            self._published = published
+            report(published)
+        for s in self.subscribers.values():
+            if isinstance(s, Receiver) and (everything or s.changed) and s.peer.connected:
+                s.changed = s.changed and everything
+                report(messages.Slots(self.slug, s.session, s.holder, s.slots))
+        if everything and self._speaking is not None:
+            report(self._speaking)
+
+
+def _same_room(source: str, own: str) -> bool:
+    """Is ``source`` of the room whose source is ``own`` (its camera or its screen)?"""
+    return source == own or source.startswith(own + ":")

@@ -1,0 +1,181 @@
+"""RTCP, the part that a forwarder speaks (RFC 3550, 4585, 5104). Pure.
+
+``parse`` never raises: it yields what is well formed and stops where a compound packet is not.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+SENDER_REPORT = 200
+RECEIVER_REPORT = 201
+SOURCE_DESCRIPTION = 202
+BYE = 203
+TRANSPORT_FEEDBACK = 205
+PAYLOAD_FEEDBACK = 206
+
+NACK = 1
+PLI = 1
+FIR = 4
+
+Bytes = bytes | memoryview
+_U32 = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class SenderReport:
+    """When the sender's clock said ``ntp`` (64-bit NTP), its stream was at ``rtp``."""
+
+    ssrc: int
+    ntp: int
+    rtp: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBlock:
+    """How one stream arrives (RFC 3550, 6.4.1)."""
+
+    ssrc: int
+    fraction_lost: int
+    """in 1/256"""
+    lost: int
+    highest: int
+    jitter: int
+    last_sr: int
+    delay_since_last_sr: int
+    """in 1/65536 s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """Packets asked for again (RFC 4585, 6.2.1)."""
+
+    ssrc: int
+    sequences: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeRequest:
+    """PLI (RFC 4585, 6.3.1) or FIR (RFC 5104, 4.3.1)."""
+
+    ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """A stream ends."""
+
+    ssrc: int
+
+
+Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Bye
+
+
+def parse(data: Bytes) -> Iterator[Item]:
+    """What a (compound) packet says that a forwarder cares for."""
+    position = 0
+    while position + 4 <= len(data):
+        first, kind, words = struct.unpack_from("!BBH", data, position)
+        end = position + 4 + 4 * words
+        if first >> 6 != 2 or end > len(data):
+            return
+        yield from _parse_one(first & 31, kind, bytes(data[position + 4 : end]))
+        position = end
+
+
+def _parse_one(count: int, kind: int, body: bytes) -> Iterator[Item]:
+    if kind == SENDER_REPORT and len(body) >= 24:
+        ssrc, ntp, rtp = struct.unpack_from("!IQI", body)
+        yield SenderReport(ssrc, ntp, rtp)
+        yield from _blocks(body[24:], count)
+    elif kind == RECEIVER_REPORT and len(body) >= 4:
+        yield from _blocks(body[4:], count)
+    elif kind == BYE:
+        for i in range(min(count, len(body) // 4)):
+            yield Bye(_U32.unpack_from(body, 4 * i)[0])
+    elif kind == TRANSPORT_FEEDBACK and count == NACK and len(body) >= 8:
+        yield Nack(_U32.unpack_from(body, 4)[0], tuple(_nacked(body[8:])))
+    elif kind == PAYLOAD_FEEDBACK and count == PLI and len(body) >= 8:
+        yield KeyframeRequest(_U32.unpack_from(body, 4)[0])
+    elif kind == PAYLOAD_FEEDBACK and count == FIR:
+        for position in range(8, len(body) - 7, 8):
+            yield KeyframeRequest(_U32.unpack_from(body, position)[0])
+
+
+def _blocks(body: bytes, count: int) -> Iterator[ReportBlock]:
+    for i in range(min(count, len(body) // 24)):
+        ssrc, loss, highest, jitter, last_sr, delay = struct.unpack_from("!IIIIII", body, 24 * i)
+        lost = loss & 0xFFFFFF
+        if lost & 0x800000:
+            lost -= 0x1000000
+        yield ReportBlock(ssrc, loss >> 24, lost, highest, jitter, last_sr, delay)
+
+
+def _nacked(body: bytes) -> Iterator[int]:
+    for position in range(0, len(body) - 3, 4):
+        first, mask = struct.unpack_from("!HH", body, position)
+        yield first
+        for bit in range(16):
+            if mask >> bit & 1:
+                yield (first + 1 + bit) & 0xFFFF
+
+
+def packet(count: int, kind: int, body: bytes) -> bytes:
+    """One RTCP packet; ``body`` is padded by its maker to whole words."""
+    return struct.pack("!BBH", 0x80 | count, kind, len(body) // 4) + body
+
+
+def pli(sender: int, ssrc: int) -> bytes:
+    """Ask for a keyframe."""
+    return packet(PLI, PAYLOAD_FEEDBACK, struct.pack("!II", sender, ssrc))
+
+
+def nack(sender: int, ssrc: int, sequences: Sequence[int]) -> bytes:
+    """Ask for packets again; ``sequences`` ascend (modulo 65536)."""
+    entries: list[list[int]] = []
+    for sequence in sequences:
+        distance = (sequence - entries[-1][0]) & 0xFFFF if entries else 0
+        if entries and 1 <= distance <= 16:
+            entries[-1][1] |= 1 << (distance - 1)
+        else:
+            entries.append([sequence, 0])
+    body = struct.pack("!II", sender, ssrc)
+    return packet(
+        NACK, TRANSPORT_FEEDBACK, body + b"".join(struct.pack("!HH", *e) for e in entries)
+    )
+
+
+def receiver_report(sender: int, blocks: Sequence[ReportBlock], cname: str) -> bytes:
+    """RR and SDES (RFC 3550, 6.1: a compound packet names its sender); at most 31 blocks."""
+    body = _U32.pack(sender) + b"".join(_pack_block(block) for block in blocks)
+    return packet(len(blocks), RECEIVER_REPORT, body) + _description(sender, cname)
+
+
+def sender_report(ssrc: int, ntp: int, rtp: int, packets: int, octets: int, cname: str) -> bytes:
+    """SR and SDES of one stream."""
+    body = struct.pack(
+        "!IQIII", ssrc, ntp, rtp & 0xFFFFFFFF, packets & 0xFFFFFFFF, octets & 0xFFFFFFFF
+    )
+    return packet(0, SENDER_REPORT, body) + _description(ssrc, cname)
+
+
+def _pack_block(block: ReportBlock) -> bytes:
+    lost = max(-0x800000, min(block.lost, 0x7FFFFF)) & 0xFFFFFF
+    return struct.pack(
+        "!IIIIII",
+        block.ssrc,
+        block.fraction_lost << 24 | lost,
+        block.highest & 0xFFFFFFFF,
+        block.jitter & 0xFFFFFFFF,
+        block.last_sr,
+        block.delay_since_last_sr & 0xFFFFFFFF,
+    )
+
+
+def _description(ssrc: int, cname: str) -> bytes:
+    name = cname.encode()[:255]
+    item = bytes([1, len(name)]) + name
+    item += bytes(4 - len(item) % 4)  # at least one null ends the list
+    return packet(1, SOURCE_DESCRIPTION, _U32.pack(ssrc) + item)

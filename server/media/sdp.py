@@ -1,0 +1,231 @@
+"""Session descriptions, the part that WebRTC uses (RFC 8866, 8829, 8839, 8842). Pure.
+
+aiortc's parser is not used: it knows neither RIDs nor simulcast, and asserts on input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MAX_BYTES = 200_000
+MAX_SECTIONS = 200
+
+
+class InvalidDescription(ValueError):
+    """This is not a session description that can be worked with."""
+
+
+@dataclass(slots=True)
+class Codec:
+    """One payload type of a media section."""
+
+    payload_type: int
+    name: str
+    """as in rtpmap: ``H264``, ``VP8``, ``opus``, ``rtx`` …"""
+    clock_rate_hz: int
+    channels: int = 1
+    format: dict[str, str] = field(default_factory=dict)
+    feedback: list[str] = field(default_factory=list)
+    """``nack``, ``nack pli``, ``transport-cc`` …"""
+
+
+@dataclass(slots=True)
+class Section:
+    """One media section (m-line)."""
+
+    kind: str
+    port: int
+    protocol: str
+    formats: list[str]
+    mid: str
+    direction: str = "sendrecv"
+    codecs: dict[int, Codec] = field(default_factory=dict)
+    extensions: dict[str, int] = field(default_factory=dict)
+    """URI → id"""
+    ssrcs: list[int] = field(default_factory=list)
+    """of media, retransmission streams left out"""
+    ufrag: str = ""
+    fingerprints: list[tuple[str, str]] = field(default_factory=list)
+    setup: str = ""
+
+    @property
+    def rejected(self) -> bool:
+        """Is it refused or only a member of a bundle's tail? Only the former in an answer."""
+        return self.port == 0
+
+
+@dataclass(slots=True)
+class Description:
+    """What was parsed."""
+
+    sections: list[Section]
+    bundle: list[str]
+
+
+_DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+_TOKEN = re.compile(r"[!-~]{1,64}\Z")
+
+
+def parse(text: str) -> Description:
+    """The description in ``text``.
+
+    Raises: InvalidDescription.
+    """
+    if len(text) > MAX_BYTES:
+        raise InvalidDescription("too long")
+    common: list[str] = []
+    groups: list[list[str]] = []
+    for line in text.splitlines():
+        if line.startswith("m="):
+            groups.append([line])
+        else:
+            (groups[-1] if groups else common).append(line)
+    if not common or not common[0].startswith("v=0") or not 0 < len(groups) <= MAX_SECTIONS:
+        raise InvalidDescription("no session description")
+    bundle: list[str] = []
+    for line in common:
+        if line.startswith("a=group:BUNDLE"):
+            bundle = line.split()[1:]
+    try:
+        sections = [_section(common, group, index) for index, group in enumerate(groups)]
+    except (ValueError, IndexError) as error:
+        raise InvalidDescription("malformed line") from error
+    if len({section.mid for section in sections}) != len(sections):
+        raise InvalidDescription("mid used twice")
+    return Description(sections, bundle)
+
+
+def _section(common: Sequence[str], lines: Sequence[str], index: int) -> Section:
+    kind, port, protocol, *formats = lines[0][2:].split()
+    section = Section(kind, int(port.partition("/")[0]), protocol, formats, str(index))
+    attributes = [line[2:].partition(":")[::2] for line in lines[1:] if line.startswith("a=")]
+    if kind in ("audio", "video"):
+        for name, value in attributes:
+            if name == "rtpmap":
+                _rtpmap(section, value)
+        for codec in section.codecs.values():
+            if not 0 <= codec.payload_type <= 127:
+                raise InvalidDescription("payload type")
+    retransmissions: set[int] = set()
+    shared = [line[2:].partition(":")[::2] for line in common if line.startswith("a=")]
+    for name, value in shared:
+        _attribute(section, name, value, retransmissions)
+    own_fingerprints = any(name == "fingerprint" for name, _ in attributes)
+    if own_fingerprints:
+        section.fingerprints.clear()
+    for name, value in attributes:
+        _attribute(section, name, value, retransmissions)
+    section.ssrcs = [ssrc for ssrc in section.ssrcs if ssrc not in retransmissions]
+    if not _TOKEN.match(section.mid):
+        raise InvalidDescription("mid")
+    return section
+
+
+def _rtpmap(section: Section, value: str) -> None:
+    number, description = value.split(maxsplit=1)
+    name, clock, *channels = description.split("/")
+    if number in section.formats:
+        section.codecs[int(number)] = Codec(
+            int(number), name, int(clock), int(channels[0]) if channels else 1
+        )
+
+
+def _attribute(section: Section, name: str, value: str, retransmissions: set[int]) -> None:
+    if name in _DIRECTIONS:
+        section.direction = name
+    elif name == "mid":
+        section.mid = value.strip()
+    elif name == "setup":
+        section.setup = value.strip()
+    elif name == "ice-ufrag":
+        section.ufrag = value.strip()
+    elif name == "fingerprint":
+        algorithm, fingerprint = value.split()
+        section.fingerprints.append((algorithm.lower(), fingerprint.upper()))
+    elif name == "extmap":
+        number, uri = value.split()[:2]
+        section.extensions[uri] = int(number.partition("/")[0])
+    elif name == "ssrc":
+        ssrc = int(value.split()[0])
+        if ssrc not in section.ssrcs:
+            section.ssrcs.append(ssrc)
+    elif name == "ssrc-group" and value.startswith("FID"):
+        retransmissions.update(int(ssrc) for ssrc in value.split()[2:])
+    elif name == "fmtp":
+        number, _, parameters = value.partition(" ")
+        codec = section.codecs.get(int(number))
+        if codec is not None:
+            codec.format = parse_format(parameters)
+    elif name == "rtcp-fb":
+        number, _, feedback = value.partition(" ")
+        for codec in section.codecs.values():
+            if number in ("*", str(codec.payload_type)):
+                codec.feedback.append(feedback.strip())
+
+
+def parse_format(text: str) -> dict[str, str]:
+    """The parameters of an ``a=fmtp`` line, keys in lower case."""
+    pairs = (part.strip().partition("=") for part in text.split(";") if part.strip())
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def write_format(parameters: dict[str, str]) -> str:
+    """The reverse of ``parse_format``."""
+    return ";".join(f"{key}={value}" if value else key for key, value in parameters.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Our side of the one transport that every section is bundled on."""
+
+    ufrag: str
+    password: str
+    fingerprint: str
+    setup: str
+    addresses: tuple[tuple[str, int], ...]
+
+
+def write_head(session: int, version: int, bundle: Sequence[str]) -> list[str]:
+    """The session level of our descriptions."""
+    lines = [
+        "v=0",
+        f"o=- {session} {version} IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=ice-lite",
+        "a=extmap-allow-mixed",
+        "a=msid-semantic: WMS *",
+    ]
+    if bundle:
+        lines.insert(5, "a=group:BUNDLE " + " ".join(bundle))
+    return lines
+
+
+def write_transport(transport: Transport, *, candidates: bool) -> list[str]:
+    """ICE and DTLS of one section. Every section of an offer has them; the first has candidates."""
+    lines = [
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+        f"a=ice-ufrag:{transport.ufrag}",
+        f"a=ice-pwd:{transport.password}",
+        f"a=fingerprint:{transport.fingerprint}",
+        f"a=setup:{transport.setup}",
+    ]
+    if candidates:
+        for i, (host, port) in enumerate(transport.addresses):
+            priority = (126 << 24) | ((65535 - i) << 8) | 255  # RFC 8445, 5.1.2.1: host
+            lines.append(f"a=candidate:{i + 1} 1 udp {priority} {host} {port} typ host")
+        lines.append("a=end-of-candidates")
+    return lines
+
+
+def write_codec(codec: Codec) -> list[str]:
+    """rtpmap, fmtp and rtcp-fb of one payload type."""
+    channels = f"/{codec.channels}" if codec.channels > 1 else ""
+    number = codec.payload_type
+    lines = [f"a=rtpmap:{number} {codec.name}/{codec.clock_rate_hz}{channels}"]
+    if codec.format:
+        lines.append(f"a=fmtp:{number} {write_format(codec.format)}")
+    return lines + [f"a=rtcp-fb:{number} {feedback}" for feedback in codec.feedback]

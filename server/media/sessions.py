@@ -1,0 +1,164 @@
+"""Requests for sessions, answered: a description in, a session made, a description out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiortc.rtcdtlstransport import RTCCertificate
+
+from server.media import messages, negotiation, sdp
+from server.media.ice import IceLite
+from server.media.peer import Peer
+from server.media.publication import Publication
+from server.media.router import Conference, Session
+from server.media.subscription import Receiver, Watcher
+
+MAX_WALL = 64
+MAX_SESSIONS_A_HOLDER = 16
+
+
+class Refusal(Exception):
+    """A request that is not done; ``code`` as in ``messages.Refused``."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Negotiator:
+    """Makes sessions over one ICE socket."""
+
+    ice: IceLite
+    certificate: RTCCertificate
+    fingerprint: str
+    addresses: tuple[tuple[str, int], ...]
+
+    def publish(self, conference: Conference, request: messages.Publish) -> tuple[str, str]:
+        """(session, answer) for an offer to publish. Raises: Refusal."""
+        if request.source not in conference.grant(request.holder).publish:
+            raise Refusal("forbidden")
+        offer, lines, remote = self._read_offer(request.sdp, publishing=True)
+        self._limit(conference, request.holder)
+        peer = Peer(self.ice, self.certificate)
+        publication = Publication(request.source, request.holder, peer, lines)
+        answer = self._answer(offer, lines, peer, remote, None, publication)
+        conference.add(publication)
+        peer.describe_remote(remote.fingerprints, client=remote.client)
+        return publication.session, answer
+
+    def watch(self, conference: Conference, request: messages.Watch) -> tuple[str, str]:
+        """(session, answer) for a WHEP player's offer. Raises: Refusal."""
+        if not conference.grant(request.holder).receive:
+            raise Refusal("forbidden")
+        offer, lines, remote = self._read_offer(request.sdp, publishing=False)
+        self._limit(conference, request.holder)
+        peer = Peer(self.ice, self.certificate)
+        watcher = Watcher(request.source, request.holder, peer, lines)
+        watcher.agree(lines)
+        answer = self._answer(offer, lines, peer, remote, watcher.ssrcs, watcher)
+        conference.add(watcher)
+        peer.describe_remote(remote.fingerprints, client=remote.client)
+        return watcher.session, answer
+
+    def receive(self, conference: Conference, request: messages.Receive) -> tuple[str, str]:
+        """(session, our offer of slots). Raises: Refusal."""
+        if not conference.grant(request.holder).receive:
+            raise Refusal("forbidden")
+        if not 0 <= request.wall <= MAX_WALL:
+            raise Refusal("invalid")
+        self._limit(conference, request.holder)
+        peer = Peer(self.ice, self.certificate)
+        lines = negotiation.slot_lines(request.wall, request.audio)
+        receiver = Receiver(request.holder, peer, lines)
+        conference.add(receiver)
+        return receiver.session, self._offer(receiver)
+
+    def accept(self, conference: Conference, session: Session, text: str) -> None:
+        """The page's answer to our offer. Raises: Refusal."""
+        if not isinstance(session, Receiver):
+            raise Refusal("invalid")
+        try:
+            answer = sdp.parse(text)
+            lines = negotiation.read_answer(session.lines, answer)
+            remote = negotiation.remote(answer, offer=False)
+        except sdp.InvalidDescription as error:
+            raise Refusal("invalid") from error
+        known = session.peer.fingerprints
+        if known is None:
+            session.agree(lines)
+            session.peer.describe_remote(remote.fingerprints, client=remote.client)
+        elif sorted(known) != sorted(remote.fingerprints):
+            raise Refusal("invalid")
+        conference.reconcile()
+
+    def restart(self, session: Session, text: str) -> str:
+        """New ICE credentials on the same DTLS association (RFC 8842, 5.5). Raises: Refusal."""
+        if isinstance(session, Receiver):
+            session.peer.binding.restart()
+            session.version += 1
+            return self._offer(session)
+        publishing = isinstance(session, Publication)
+        offer, lines, remote = self._read_offer(text, publishing=publishing)
+        agreed = session.answer if isinstance(session, Watcher) else session.lines
+        if [_shape(line) for line in lines] != [_shape(line) for line in agreed]:
+            raise Refusal("invalid")
+        if sorted(session.peer.fingerprints or []) != sorted(remote.fingerprints):
+            raise Refusal("invalid")
+        session.peer.binding.restart()
+        session.version += 1
+        ssrcs = session.ssrcs if isinstance(session, Watcher) else None
+        remote.client = session.peer.client
+        return self._answer(offer, lines, session.peer, remote, ssrcs, session)
+
+    def _limit(self, conference: Conference, holder: str) -> None:
+        if sum(s.holder == holder for s in conference.sessions()) >= MAX_SESSIONS_A_HOLDER:
+            raise Refusal("busy")
+
+    def _read_offer(
+        self, text: str, *, publishing: bool
+    ) -> tuple[sdp.Description, list[negotiation.Line | None], negotiation.Remote]:
+        try:
+            offer = sdp.parse(text)
+            lines = negotiation.accept_offer(offer, publishing=publishing)
+            return offer, lines, negotiation.remote(offer, offer=True)
+        except sdp.InvalidDescription as error:
+            raise Refusal("invalid") from error
+        except negotiation.NoCommonCodec as error:
+            raise Refusal("codec") from error
+
+    def _transport(self, peer: Peer, setup: str) -> sdp.Transport:
+        binding = peer.binding
+        return sdp.Transport(
+            binding.ufrag, binding.password, self.fingerprint, setup, self.addresses
+        )
+
+    def _answer(
+        self,
+        offer: sdp.Description,
+        lines: list[negotiation.Line | None],
+        peer: Peer,
+        remote: negotiation.Remote,
+        ssrcs: dict[str, int] | None,
+        session: Session,
+    ) -> str:
+        transport = self._transport(peer, "active" if remote.client else "passive")
+        return negotiation.write_answer(
+            offer, lines, transport, ssrcs, session=session.origin, version=session.version
+        )
+
+    def _offer(self, receiver: Receiver) -> str:
+        return negotiation.write_offer(
+            receiver.lines,
+            self._transport(receiver.peer, "actpass"),
+            receiver.ssrcs,
+            session=receiver.origin,
+            version=receiver.version,
+        )
+
+
+def _shape(line: negotiation.Line | None) -> object:
+    """What may not change over an ICE restart."""
+    if line is None:
+        return None
+    return line.mid, line.kind, [codec.payload_type for codec in line.codecs]

@@ -1,0 +1,284 @@
+"""The media worker: a process that forwards packets. Desired state in, reports out.
+
+``python -m server.media.worker --index 0 --udp-fd 5 --control … --recorder … --address …``.
+Sockets are the supervisor's, so that a worker that is started again keeps its port; without them
+it binds ``--media-port`` itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from server.media import messages
+from server.media.control import ControlServer, RecorderLink
+from server.media.ice import Binding, IceLite
+from server.media.peer import finish_closing, make_certificate
+from server.media.recording import Feed
+from server.media.router import Conference, Session
+from server.media.sessions import Negotiator, Refusal
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+SOCKET_BUFFER_BYTES = 4 << 20
+Reply = Callable[[msgspec.Struct], None]
+Request = (
+    messages.Publish
+    | messages.Receive
+    | messages.Accept
+    | messages.Watch
+    | messages.Restart
+    | messages.Close
+)
+
+
+class Worker:
+    """Conferences over one UDP socket."""
+
+    def __init__(
+        self, sock: socket.socket, control: Path, recorder: Path, addresses: Sequence[str]
+    ) -> None:
+        self._ice = IceLite(sock)
+        self._ice.find_by_ssrc = self._find_by_ssrc
+        certificate, fingerprint = make_certificate()
+        port = sock.getsockname()[1]
+        self._negotiator = Negotiator(
+            self._ice, certificate, fingerprint, tuple((host, port) for host in addresses)
+        )
+        self._control = ControlServer(control, self._web_connected, self._message)
+        self._recorder = RecorderLink(recorder, self._recorder_connected, self._recorder_says)
+        self._conferences: dict[str, Conference] = {}
+        self._finishing: dict[str, tuple[messages.Record, messages.Finish]] = {}
+        """recordings whose end the recorder has not confirmed yet"""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop``."""
+        loop = asyncio.get_running_loop()
+        self._ice.start(loop)
+        await self._control.start()
+        self._recorder.start()
+        ticker = loop.create_task(self._tick())
+        log.info("media worker ready port=%d", self._ice.socket.getsockname()[1])
+        try:
+            waiter = loop.create_task(stop.wait())
+            await asyncio.wait([waiter, ticker], return_when=asyncio.FIRST_COMPLETED)
+            waiter.cancel()
+            if ticker.done():
+                ticker.result()
+        finally:
+            ticker.cancel()
+            await self._stop()
+
+    async def _stop(self) -> None:
+        for conference in self._conferences.values():
+            for session in conference.sessions():
+                session.peer.close()
+        await finish_closing()
+        await self._recorder.stop()
+        await self._control.stop()
+        self._ice.stop(asyncio.get_running_loop())
+
+    async def _tick(self) -> None:
+        """All that happens by time; one timer, so that idle sessions cost nothing."""
+        beat = 0
+        lines_at_s = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_S)
+            beat += 1
+            now_s = time.monotonic()
+            for conference in list(self._conferences.values()):
+                try:
+                    conference.tick(now_s)
+                    if beat % 2 == 0:
+                        conference.send_feedback()
+                    if beat % 5 == 0:
+                        conference.listen(now_s)
+                    if beat % 20 == 0:
+                        conference.send_reports(now_s)
+                    if beat % 40 == 0:
+                        conference.send_lines(now_s - lines_at_s)
+                except Exception:  # one conference must never stop the others
+                    log.exception("tick failed conference=%s", conference.slug)
+            if beat % 40 == 0:
+                lines_at_s = now_s
+
+    # Web.
+
+    def _web_connected(self, send: Reply) -> None:
+        """Tell a web process that has just come how things are."""
+        now_s = time.monotonic()
+        for conference in self._conferences.values():
+            conference.send_changes(now_s, everything=True, to=send)
+
+    def _message(self, message: messages.ToWorker, reply: Reply) -> None:
+        if isinstance(message, messages.Desired):
+            self._conference(message.conference).apply(message)
+        elif isinstance(message, messages.Forget):
+            conference = self._conferences.pop(message.conference, None)
+            if conference is not None:
+                conference.forget()
+        else:
+            self._request(message, reply)
+
+    def _conference(self, slug: str) -> Conference:
+        conference = self._conferences.get(slug)
+        if conference is None:
+            conference = Conference(slug, self._control.send, self._recorder.send, self._finish)
+            self._conferences[slug] = conference
+        return conference
+
+    def _request(self, request: Request, reply: Reply) -> None:
+        try:
+            session, text = self._do(request)
+        except Refusal as refusal:
+            reply(messages.Refused(request.request, refusal.code))
+        except Exception:  # a description that finds a fault of ours must not end the process
+            log.exception("request failed kind=%s", type(request).__name__)
+            reply(messages.Refused(request.request, "invalid"))
+        else:
+            reply(messages.Answered(request.request, session, text))
+
+    def _do(self, request: Request) -> tuple[str, str]:
+        if isinstance(request, messages.Publish | messages.Receive | messages.Watch):
+            conference = self._conferences.get(request.conference)
+            if conference is None:
+                raise Refusal("not_found")
+            if isinstance(request, messages.Publish):
+                return self._negotiator.publish(conference, request)
+            if isinstance(request, messages.Watch):
+                return self._negotiator.watch(conference, request)
+            return self._negotiator.receive(conference, request)
+        found = self._find(request.session)
+        if isinstance(request, messages.Close):
+            if found is not None:
+                self._own(found[1], request.holder)
+                found[0].close(found[1], None)
+            return request.session, ""
+        if found is None:
+            raise Refusal("not_found")
+        conference, session = found
+        self._own(session, request.holder)
+        if isinstance(request, messages.Accept):
+            self._negotiator.accept(conference, session, request.sdp)
+            return request.session, ""
+        return request.session, self._negotiator.restart(session, request.sdp)
+
+    @staticmethod
+    def _own(session: Session, holder: str) -> None:
+        if session.holder != holder:
+            raise Refusal("forbidden")
+
+    def _find(self, name: str) -> tuple[Conference, Session] | None:
+        for conference in self._conferences.values():
+            session = conference.find(name)
+            if session is not None:
+                return conference, session
+        return None
+
+    def _find_by_ssrc(self, ssrc: int) -> Binding | None:
+        for conference in self._conferences.values():
+            for publication in conference.publications.values():
+                if ssrc in publication.ssrcs:
+                    return publication.peer.binding
+        return None
+
+    # Recorder.
+
+    def _finish(self, feed: Feed) -> None:
+        finish = feed.finish()
+        self._finishing[finish.recording] = (messages.Record(feed.recording), finish)
+        self._recorder.send(finish)
+
+    def _recorder_connected(self) -> None:
+        for record, finish in self._finishing.values():
+            self._recorder.send(record)
+            self._recorder.send(finish)
+        for conference in self._conferences.values():
+            if conference.feed is not None:
+                conference.feed.announce()
+
+    def _recorder_says(self, message: messages.FromRecorder) -> None:
+        if isinstance(message, messages.Keyframe):
+            for conference in self._conferences.values():
+                feed = conference.feed
+                if feed is not None and feed.recording.id == message.recording:
+                    feed.wants_keyframe(message.source)
+            return
+        if message.state in ("ended", "failed"):
+            self._finishing.pop(message.recording, None)
+        self._control.send(message)
+
+
+def _udp_socket(fd: int | None, port: int) -> socket.socket:
+    if fd is not None:
+        sock = socket.socket(fileno=fd)
+    else:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("0.0.0.0", port))
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+    return sock
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="server.media.worker", description=__doc__)
+    parser.add_argument("--index", type=int, default=0, help="number of this worker, for logs")
+    parser.add_argument("--udp-fd", type=int, help="inherited UDP socket")
+    parser.add_argument("--tcp-fd", type=int, help="inherited TCP listener (for ICE-TCP, not yet)")
+    parser.add_argument("--control", type=Path, required=True, help="Unix socket to listen on")
+    parser.add_argument("--recorder", type=Path, required=True, help="the recorder's Unix socket")
+    parser.add_argument("--address", required=True, help="comma-separated IPs for candidates")
+    parser.add_argument("--media-port", type=int, default=0, help="UDP port without --udp-fd")
+    return parser.parse_args(argv)
+
+
+async def run(
+    *,
+    control: Path,
+    recorder: Path,
+    addresses: Sequence[str],
+    udp_fd: int | None = None,
+    media_port: int = 0,
+) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.closing(_udp_socket(udp_fd, media_port)) as sock:
+        await Worker(sock, control, recorder, addresses).run(stop)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process; returns its exit status."""
+    arguments = _arguments(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(levelname)s media[{arguments.index}] %(name)s: %(message)s",
+    )
+    addresses = [a.strip() for a in arguments.address.split(",") if a.strip()]
+    asyncio.run(
+        run(
+            control=arguments.control,
+            recorder=arguments.recorder,
+            addresses=addresses,
+            udp_fd=arguments.udp_fd,
+            media_port=arguments.media_port,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

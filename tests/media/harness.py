@@ -1,0 +1,312 @@
+"""The other ends of the worker: web, the recorder, and aiortc peers that publish and receive."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fractions
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamTrack,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
+
+from server.media import messages
+
+SLUG = "hoi-nghi"
+Message = TypeVar("Message")
+
+
+async def eventually(check: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """Wait until ``check()`` is true and return it."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not (value := check()):
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError("it did not happen in time")
+        await asyncio.sleep(0.02)
+    return value
+
+
+class Web:
+    """What the web process is to a worker."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self._number = 0
+        self._revision = 0
+
+    async def connect(self, path: Path) -> None:
+        """Connect to the worker's control socket, waiting until it is there."""
+        for _ in range(400):
+            try:
+                self._reader, self._writer = await asyncio.open_unix_connection(path)
+                break
+            except OSError:
+                await asyncio.sleep(0.02)
+        self._task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        decoder = messages.Decoder(messages.FromWorker)
+        while data := await self._reader.read(65536):
+            self.received += decoder.feed(data)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        self._task.cancel()
+        self._writer.close()
+
+    def send(self, message: Any) -> None:
+        """Send one message."""
+        self._writer.write(messages.encode(message))
+
+    def desire(self, grants: dict[str, messages.Grant], **rest: Any) -> None:
+        """A new desired state."""
+        self._revision += 1
+        self.send(messages.Desired(SLUG, self._revision, grants, **rest))
+
+    async def ask(self, kind: Callable[..., Any], **values: Any) -> Any:
+        """Send a request and return its ``Answered`` or ``Refused``."""
+        self._number += 1
+        number = self._number
+        self.send(kind(request=number, **values))
+        return await eventually(
+            lambda: next((m for m in self.received if getattr(m, "request", None) == number), None)
+        )
+
+    def last(self, kind: type[Message], **fields: Any) -> Message | None:
+        """The latest message of ``kind`` with these fields."""
+        for message in reversed(self.received):
+            if isinstance(message, kind):
+                if all(getattr(message, name) == value for name, value in fields.items()):
+                    return message
+        return None
+
+
+class Recorder:
+    """Listens as the recorder does, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def start(self, path: Path) -> None:
+        """Listen on ``path``."""
+        self._server = await asyncio.start_unix_server(self._serve, path)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        decoder = messages.Decoder(messages.ToRecorder)
+        try:
+            while data := await reader.read(65536):
+                self.received += decoder.feed(data)
+        except asyncio.CancelledError:
+            pass
+        writer.close()
+
+    def say(self, message: Any) -> None:
+        """Tell the worker."""
+        assert self.writer is not None
+        self.writer.write(messages.encode(message))
+
+    async def stop(self) -> None:
+        """Break the connection and stop listening."""
+        self._server.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+class WorkerProcess:
+    """``python -m server.media.worker`` and everything it talks to but peers."""
+
+    def __init__(self, folder: Path) -> None:
+        # Socket paths are limited to 107 bytes: pytest's folders may be too deep.
+        self._short = tempfile.TemporaryDirectory(prefix="dc")
+        self.control = Path(self._short.name) / "control"
+        self.recorder_path = Path(self._short.name) / "recorder"
+        self.web = Web()
+        self.recorder = Recorder()
+        self._log = folder / "worker.log"
+        self.peers: list[RTCPeerConnection] = []
+
+    async def start(self) -> None:
+        """Start, and wait until web is connected."""
+        await self.recorder.start(self.recorder_path)
+        await self.spawn()
+        await self.web.connect(self.control)
+
+    async def spawn(self, port: int = 0) -> None:
+        """Start the process alone."""
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "server.media.worker",
+                "--control", str(self.control), "--recorder", str(self.recorder_path),
+                "--address", "127.0.0.1", "--media-port", str(port),
+                stdout=log, stderr=log,
+            )  # fmt: skip
+
+    async def stop(self) -> None:
+        """End everything; the worker must still have been there, without a stray exception."""
+        await asyncio.gather(*(peer.close() for peer in self.peers))
+        await self.web.close()
+        ended_itself = self.process.returncode
+        if ended_itself is None:
+            self.process.terminate()
+        status = await asyncio.wait_for(self.process.wait(), 10)
+        await self.recorder.stop()
+        self._short.cleanup()
+        log = self._log.read_text()
+        assert ended_itself is None and status == 0, log
+        assert "Traceback" not in log, log
+
+    def peer(self) -> RTCPeerConnection:
+        """A peer connection that is closed at the end."""
+        self.peers.append(RTCPeerConnection())
+        return self.peers[-1]
+
+    async def publish(
+        self, holder: str, source: str, *, shade: int = 128, tone_hz: int | None = 440,
+        codec: str = "H264",
+    ) -> messages.Answered:  # fmt: skip
+        """Publish a grey picture of ``shade`` and a tone (None: silence)."""
+        peer = self.peer()
+        video = peer.addTrack(Grey(shade))
+        _prefer(peer, video, codec)
+        peer.addTrack(Tone(tone_hz) if tone_hz else AudioStreamTrack())
+        await peer.setLocalDescription(await peer.createOffer())
+        answered = await self.web.ask(
+            messages.Publish, conference=SLUG, holder=holder, source=source,
+            sdp=peer.localDescription.sdp,
+        )  # fmt: skip
+        assert isinstance(answered, messages.Answered), answered
+        await peer.setRemoteDescription(RTCSessionDescription(answered.sdp, "answer"))
+        return answered
+
+    async def receive(self, holder: str, wall: int = 0) -> Page:
+        """A page with slots."""
+        offered = await self.web.ask(
+            messages.Receive, conference=SLUG, holder=holder, wall=wall, audio=True
+        )
+        assert isinstance(offered, messages.Answered), offered
+        page = Page(self.peer(), offered.session)
+        await page.answer(offered.sdp)
+        accepted = await self.web.ask(
+            messages.Accept, session=offered.session, holder=holder,
+            sdp=page.peer.localDescription.sdp,
+        )  # fmt: skip
+        assert isinstance(accepted, messages.Answered), accepted
+        return page
+
+
+def _prefer(peer: RTCPeerConnection, sender: RTCRtpSender, codec: str) -> None:
+    capabilities = RTCRtpSender.getCapabilities("video")
+    assert capabilities is not None
+    chosen = [c for c in capabilities.codecs if c.name == codec]
+    transceiver = next(t for t in peer.getTransceivers() if t.sender is sender)
+    transceiver.setCodecPreferences(chosen)
+
+
+class Grey(VideoStreamTrack):
+    """A picture of one shade with a strip that moves, 160×120 at 15 a second."""
+
+    def __init__(self, shade: int) -> None:
+        super().__init__()
+        self._shade = shade
+        self._count = 0
+        self._begin: float | None = None
+
+    async def recv(self) -> av.VideoFrame:
+        """The next picture."""
+        loop = asyncio.get_running_loop()
+        self._begin = self._begin or loop.time()
+        await asyncio.sleep(max(0.0, self._begin + self._count / 15 - loop.time()))
+        frame = av.VideoFrame(160, 120, "yuv420p")
+        for plane, shade in zip(frame.planes, (self._shade, 128, 128), strict=True):
+            image = bytearray([shade]) * plane.buffer_size
+            if plane.height == 120:
+                at = self._count % 150
+                for row in range(8):
+                    image[row * plane.line_size + at : row * plane.line_size + at + 8] = bytes(8)
+            plane.update(bytes(image))
+        frame.pts, frame.time_base = self._count * 6000, fractions.Fraction(1, 90000)
+        self._count += 1
+        return frame
+
+
+class Tone(MediaStreamTrack):
+    """A loud sine of ``hz``."""
+
+    kind = "audio"
+
+    def __init__(self, hz: int) -> None:
+        super().__init__()
+        self._hz = hz
+        self._count = 0
+        self._begin: float | None = None
+
+    async def recv(self) -> av.AudioFrame:
+        """The next 20 ms."""
+        loop = asyncio.get_running_loop()
+        self._begin = self._begin or loop.time()
+        await asyncio.sleep(max(0.0, self._begin + self._count / 50 - loop.time()))
+        turn = 2 * math.pi * self._hz / 48000
+        samples = array.array(
+            "h", (round(16000 * math.sin(turn * (960 * self._count + i))) for i in range(960))
+        )
+        frame = av.AudioFrame(format="s16", layout="mono", samples=960)
+        frame.planes[0].update(samples.tobytes())
+        frame.sample_rate, frame.pts = 48000, 960 * self._count
+        frame.time_base = fractions.Fraction(1, 48000)
+        self._count += 1
+        return frame
+
+
+class Page:
+    """A receiving page: what its slots show and sound like now."""
+
+    def __init__(self, peer: RTCPeerConnection, session: str) -> None:
+        self.peer = peer
+        self.session = session
+        self.frames: dict[str, int] = {}
+        """pictures or sounds so far, by slot"""
+        self.shade: dict[str, int] = {}
+        self.energy: dict[str, float] = {}
+        self.hz: dict[str, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def answer(self, offer: str) -> None:
+        """Take the offer and describe the answer."""
+        await self.peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        for transceiver in self.peer.getTransceivers():
+            self._watch(self._pump(transceiver.mid, transceiver.receiver.track))
+        await self.peer.setLocalDescription(await self.peer.createAnswer())
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _pump(self, mid: str, track: MediaStreamTrack) -> None:
+        while True:
+            try:
+                frame = await track.recv()
+            except Exception:  # the end of the track
+                return
+            self.frames[mid] = self.frames.get(mid, 0) + 1
+            if isinstance(frame, av.VideoFrame):
+                plane = frame.planes[0]
+                middle = frame.height // 2 * plane.line_size + frame.width // 2
+                self.shade[mid] = bytes(plane)[middle]
+            else:
+                samples = array.array("h", bytes(frame.planes[0])[: frame.samples * 4])[::2]
+                self.energy[mid] = math.sqrt(sum(x * x for x in samples) / len(samples))
+                crossings = sum(a < 0 <= b for a, b in zip(samples, samples[1:], strict=False))
+                self.hz[mid] = crossings * 48000 / len(samples)

@@ -1,0 +1,37 @@
+"""A real worker between real peers (aiortc): pictures and sound go where the desired state says."""
+
+from __future__ import annotations
+
+from server.media import messages
+from tests.media.harness import SLUG, WorkerProcess, eventually
+
+SITE = messages.Grant(publish=("site:a",), receive=True, own="site:a")
+OTHER = messages.Grant(publish=("site:b",), receive=True, own="site:b")
+DISPLAY = messages.Grant(receive=True)
+GRANTS = {"seat-a": SITE, "seat-b": OTHER, "display": DISPLAY}
+
+
+def near(value: int | None, shade: int) -> bool:
+    """Is a decoded shade the published one, within what H.264 loses?"""
+    return value is not None and abs(value - shade) < 12
+
+
+async def test_stage_moves_between_publishers_without_renegotiation(worker: WorkerProcess) -> None:
+    web = worker.web
+    web.desire(GRANTS, stage="site:a", floor=("site:a",), wall=("site:a", "site:b"))
+    await worker.publish("seat-a", "site:a", shade=60)
+    await worker.publish("seat-b", "site:b", shade=200)
+    page = await worker.receive("display", wall=3)
+    await eventually(lambda: near(page.shade.get("stage"), 60))
+    await eventually(lambda: near(page.shade.get("wall0"), 60))
+    await eventually(lambda: near(page.shade.get("wall1"), 200))
+    slots = web.last(messages.Slots)
+    assert slots is not None and slots.session == page.session
+    assert slots.slots["stage"] == "site:a" and slots.slots["wall1"] == "site:b"
+    assert slots.slots["wall2"] is None and slots.slots["presentation"] is None
+
+    web.desire(GRANTS, stage="site:b", floor=("site:a",), wall=("site:a", "site:b"))
+    await eventually(lambda: near(page.shade["stage"], 200))
+    assert web.last(messages.Slots).slots["stage"] == "site:b"
+    count = page.frames["stage"]
+    await eventually(lambda: page.frames["stage"] > count + 10)
