@@ -1,0 +1,100 @@
+"""Snapshot part: the conference, its sites, agenda, raised hands, people, and who ``me`` is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.conferences.agenda import items_of
+from server.conferences.facts import (
+    agenda_item_set,
+    conference_created,
+    floor_requested,
+    site_added,
+)
+from server.conferences.floor import waiting
+from server.conferences.models import Appointment, Conference
+from server.conferences.roster import listed
+from server.conferences.sites import sites_of
+from server.people.models import Account, Person, Unit
+from server.permissions import Actor, Permission, Target, may
+
+
+def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``me``, ``conference``, ``sites``, ``agenda``, ``requests``, ``appointments``, ``roster``."""
+    assert actor.conference_id is not None
+    conference = session.get_one(Conference, actor.conference_id)
+    everyone = Target(conference.id)
+    state: dict[str, Any] = {
+        "me": _me(session, actor),
+        "conference": {},
+        "sites": {},
+        "agenda": {},
+        "requests": {},
+        "appointments": {},
+        "roster": {},
+    }
+    if may(actor, Permission.SEE_CONFERENCE, everyone):
+        state["conference"] = conference_created(conference)
+        state["sites"] = {str(s.id): site_added(s) for s in sites_of(session, conference.id)}
+        state["agenda"] = {
+            str(item.id): agenda_item_set(item) for item in items_of(session, conference.id)
+        }
+        state["requests"] = {
+            str(request.id): floor_requested(request) for request in waiting(session, conference.id)
+        }
+    if may(actor, Permission.SEE_PEOPLE, everyone):
+        state["appointments"] = _appointments(session, conference.id)
+    if may(actor, Permission.SEE_ROSTER, Target(conference.id, actor.site_id)):
+        rows = listed(session, conference.id, actor.site_id)
+        state["roster"] = {str(row.person): asdict(row) for row in rows}
+    built: dict[str, Any] = msgspec.to_builtins(state)
+    return built
+
+
+def _appointments(session: Session, conference_id: int) -> dict[str, Any]:
+    query = (
+        select(Appointment.id, Account.name, Appointment.role)
+        .join(Account, Account.id == Appointment.account_id)
+        .where(Appointment.conference_id == conference_id, Appointment.dismissed_at.is_(None))
+        .order_by(Appointment.id)
+    )
+    return {
+        str(row.id): {"id": row.id, "name": row.name, "role": row.role}
+        for row in session.execute(query)
+    }
+
+
+def _me(session: Session, actor: Actor) -> dict[str, Any]:
+    """{seat, role, site, person, name, unit, appointment}; no event changes it."""
+    unit = None
+    if actor.person_id is not None:
+        unit = session.scalar(
+            select(Unit.name)
+            .join(Person, Person.unit_id == Unit.id)
+            .where(Person.id == actor.person_id)
+        )
+    appointment = None
+    if actor.account_id is not None:
+        appointment = session.scalar(
+            select(Appointment.id).where(
+                Appointment.conference_id == actor.conference_id,
+                Appointment.account_id == actor.account_id,
+                Appointment.role == actor.role.value,
+                Appointment.dismissed_at.is_(None),
+            )
+        )
+    return {
+        "seat": actor.holder,
+        "role": actor.role.value,
+        "site": actor.site_id,
+        "person": actor.person_id,
+        "name": actor.name,
+        "unit": unit or "",
+        "appointment": appointment,
+    }
