@@ -1,0 +1,217 @@
+// @ts-check
+/** A room's projector: shows what the conference shows, by itself, for hours. */
+
+import { connect, readBoot } from "../connection.js";
+import { byId, fill, renderList, setBanner } from "../dom.js";
+import { formatNumber, formatTime, t } from "../i18n.js";
+import { qualityText } from "../media/quality.js";
+import { Receiver } from "../media/receive.js";
+import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
+import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
+import { playLiveStream } from "../rooms/live-stream.js";
+import { countdown, currentRun, optionRows, siteRows } from "../rooms/quiz-board.js";
+import { isAlive, Tile } from "../rooms/stage.js";
+import { keepAwake } from "../rooms/wake-lock.js";
+
+/** A question longer than this is set smaller, so that the lower third stays low. */
+const LONG_QUESTION = 180;
+const OPEN = ["lobby", "live", "paused"];
+
+/** @type {string | null} since when the server has not been reached */
+let lostAt = null;
+const connection = connect({
+  ...readBoot(),
+  onChange: render,
+  onStatus: (/** @type {boolean} */ online) => {
+    lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
+    setBanner(
+      "connection-banner",
+      lostAt && t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt }),
+    );
+  },
+});
+const receiver = new Receiver({
+  send: (type, payload) => connection.send(type, payload),
+  onChange: renderMedia,
+  isAlive: (source) => isAlive(connection.state, source),
+});
+const stage = new Tile(byId("stage"), receiver, "stage");
+const presentation = new Tile(byId("presentation"), receiver, "presentation");
+const liveStream = receiver.showsPictures ? null : playLiveStream(byId("stage"));
+
+function render() {
+  const { state } = connection;
+  renderHead(state);
+  renderMode(state);
+  renderCheckIn(state);
+  renderTurn(state);
+  renderQuestion(state);
+  renderQuiz(state);
+  renderMedia();
+  renderTime();
+}
+
+/** @param {import("../state.js").State} state */
+function renderHead(state) {
+  const status = byId("status");
+  const live = state.conference.state === "live";
+  status.hidden = !["live", "paused", "lobby"].includes(state.conference.state);
+  status.classList.toggle("now", live);
+  fill(status, { text: live ? t("TRỰC TIẾP") : stateTitle(state.conference) });
+  fill(byId("title"), { title: state.conference.title });
+  fill(byId("site"), { name: ownSite(state)?.name ?? "" });
+  byId("recording").hidden = state.live?.recording?.state !== "recording";
+}
+
+/** @param {import("../state.js").Entity} conference */
+function stateTitle(conference) {
+  switch (conference.state) {
+    case "lobby":
+      return t("Sắp bắt đầu");
+    case "paused":
+      return t("Hội nghị tạm nghỉ");
+    case "ended":
+    case "archived":
+      return t("Hội nghị đã kết thúc");
+    default:
+      return t("Hội nghị chưa mở");
+  }
+}
+
+/** Which of the board's pictures is large, or what covers them. @param {import("../state.js").State} state */
+function renderMode(state) {
+  const { conference } = state;
+  const idle = !conference.stage && !conference.presentation;
+  const large = conference.state === "lobby" && idle;
+  const covered = !large && conference.state !== "live" && (conference.state !== "lobby" || idle);
+  byId("check-in-large").hidden = !large;
+  byId("cover").hidden = !covered;
+  fill(byId("cover"), { title: stateTitle(conference), about: coverText(conference) });
+  const board = byId("board");
+  const presenting = Boolean(conference.presentation) && !covered;
+  byId("presentation").hidden = !presenting;
+  byId("stage").hidden = presenting && !conference.stage;
+  board.classList.toggle("presentation-first", presenting);
+  board.classList.toggle("aside-empty", !OPEN.includes(conference.state));
+}
+
+/** @param {import("../state.js").Entity} conference */
+function coverText(conference) {
+  if (conference.state === "paused") return t("Quý vị vui lòng ở lại phòng, hội nghị sẽ tiếp tục.");
+  if (conference.state === "ended" || conference.state === "archived") {
+    return t("Cảm ơn quý vị đã tham dự. Bản ghi có thể xem lại ngay.");
+  }
+  return t("Bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) });
+}
+
+/** @param {import("../state.js").State} state */
+function renderCheckIn(state) {
+  const site = ownSite(state);
+  const { conference } = state;
+  byId("check-in").hidden = !OPEN.includes(conference.state) || !site?.expected;
+  const values = {
+    present: formatNumber(site?.present ?? 0),
+    of: t("/ %(n)s có mặt", { n: formatNumber(site?.expected ?? 0) }),
+    share: site?.expected ? site.present / site.expected : 0,
+    when: t("Hội nghị bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) }),
+  };
+  fill(byId("check-in"), values);
+  fill(byId("check-in-large"), values);
+}
+
+/** @param {import("../state.js").State} state */
+function renderTurn(state) {
+  const how = ownFloor(state);
+  const turn = byId("turn");
+  turn.hidden = how === "silent";
+  turn.classList.toggle("your-floor", how === "speaking");
+  if (how !== "silent") fill(turn, floorText(state));
+}
+
+/** @param {import("../state.js").State} state */
+function renderQuestion(state) {
+  const question = Object.values(state.questions).find((each) => each.state === "on_stage");
+  const third = byId("question");
+  third.hidden = !question;
+  if (!question) return;
+  third.classList.toggle("long", question.text.length > LONG_QUESTION);
+  fill(third, { text: question.text, site: state.sites[String(question.site)]?.name ?? "" });
+}
+
+/** @param {import("../state.js").State} state */
+function renderQuiz(state) {
+  const run = currentRun(state);
+  byId("quiz").hidden = !run;
+  if (!run) return;
+  const revealed = run.correct !== null && run.correct !== undefined;
+  fill(byId("quiz"), {
+    position: t("Câu %(position)s / %(items)s", { position: run.position + 1, items: run.items }),
+    quizTitle: run.title,
+    question: run.text,
+    answered: t("%(n)s người đã trả lời", { n: formatNumber(run.answered) }),
+    sitesTitle: revealed ? t("Trả lời đúng theo điểm cầu") : t("Đã trả lời theo điểm cầu"),
+  });
+  const options = optionRows(run);
+  /** @param {{key: string}} row */
+  const key = (row) => row.key;
+  renderList(byId("quiz-options"), "quiz-option-template", options, key, (row) => row);
+  renderList(byId("quiz-bars"), "quiz-bar-template", options, key, (row) => row);
+  renderList(byId("quiz-sites"), "quiz-site-template", siteRows(state, run), (row) => row.id, (row) => row);
+}
+
+function renderMedia() {
+  const { state } = connection;
+  stage.render(state, t("Chưa có hình trên màn hình chung"));
+  presentation.render(state, t("Chưa có trình chiếu"));
+  liveStream?.render(state);
+  byId("sound-banner").hidden = !receiver.soundBlocked;
+  const weak = receiver.state === "live" && receiver.line && receiver.line.level <= 1;
+  setBanner("line-banner", weak && receiver.line ? qualityText(receiver.line.level) : null);
+}
+
+/** What changes with the clock alone. */
+function renderTime() {
+  const { state } = connection;
+  const now = connection.now();
+  byId("clock").textContent = formatTime(now);
+  renderAgenda(state, now);
+  const run = currentRun(state);
+  if (run) {
+    const { open, left, share, last } = countdown(run, now);
+    fill(byId("quiz"), { open, left, left_share: share, last });
+  }
+}
+
+/**
+ * @param {import("../state.js").State} state
+ * @param {number} now server time, ms
+ */
+function renderAgenda(state, now) {
+  const item = state.agenda[String(state.conference.item)];
+  const next = nextItem(state);
+  const planned = item ?? next;
+  fill(byId("agenda-now"), {
+    current: Boolean(item),
+    title: item?.title ?? "",
+    speaker: item?.speaker ?? "",
+    planned: item && planned ? `${formatTime(planned.starts_at)} – ${formatTime(planned.ends_at)}` : "",
+    share: item ? timeLeft(item, now).share : 0,
+    left: item ? timeLeftText(item, now) : "",
+    next: next ? t("Tiếp theo: %(title)s", { title: next.title }) : "",
+  });
+}
+
+connection.on("live", (/** @type {string} */ type, /** @type {any} */ data) => {
+  receiver.handleLive(type, data);
+  render();
+});
+byId("sound-button").addEventListener("click", () => receiver.unblockSound());
+// Any touch of the machine is the gesture that a browser waits for.
+addEventListener("pointerdown", () => receiver.soundBlocked && receiver.unblockSound());
+addEventListener("keydown", () => receiver.soundBlocked && receiver.unblockSound());
+byId("join-address").textContent = `${location.host}/join`;
+setInterval(renderTime, 250);
+keepAwake();
+render();
+receiver.setSound(true);
+receiver.start();

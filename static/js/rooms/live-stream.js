@@ -1,0 +1,47 @@
+// @ts-check
+/**
+ * The stage for a browser that has no H.264 in WebRTC (Firefox on a closed network): the live
+ * recording by HLS, some seconds behind. Its sound is left off; the floor's comes by WebRTC.
+ */
+
+import { t } from "../i18n.js";
+import { setBanner, toast } from "../dom.js";
+
+/**
+ * @param {HTMLElement} figure the stage's tile
+ * @returns {{render: (state: import("../state.js").State) => void}} to be called when state changes
+ */
+export function playLiveStream(figure) {
+  const video = figure.querySelector("video");
+  if (!video) throw new Error("a tile needs a video");
+  /** @type {string | null} */
+  let playing = null;
+  toast(t("Trình duyệt này không có H.264 nên hình đi chậm vài giây. Nên dùng Chrome, Edge hoặc Cốc Cốc."), {
+    seconds: 20,
+  });
+  return {
+    render(state) {
+      const wanted = state.conference.state === "live" ? state.conference.recording : null;
+      if (wanted && wanted !== playing) {
+        playing = wanted;
+        play(video, wanted).catch(() => {
+          playing = null;
+          setBanner("line-banner", t("Không phát được hình trực tiếp trên trình duyệt này."));
+        });
+      }
+      figure.classList.toggle("has-picture", wanted !== null && video.readyState >= 2);
+    },
+  };
+}
+
+/**
+ * @param {HTMLVideoElement} video
+ * @param {string} recording
+ */
+async function play(video, recording) {
+  const Hls = (await import("../vendor/hls.js/hls.light.min.js")).default;
+  const hls = new Hls({ enableWorker: false, backBufferLength: 30, maxBufferLength: 60 });
+  hls.loadSource(`/replay/${recording}/master.m3u8`);
+  hls.attachMedia(video);
+  await video.play();
+}
