@@ -18,13 +18,14 @@ from typing import Any, Protocol
 import structlog
 
 from server.config import Config
+from server.db.journal import Published
 from server.desired import Derived, derive, open_conferences
 from server.errors import (
+    N_,
     Conflict,
     DomainError,
     Forbidden,
     Invalid,
-    N_,
     NotFound,
     SlowDown,
     Unavailable,
@@ -36,6 +37,11 @@ from server.worker_link import WorkerLink
 log = structlog.get_logger("signalling")
 
 ANSWER_TIMEOUT_S = 10.0
+CHANGING = frozenset(
+    "conference.created conference.updated conference.moved site.added site.updated site.removed "
+    "site.muted stage.shown stage.presented floor.given floor.taken".split()
+)
+"""Events after which the desired state may be another."""
 CONNECT_GRACE_S = 1.0
 """How long start waits for workers to tell which conferences they carry already."""
 
@@ -326,3 +332,19 @@ class Signalling:
         if keep:
             self._live.setdefault(conference_id, {})[type] = data
         self.on_live(conference_id, type, data)
+
+
+class Refresher:
+    """Hears what the inbox commits (``inbox.Listener``) and brings the workers in step."""
+
+    def __init__(self, signalling: Signalling) -> None:
+        self._signalling = signalling
+
+    async def publish(self, events: Sequence[Published]) -> None:
+        """Stage, floor, sites or life cycle may have changed."""
+        for conference_id in {e.conference_id for e in events if e.type in CHANGING}:
+            self._signalling.refresh(conference_id)
+
+    async def rights_changed(self, conference_id: int) -> None:
+        """Seats were revoked or admitted: so are their grants."""
+        self._signalling.refresh(conference_id)

@@ -252,9 +252,7 @@ class Supervisor:
         arguments += ["--control", self._path("worker", index)]
         arguments += ["--recorder", self._path("recorder", index)]
         arguments += ["--media-port", str(udp.getsockname()[1])]
-        for address in announced_addresses(self.config):
-            arguments += ["--address", address]
-        return arguments
+        return arguments + ["--address", ",".join(announced_addresses(self.config))]
 
     def _web(self, http: socket.socket) -> list[str]:
         return ["server.app", "--http-fd", str(http.fileno()), "--runtime", str(self.runtime)]

@@ -1,0 +1,218 @@
+"""What holds for every request: errors in the reader's language, headers, CSRF, rates.
+
+Order, outermost first: ``headers`` (security headers, access log), ``visitor`` (cookies →
+``Visitor``), ``errors`` (anything raised → a page or JSON), ``forms`` (Origin, CSRF, rates).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+from prometheus_client import Counter, Histogram
+from sqlalchemy.orm import Session
+
+from server import i18n
+from server.errors import N_, DomainError, Forbidden, Invalid, NotFound, SlowDown, Unauthenticated
+from server.people import accounts
+from server.web import site as shared
+from server.web.rates import Rates
+from server.web.site import DEVICE, LANG, SIGN_IN, VISITOR, Account, Visitor, site_of
+
+log = structlog.get_logger("http")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+REQUESTS = Counter("diemcau_http_requests_total", "HTTP requests", ["method", "status"])
+DURATION = Histogram("diemcau_http_request_seconds", "Time to answer an HTTP request")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+    "img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), "
+    "fullscreen=(self), geolocation=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_HSTS = "max-age=31536000"
+_SECRET_PATH = re.compile(r"^/join/[^/]+")
+_BEARER_PATHS = ("/whip/", "/whep/")
+_QUIET_PATHS = ("/static/", "/socket.io/", "/healthz", "/metrics", "/replay/")
+_UNPARSABLE = N_("Yêu cầu không hợp lệ.")
+_CROSS_SITE = N_("Biểu mẫu này đến từ một trang khác. Hãy mở lại trang và thử lại.")
+_EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. Hãy tải lại trang và thử lại.")
+_METHOD = N_("Trang này không nhận yêu cầu kiểu này.")
+_TOO_LARGE = N_("Tệp gửi lên quá lớn.")
+_BROKEN = N_("Máy chủ gặp lỗi. Lỗi đã được ghi lại; hãy thử lại sau giây lát.")
+
+
+def masked(path: str) -> str:
+    """A path for the log: the secret of a link is left out."""
+    return _SECRET_PATH.sub("/join/…", path)
+
+
+@web.middleware
+async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Security headers on everything, and one line of the log."""
+    began = time.monotonic()
+    response = await handler(request)
+    if not response.prepared:
+        finish_headers(request, response)
+    REQUESTS.labels(request.method, str(response.status)).inc()
+    DURATION.observe(time.monotonic() - began)
+    if response.status >= 400 or not request.path.startswith(_QUIET_PATHS):
+        log.info(
+            "request",
+            method=request.method,
+            path=masked(request.path),
+            status=response.status,
+            ms=round((time.monotonic() - began) * 1000, 1),
+        )
+    return response
+
+
+def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Set what every response carries."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.path.startswith("/join/"):
+        # The Referer would hold the token; "no-referrer" would empty the form's Origin.
+        response.headers["Referrer-Policy"] = "strict-origin"
+    if site_of(request).config.secure:
+        response.headers["Strict-Transport-Security"] = _HSTS
+
+
+def _account(session: Session, token: str) -> Account | None:
+    try:
+        row = accounts.account_of_sign_in(session, token, shared.now())
+    except Unauthenticated:
+        return None
+    return Account(row.id, row.username, row.name, row.is_organiser, row.must_change)
+
+
+@web.middleware
+async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who asks: device, language, account. A new browser gets a name."""
+    site = site_of(request)
+    device = request.cookies.get(DEVICE, "")
+    is_new = not re.fullmatch(r"[A-Za-z0-9_-]{16,64}", device)
+    language = i18n.choose(
+        site.languages, request.cookies.get(LANG), request.headers.get("Accept-Language", "")
+    )
+    found = Visitor(shared.new_device() if is_new else device, is_new, language)
+    request[VISITOR] = found
+    token = request.cookies.get(SIGN_IN)
+    if token and not request.path.startswith(_QUIET_PATHS[:2]):
+        found.account = await site.database.read(_account, token)
+    response = await handler(request)
+    if is_new and response.content_type == "text/html" and not response.prepared:
+        shared.set_cookie(request, response, DEVICE, found.device)
+    return response
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong is told in the reader's language, with nothing of the inside."""
+    try:
+        return await handler(request)
+    except DomainError as error:
+        return _told(request, error)
+    except web.HTTPRedirection:
+        raise
+    except web.HTTPException as error:
+        told = _of_http(error)
+        response = _told(request, told)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except ConnectionResetError:
+        raise
+    except Exception:
+        log.exception("request failed", method=request.method, path=masked(request.path))
+        broken = DomainError(_BROKEN)
+        broken.code, broken.status = "broken", 500
+        return _told(request, broken)
+
+
+def _of_http(error: web.HTTPException) -> DomainError:
+    if error.status == 404:
+        return NotFound()
+    texts = {405: _METHOD, 413: _TOO_LARGE}
+    told = Invalid(texts.get(error.status, _UNPARSABLE))
+    told.status = error.status
+    return told
+
+
+def _told(request: web.Request, error: DomainError) -> web.Response:
+    language = shared.visitor_of(request).language
+    if "text/html" in request.headers.get("Accept", ""):
+        response = shared.render(
+            request, "error.html", error=error, code=error.code, status_code=error.status
+        )
+    else:
+        body = {"error": error.code, "message": language.explain(error)}
+        if error.retry_after_s is not None:
+            body["retry_after_s"] = error.retry_after_s  # type: ignore[assignment]
+        response = web.json_response(body, status=error.status)
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if error.status == 401 and request.path.startswith(_BEARER_PATHS):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="diemcau"'  # RFC 6750 section 3
+    return response
+
+
+def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Refuse a state-changing request from another site, without our token, or too often."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        bearer = request.path.startswith(_BEARER_PATHS)
+        if request.method in ("GET", "HEAD", "OPTIONS") or request.path.startswith("/socket.io/"):
+            return await handler(request)
+        found = shared.visitor_of(request)
+        who = request.headers.get("Authorization", "") if bearer else found.device
+        wait_s = rates.take(who, request.remote or "")
+        if wait_s > 0:
+            raise SlowDown(retry_after_s=wait_s)
+        if not bearer:
+            _require_same_origin(request)
+            await _require_token(request, found)
+        return await handler(request)
+
+    return check
+
+
+def _require_same_origin(request: web.Request) -> None:
+    """Fetch Metadata and RFC 6454: browsers say where a form comes from."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Forbidden(_CROSS_SITE)
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_own_origin(request, origin):
+        raise Forbidden(_CROSS_SITE)
+
+
+def is_own_origin(request: web.Request, origin: str) -> bool:
+    """True where ``origin`` is this server's, as the browser reached it or as configured."""
+    public = site_of(request).config.public_url
+    return urlsplit(origin).netloc == request.host or (public is not None and origin == public)
+
+
+async def _require_token(request: web.Request, found: Visitor) -> None:
+    given = request.headers.get("X-CSRF-Token")
+    if given is None:
+        try:
+            value = (await request.post()).get("csrf", "")
+        except ValueError as error:  # a body that is no form
+            raise Invalid(_UNPARSABLE) from error
+        given = value if isinstance(value, str) else ""
+    if found.is_new or not shared.same(given, site_of(request).csrf(found.device)):
+        raise Forbidden(_EXPIRED_FORM)
