@@ -92,7 +92,7 @@ function renderNow(state) {
 /** @param {import("../state.js").State} state */
 function renderQuestions(state) {
   const all = Object.values(state.questions).sort((a, b) => b.id - a.id);
-  const mine = all.filter((q) => q.mine || connection.asked.has(q.id));
+  const mine = all.filter((q) => state.sent[String(q.id)]);
   const own = new Set(mine.map((q) => q.id));
   const open = all.filter((q) => !own.has(q.id) && q.state === "answered");
   const describe = (/** @type {import("../state.js").Entity} */ q) => ({

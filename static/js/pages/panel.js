@@ -1,0 +1,114 @@
+// @ts-check
+/** Speaker and advisor: the questions given to me, my time left, the stage. */
+
+import { connect, readBoot } from "../connection.js";
+import { byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
+import { formatTime, t } from "../i18n.js";
+import { Receiver } from "../media/receive.js";
+import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
+import { conferenceStateText } from "../rooms/conference.js";
+import { siteName } from "../rooms/questions.js";
+
+/** @typedef {import("../state.js").Entity} Entity */
+
+const connection = connect({
+  ...readBoot(),
+  onChange: render,
+  onStatus: (online) =>
+    setBanner("connection-banner", online ? null : t("Mất kết nối với máy chủ. Đang nối lại.")),
+});
+const receiver = new Receiver({
+  send: connection.send,
+  onChange: renderStage,
+  isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
+});
+connection.on("live", (type, data) => receiver.handleLive(type, data));
+
+/**
+ * @param {HTMLElement} control
+ * @param {string} type
+ * @param {Record<string, unknown>} payload
+ */
+async function act(control, type, payload) {
+  setBusy(control, true);
+  try {
+    await connection.send(type, payload);
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
+  } finally {
+    setBusy(control, false);
+  }
+}
+
+function render() {
+  const { state } = connection;
+  fill(byId("life"), { text: conferenceStateText(state.conference.state) });
+  byId("life").classList.toggle("now", state.conference.state === "live");
+  const me = state.me.appointment;
+  const questions = Object.values(state.questions).sort((a, b) => a.id - b.id);
+  const waiting = questions.filter((q) => ["approved", "on_stage"].includes(q.state));
+  show("mine", waiting.filter((q) => q.appointment === me || q.state === "on_stage"));
+  show("others", waiting.filter((q) => q.appointment !== me && q.state !== "on_stage"));
+  show("done", questions.filter((q) => q.state === "answered").reverse());
+  renderItem();
+  renderStage();
+}
+
+/**
+ * @param {string} list
+ * @param {Entity[]} questions
+ */
+function show(list, questions) {
+  renderList(byId(list), "question-template", questions, (q) => q.id, (q, element) => {
+    element.dataset.id = String(q.id);
+    return {
+      site: siteName(connection.state, q.site),
+      when: formatTime(q.asked_at),
+      text: q.text,
+      answer: q.answer ?? "",
+      by: q.answered_by ? `— ${q.answered_by}` : "",
+      now: q.state === "on_stage",
+      answered: q.state === "answered",
+      open: q.state !== "answered",
+      box: `answer-${q.id}`,
+    };
+  });
+}
+
+function renderItem() {
+  const { state } = connection;
+  const item = state.agenda[String(state.conference.item)];
+  const next = nextItem(state);
+  byId("item-title").textContent = item?.title ?? t("Chưa bắt đầu mục nào");
+  byId("item-left").textContent = item ? timeLeftText(item, connection.now()) : "";
+  byId("item-share", HTMLProgressElement).value = item ? timeLeft(item, connection.now()).share : 0;
+  byId("item-next").textContent = next ? t("Tiếp theo: %(title)s", { title: next.title }) : "";
+}
+
+function renderStage() {
+  const { state } = connection;
+  const source = state.conference.stage;
+  const site = Object.values(state.sites).find((s) => source === `site:${s.slug}`);
+  byId("stage").classList.toggle("has-picture", Boolean(source && receiver.sourceOf("stage") === source));
+  fill(byId("stage"), { name: site ? site.name : t("Sân khấu") });
+}
+
+on(document, "submit", "[data-answer-form]", async (form, event) => {
+  event.preventDefault();
+  const box = find(form, "textarea", HTMLTextAreaElement);
+  const question = Number(form.closest("[data-id]")?.getAttribute("data-id"));
+  await act(find(form, "[type=submit]"), "question.answer", { question, text: box.value.trim() });
+});
+on(document, "click", "[data-finish]", (button) => {
+  const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
+  act(button, "question.finish", { question });
+});
+byId("listen").addEventListener("click", () => {
+  const listening = byId("listen").getAttribute("aria-pressed") !== "true";
+  byId("listen").setAttribute("aria-pressed", String(listening));
+  receiver.setSound(listening);
+});
+receiver.attach("stage", find(byId("stage"), "video", HTMLVideoElement));
+receiver.start();
+render();
+setInterval(renderItem, 1000);

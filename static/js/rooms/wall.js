@@ -1,0 +1,187 @@
+// @ts-check
+/** The wall of sites at the desk: who is here, who speaks, whose line is bad, whose hand is up. */
+
+import { byId, fill, find, on, renderList } from "../dom.js";
+import { formatNumber, t } from "../i18n.js";
+import { Receiver } from "../media/receive.js";
+import { fairOrder } from "./queue.js";
+
+/** @typedef {import("../state.js").Entity} Entity */
+
+const MAX_TILES = 16;
+/** Below this a site's picture is visibly poor; media.md has the rates of the layers. */
+const POOR_LOSS = 0.05;
+
+export class Wall {
+  /** @type {string | null} id of the chosen site */
+  #chosen = null;
+
+  /**
+   * @param {import("../connection.js").Connection} connection
+   * @param {import("./board.js").Act} act
+   */
+  constructor(connection, act) {
+    this.connection = connection;
+    this.act = act;
+    this.receiver = new Receiver({
+      send: connection.send,
+      wall: MAX_TILES,
+      onChange: () => this.render(),
+      isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
+    });
+    connection.on("live", (type, data) => {
+      this.receiver.handleLive(type, data);
+      this.render();
+    });
+    on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));
+    const menu = document.getElementById("tile-menu");
+    if (menu) on(menu, "click", "[data-tile]", (button) => this.#command(button));
+  }
+
+  /** Begin to receive. */
+  start() {
+    for (const name of ["stage", "presentation"]) {
+      this.receiver.attach(name, find(byId(name), "video", HTMLVideoElement));
+    }
+    this.receiver.start();
+  }
+
+  /** @param {boolean} on whether this page plays the floor's sound */
+  listen(on) {
+    this.receiver.setSound(on);
+  }
+
+  render() {
+    const { state } = this.connection;
+    const sites = Object.values(state.sites).sort((a, b) => a.position - b.position);
+    const order = fairOrder(state).map((request) => request.site);
+    renderList(byId("wall"), "tile-template", sites, (site) => site.id, (site, element) =>
+      this.#describe(site, order.indexOf(site.id), element),
+    );
+    this.#renderPair();
+    this.#renderLines(sites);
+    this.#renderMenu();
+    const here = sites.filter((site) => this.#published(site)).length;
+    byId("connected").textContent = t("%(here)s / %(all)s có hình", {
+      here: formatNumber(here),
+      all: formatNumber(sites.filter((site) => site.kind !== "online").length),
+    });
+  }
+
+  /** @param {Entity} site */
+  #published(site) {
+    return this.connection.state.live?.publications?.[`site:${site.slug}`];
+  }
+
+  /**
+   * @param {Entity} site
+   * @param {number} place in the queue, −1 without a hand up
+   * @param {HTMLElement} element
+   */
+  #describe(site, place, element) {
+    const { state } = this.connection;
+    const source = `site:${site.slug}`;
+    const button = find(element, "button");
+    button.dataset.site = String(site.id);
+    const mid = Object.keys(this.receiver.slots).find(
+      (name) => name.startsWith("wall") && this.receiver.slots[name] === source,
+    );
+    const video = find(element, "video", HTMLVideoElement);
+    if (mid && video.dataset.mid !== mid) {
+      video.dataset.mid = mid;
+      this.receiver.attach(mid, video);
+    }
+    const count = `${formatNumber(site.present)}/${formatNumber(site.expected)}`;
+    const facts = [
+      place >= 0 ? `↑ ${place + 1}` : "",
+      site.floor_since ? t("đang nói") : "",
+      site.muted ? t("tắt tiếng") : "",
+      site.expected ? count : "",
+    ];
+    return {
+      name: site.name,
+      facts: facts.filter(Boolean).join(" · "),
+      picture: Boolean(mid && this.#published(site)?.video),
+      live: state.conference.stage === source,
+      hand: place >= 0,
+      bad: this.#isPoor(source),
+      selected: String(site.id) === this.#chosen,
+    };
+  }
+
+  /** @param {string} source */
+  #isPoor(source) {
+    const line = this.connection.state.live?.lines?.[source];
+    return Boolean(line && line.loss > POOR_LOSS);
+  }
+
+  #renderPair() {
+    const { state } = this.connection;
+    for (const [name, words] of [
+      ["stage", t("Đang phát")],
+      ["presentation", t("Trình chiếu")],
+    ]) {
+      const source = state.conference[name];
+      const site = Object.values(state.sites).find((s) => source?.split(":")[1] === s.slug);
+      const shown = Boolean(source && this.receiver.sourceOf(name) === source);
+      byId(name).classList.toggle("has-picture", shown);
+      fill(byId(name), { name: site ? `${words} · ${site.name}` : words });
+    }
+  }
+
+  /** @param {Entity[]} sites */
+  #renderLines(sites) {
+    const lines = this.connection.state.live?.lines ?? {};
+    const worst = sites
+      .filter((site) => this.#isPoor(`site:${site.slug}`))
+      .sort((a, b) => lines[`site:${b.slug}`].loss - lines[`site:${a.slug}`].loss)[0];
+    const chip = byId("worst-line");
+    chip.hidden = !worst;
+    if (worst) fill(chip, { text: t("%(site)s: đường truyền yếu", { site: worst.name }) });
+  }
+
+  #renderMenu() {
+    const menu = document.getElementById("tile-menu");
+    const site = this.#chosen ? this.connection.state.sites[this.#chosen] : undefined;
+    if (!menu) return;
+    menu.hidden = !site;
+    if (!site) return;
+    fill(menu, { name: site.name });
+    const screen = this.connection.state.live?.publications?.[`site:${site.slug}:screen`];
+    for (const [name, shown] of Object.entries({
+      floor: !site.floor_since,
+      join: !site.floor_since,
+      take: Boolean(site.floor_since),
+      stage: site.kind !== "online",
+      present: Boolean(screen),
+    })) {
+      find(menu, `[data-tile=${name}]`).hidden = !shown;
+    }
+    const mute = find(menu, "[data-tile=mute]");
+    mute.setAttribute("aria-pressed", String(Boolean(site.muted)));
+  }
+
+  /** @param {string} id */
+  #choose(id) {
+    this.#chosen = this.#chosen === id ? null : id;
+    this.render();
+  }
+
+  /** @param {HTMLElement} button */
+  #command(button) {
+    const site = this.connection.state.sites[this.#chosen ?? ""];
+    if (!site) return;
+    const camera = `site:${site.slug}`;
+    /** @type {Record<string, [string, Record<string, unknown>]>} */
+    const commands = {
+      floor: ["floor.give", { site: site.id }],
+      join: ["floor.give", { site: site.id, alone: false, stage: false }],
+      take: ["floor.take", { site: site.id }],
+      stage: ["stage.show", { source: camera }],
+      present: ["stage.present", { source: `${camera}:screen` }],
+      mute: ["site.mute", { site: site.id, muted: !site.muted }],
+    };
+    const command = commands[button.dataset.tile ?? ""];
+    if (command) this.act(button, ...command);
+  }
+}
