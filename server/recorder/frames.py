@@ -7,7 +7,7 @@ remembered and put before every IDR; access unit delimiters and SEI are dropped.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from server.recorder import h264, rtp
@@ -37,6 +37,8 @@ class Assembler:
         """nothing can be decoded until the next IDR"""
         self._timestamp: int | None = None
         self._time_us = 0
+        self._damaged = False
+        """part of the access unit at hand is missing: the rest of it is of no use"""
         self._nals: list[bytes] = []
         self._bytes = 0
         self._fragments: list[bytes] | None = None
@@ -50,8 +52,12 @@ class Assembler:
         if packet.timestamp != self._timestamp:
             yield from self._finish()
             self._timestamp, self._time_us = packet.timestamp, time_us
-        if not self._unpack(packet.payload):
+            self._damaged = False
+        elif lost:
+            self._damaged = True
+        if not self._damaged and not self._unpack(packet.payload):
             self._break()
+            self._damaged = True
         if packet.marker:
             yield from self._finish()
 
@@ -118,6 +124,9 @@ class Assembler:
         slices = [nal for nal in nals if h264.nal_type(nal) in (h264.SLICE, h264.IDR)]
         if not slices:
             return
+        if len(slices[0]) < 2 or not slices[0][1] & 0x80:
+            self.waiting = True  # first_mb_in_slice is not 0: the beginning was lost
+            return
         key = any(h264.nal_type(nal) == h264.IDR for nal in slices)
         if key and self._sps and self._pps:
             self.waiting = False
@@ -137,10 +146,10 @@ class Assembler:
 
 
 class VideoSource:
-    """One source's video: packets in, a queue of frames on the server's time line out."""
+    """One source's video: packets in, frames on the server's time line out, a queue for each track."""
 
-    def __init__(self) -> None:
-        self.frames: deque[Frame] = deque()
+    def __init__(self, tracks: Iterable[str] = ("stage",)) -> None:
+        self.frames: dict[str, deque[Frame]] = {track: deque() for track in tracks}
         self.last_us = 0
         """time of the newest frame"""
         self.last_key_us = 0
@@ -181,6 +190,7 @@ class VideoSource:
         self.last_us = max(self.last_us, frame.time_us)
         if frame.key:
             self.last_key_us = self.last_us
-        if len(self.frames) >= MAX_FRAMES:
-            self.frames.popleft()
-        self.frames.append(frame)
+        for frames in self.frames.values():
+            if len(frames) >= MAX_FRAMES:
+                frames.popleft()
+            frames.append(frame)

@@ -1,0 +1,24 @@
+"""``python -m server.recorder --listen PATH``: one recorder process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+
+from server.recorder.process import run
+
+
+def main() -> None:
+    """Parse the arguments and serve."""
+    parser = argparse.ArgumentParser(prog="server.recorder", description="Records conferences.")
+    parser.add_argument("--listen", type=Path, required=True, help="Unix socket to listen on")
+    parser.add_argument("--font", type=Path, help="font file for the card")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+    asyncio.run(run(arguments.listen, arguments.font))
+
+
+if __name__ == "__main__":
+    main()

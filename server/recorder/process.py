@@ -1,0 +1,178 @@
+"""The recorder process: a Unix stream socket for workers, and one thread for each recording.
+
+The loop only moves messages, so that packets never wait for the disk; a recording's thread takes
+them from its bounded queue, writes, and reports. A connection may come and go: recordings go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from server.media import messages
+from server.recorder.recording import Recording
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+REPORT_US = 1_000_000
+MAX_QUEUE = 20_000
+"""messages; a disk that hangs for longer loses packets, not memory"""
+MAX_WRITE_BYTES = 1 << 20
+Send = Callable[[messages.Recorded | messages.Keyframe], None]
+
+
+def now_us() -> int:
+    """The server's wall clock."""
+    return time.time_ns() // 1000
+
+
+class Scribe(threading.Thread):
+    """Writes one recording; ``send`` may be called from this thread."""
+
+    def __init__(self, wanted: messages.Recording, font_path: Path | None, send: Send) -> None:
+        super().__init__(name=f"recording {wanted.id}", daemon=True)
+        self.wanted, self._font_path, self._send = wanted, font_path, send
+        self._queue: queue.Queue[messages.Show | messages.Media | messages.Finish | None]
+        self._queue = queue.Queue()
+        self.start()
+
+    def put(self, message: messages.Show | messages.Media | messages.Finish) -> None:
+        """Hand over a message; media is dropped when far too much waits."""
+        if not isinstance(message, messages.Media) or self._queue.qsize() < MAX_QUEUE:
+            self._queue.put(message)
+
+    def stop(self) -> None:
+        """Write what is whole, and end the thread."""
+        self._queue.put(None)
+
+    def run(self) -> None:
+        """The thread: until the recording has ended, failed or is left."""
+        duration_ms = 0
+        try:
+            recording = Recording(self.wanted, self._font_path)
+            while not recording.ended:
+                go_on = self._take(recording)
+                recording.advance(now_us())
+                duration_ms = recording.duration_ms
+                self._report(recording)
+                if not go_on:
+                    recording.stop()
+                    return
+            self._send(messages.Recorded(self.wanted.id, "ended", recording.duration_ms))
+        except Exception:
+            log.exception("recording %s failed", self.wanted.id)
+            self._send(messages.Recorded(self.wanted.id, "failed", duration_ms))
+
+    _reported_us = 0
+
+    def _report(self, recording: Recording) -> None:
+        now = now_us()
+        for source in recording.keyframes(now):
+            self._send(messages.Keyframe(source, recording.id))
+        if now - self._reported_us >= REPORT_US and not recording.ended:
+            self._reported_us = now
+            recording.save()
+            self._send(messages.Recorded(recording.id, "recording", recording.duration_ms))
+
+    def _take(self, recording: Recording) -> bool:
+        """Take messages for a tick; False when it is time to stop."""
+        until = time.monotonic() + TICK_S
+        while (left := until - time.monotonic()) > 0:
+            try:
+                message = self._queue.get(timeout=left)
+            except queue.Empty:
+                return True
+            if message is None:
+                return False
+            if isinstance(message, messages.Media):
+                recording.media(message)
+            elif isinstance(message, messages.Show):
+                recording.show(message)
+            else:
+                recording.finish(message.at_us)
+                return True
+        return True
+
+
+class Recorder:
+    """All recordings of this process, and who hears of each."""
+
+    def __init__(self, font_path: Path | None = None) -> None:
+        self._font_path = font_path
+        self._scribes: dict[str, Scribe] = {}
+        self._listeners: dict[str, asyncio.StreamWriter] = {}
+        self._loop = asyncio.get_running_loop()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One worker's connection, until it ends or says nonsense."""
+        decoder = messages.Decoder(messages.ToRecorder)
+        try:
+            while data := await reader.read(1 << 18):
+                for message in decoder.feed(data):
+                    self._handle(message, writer)
+        except (ValueError, msgspec.ValidationError, ConnectionError) as error:
+            log.warning("a worker's connection ends: %s", type(error).__name__)
+        finally:
+            for recording in [id for id, other in self._listeners.items() if other is writer]:
+                del self._listeners[recording]
+            writer.close()
+
+    def _handle(self, message: msgspec.Struct, writer: asyncio.StreamWriter) -> None:
+        if isinstance(message, messages.Record):
+            self._record(message.recording, writer)
+        elif isinstance(message, messages.Media | messages.Show | messages.Finish):
+            scribe = self._scribes.get(message.recording)
+            if scribe is not None:
+                scribe.put(message)
+
+    def _record(self, wanted: messages.Recording, writer: asyncio.StreamWriter) -> None:
+        self._listeners[wanted.id] = writer
+        scribe = self._scribes.get(wanted.id)
+        if scribe is None or not scribe.is_alive():
+            self._scribes[wanted.id] = Scribe(wanted, self._font_path, self._send)
+
+    def _send(self, message: messages.Recorded | messages.Keyframe) -> None:
+        """From any thread: report to the worker that feeds the recording."""
+        try:
+            self._loop.call_soon_threadsafe(self._write, message)
+        except RuntimeError:
+            log.debug("the loop is closed; nobody listens")
+
+    def _write(self, message: messages.Recorded | messages.Keyframe) -> None:
+        writer = self._listeners.get(message.recording)
+        if writer is None or writer.is_closing():
+            return
+        if writer.transport.get_write_buffer_size() > MAX_WRITE_BYTES:
+            writer.transport.abort()
+            return
+        writer.write(messages.encode(message))
+
+    async def stop(self) -> None:
+        """Leave every recording so that it can be taken up again."""
+        for scribe in self._scribes.values():
+            scribe.stop()
+        for scribe in self._scribes.values():
+            await asyncio.to_thread(scribe.join, 5)
+
+
+async def run(path: Path, font_path: Path | None = None) -> None:
+    """Serve at ``path`` until SIGTERM or SIGINT."""
+    path.unlink(missing_ok=True)
+    recorder = Recorder(font_path)
+    server = await asyncio.start_unix_server(recorder.serve, path, limit=1 << 20)
+    path.chmod(0o600)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with server:
+        await stopped.wait()
+        await recorder.stop()

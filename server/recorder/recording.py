@@ -1,0 +1,178 @@
+"""One recording: packets and cuts in, files on disk out. No sockets, and time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from server.media import messages
+from server.recorder import fmp4, playlist, rtp
+from server.recorder.card import Card
+from server.recorder.composer import Composer, Patience
+from server.recorder.frames import VideoSource
+from server.recorder.mixer import ASC, Mixer
+from server.recorder.presentation import Presentation
+from server.recorder.segments import Pace, Segments
+from server.recorder.timeline import Timeline
+
+SOUND_LAG_US = 500_000
+LAG_US = 600_000
+"""how far the picture is composed behind the present; packets may be late by the reorder window, and
+the sound must be encoded first"""
+KEYFRAME_INTERVAL_US = 500_000
+STEP_US = 1_000_000
+MAX_SOURCES = 200
+_SCREEN = Patience(keyframe_us=8_000_000, silence_us=2_000_000)
+
+
+class _Stage:
+    """The composer's stage, written as segments and noted in the time line."""
+
+    def __init__(self, segments: Segments, timeline: Timeline) -> None:
+        self._segments, self._timeline = segments, timeline
+
+    def cut(self, at_us: int, source: str | None) -> None:
+        self._timeline.cut((at_us - self._timeline.zero_us) // 1000, source)
+        self._timeline.publish()
+
+    def frame(self, at_us: int, data: bytes, key: bool) -> None:
+        self._segments.frame((at_us - self._timeline.zero_us) * 9 // 100, data, key)
+
+
+class Recording:
+    """Begins, or goes on with, the recording that ``wanted`` describes.
+
+    Raises: OSError when the disk refuses.
+    """
+
+    def __init__(self, wanted: messages.Recording, font_path: Path | None = None) -> None:
+        self.id = wanted.id
+        folder = Path(wanted.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._timeline = Timeline.load(folder / "timeline.json", wanted.zero_us)
+        zero_us = self._zero_us = self._timeline.zero_us
+        if self._timeline.ended:
+            return
+        card = Card(wanted.title, font_path)
+        parameters = fmp4.leading_parameters(card.frames[0])
+        self._segments = Segments(folder, "stage", parameters, ASC, Pace())
+        self._mixer = Mixer(zero_us, self._segments.audio_frames)
+        self._timeline.close(self._segments.end // 90)
+        self._presentation = Presentation(folder, self._timeline)
+        playlist.publish(folder / "master.m3u8", playlist.master("stage.m3u8"))
+        position_us = zero_us - (-self._segments.end * 100 // 9)
+        stage = _Stage(self._segments, self._timeline)
+        self._sources: dict[str, VideoSource] = {}
+        sources = self._sources
+        self._composers = {
+            "stage": Composer("stage", stage, sources, card, Patience(), position_us),
+            "presentation": Composer(
+                "presentation", self._presentation, sources, None, _SCREEN, position_us
+            ),
+        }
+        self._horizon_us = position_us
+        self._finish_us: int | None = None
+        self._asked: dict[str, int] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Is it finished, with its playlists ended?"""
+        return self._timeline.ended
+
+    @property
+    def duration_ms(self) -> int:
+        """What is safely on disk, from time zero."""
+        return self._timeline.duration_ms if self.ended else self._segments.end // 90
+
+    def show(self, message: messages.Show) -> None:
+        """A cut; an unknown track is ignored."""
+        if not self.ended and message.track in self._composers:
+            self._composers[message.track].show(message.at_us, message.source)
+
+    def media(self, message: messages.Media) -> None:
+        """One RTP packet; what is none is ignored."""
+        if self.ended:
+            return
+        try:
+            packet = rtp.parse(message.rtp)
+        except ValueError:
+            return
+        if message.kind == "audio":
+            self._mixer.push(message.source, packet, message.at_us)
+            return
+        source = self._sources.get(message.source)
+        if source is None and len(self._sources) < MAX_SOURCES:
+            source = self._sources[message.source] = VideoSource(self._composers)
+        if source is not None:
+            source.push(packet, message.at_us)
+
+    def finish(self, at_us: int) -> None:
+        """End it at ``at_us``, which ``advance`` does when that time has come."""
+        if not self.ended:
+            self._finish_us = at_us
+
+    def advance(self, now_us: int) -> None:
+        """Write what is due."""
+        if self.ended:
+            return
+        if self._finish_us is not None and self._finish_us <= now_us:
+            self._end(max(self._finish_us, self._horizon_us))
+            return
+        for source in self._sources.values():
+            source.take(now_us)
+        while self._horizon_us < now_us - LAG_US:
+            self._horizon_us = min(self._horizon_us + STEP_US, now_us - LAG_US)
+            self._compose(self._horizon_us, self._horizon_us + LAG_US - SOUND_LAG_US, now_us)
+        self._prune()
+
+    def _compose(self, horizon_us: int, sound_us: int, now_us: int) -> None:
+        for frame in self._mixer.advance(sound_us, now_us):
+            self._segments.sound(frame)
+        for composer in self._composers.values():
+            composer.advance(horizon_us)
+
+    def _prune(self) -> None:
+        """Frames of sources that nobody shows are kept only until no cut can reach them."""
+        for name, source in self._sources.items():
+            for track, frames in source.frames.items():
+                if not self._composers[track].uses(name):
+                    while frames and frames[0].time_us < self._horizon_us - STEP_US:
+                        frames.popleft()
+
+    def _end(self, at_us: int) -> None:
+        whole_us = 1 << 62  # wait for no packet any more
+        for source in self._sources.values():
+            source.take(whole_us)
+        while self._horizon_us < at_us:
+            self._horizon_us = min(self._horizon_us + STEP_US, at_us)
+            self._compose(self._horizon_us, self._horizon_us + LAG_US - SOUND_LAG_US, whole_us)
+        self._segments.finish((at_us - self._zero_us) * 9 // 100)
+        self._presentation.finish(at_us)
+        self._timeline.duration_ms = self._segments.end // 90
+        self._timeline.close(self._timeline.duration_ms)
+        self._timeline.ended = True
+        self._timeline.publish()
+
+    def save(self) -> None:
+        """Write the time line as it stands; once a second is enough."""
+        if not self.ended:
+            self._timeline.duration_ms = self.duration_ms
+            self._timeline.close(max(self.duration_ms, self._timeline.stage[-1]["start_ms"]))
+            self._timeline.publish()
+
+    def stop(self) -> None:
+        """Leave it so that it can be taken up again."""
+        if not self.ended:
+            self._segments.stop()
+            self._presentation.stop()
+            self.save()
+
+    def keyframes(self, now_us: int) -> Iterator[str]:
+        """Sources to ask for a keyframe now, each at most twice a second."""
+        if self.ended:
+            return
+        for composer in self._composers.values():
+            for source in composer.wanted_keyframes(now_us):
+                if now_us - self._asked.get(source, 0) >= KEYFRAME_INTERVAL_US:
+                    self._asked[source] = now_us
+                    yield source
