@@ -12,10 +12,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aioice.ice
 import av
 from aiortc import (
     AudioStreamTrack,
     MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
@@ -23,6 +26,9 @@ from aiortc import (
 )
 
 from server.media import messages
+
+# aioice never offers the loopback interface, the only one that every machine has.
+aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 SLUG = "hoi-nghi"
 Message = TypeVar("Message")
@@ -171,7 +177,10 @@ class WorkerProcess:
 
     def peer(self) -> RTCPeerConnection:
         """A peer connection that is closed at the end."""
-        self.peers.append(RTCPeerConnection())
+        # Otherwise aiortc takes a transport's candidates from the last section that shares it.
+        self.peers.append(
+            RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_COMPAT))
+        )
         return self.peers[-1]
 
     async def publish(
