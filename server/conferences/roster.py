@@ -221,7 +221,8 @@ def _write_entries(session: Session, conference: Conference, rows: list[_Row]) -
                 .values(site_id=bindparam("site"))
             )
             session.connection().execute(statement, moved)
-    session.expire_all()
+    session.flush()
+    session.expire_all()  # the statements above passed by the session's own objects
     return touched
 
 

@@ -1,0 +1,83 @@
+"""Snapshot part: questions, each with the fields that its reader may see; and the list for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session
+
+from server.conferences.models import Site
+from server.people.models import Person, Unit
+from server.permissions import Actor, Permission, Target, may
+from server.questions.facts import question_asked
+from server.questions.models import Question
+from server.questions.rules import PUBLIC
+
+_Asked = tuple[Question, str | None, str | None]
+
+
+def _with_askers(conference_id: int | None) -> Select[_Asked]:
+    return (
+        select(Question, Person.name, Unit.name)
+        .outerjoin(Person, Person.id == Question.person_id)
+        .outerjoin(Unit, Unit.id == Person.unit_id)
+        .where(Question.conference_id == conference_id)
+        .order_by(Question.asked_at, Question.id)
+    )
+
+
+def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``questions``: id → what ``actor``'s events have told of it."""
+    questions: dict[str, Any] = {}
+    for row in session.execute(_with_askers(actor.conference_id)):
+        seen = _seen(actor, row)
+        if seen is not None:
+            questions[str(row[0].id)] = seen
+    return {"questions": questions}
+
+
+def _seen(actor: Actor, row: Row[_Asked]) -> dict[str, Any] | None:
+    question, asker, unit = row
+    target = Target(question.conference_id, question.site_id, question.person_id)
+    sees_all = may(actor, Permission.SEE_QUESTION, target)
+    is_public = question.state in PUBLIC and may(actor, Permission.SEE_CONFERENCE, target)
+    if not (sees_all or is_public):
+        return None
+    seen: dict[str, Any] = msgspec.to_builtins(question_asked(question))
+    if sees_all and question.reason is not None:
+        seen["reason"] = question.reason
+    if question.answer is not None:
+        seen["answer"] = question.answer
+        seen["answered_by"] = question.answered_by or ""
+    if asker is not None and may(actor, Permission.SEE_ASKER, target):
+        seen["asker"] = asker
+        seen["unit"] = unit or ""
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """A question for reports, with all that staff may know."""
+
+    question: Question
+    site_name: str
+    asker: str
+    unit: str
+
+
+def listed(session: Session, conference_id: int) -> Sequence[QuestionRow]:
+    """All questions of a conference as they were asked."""
+    sites = dict(
+        session.execute(
+            select(Site.id, Site.name).where(Site.conference_id == conference_id)
+        ).tuples()
+    )
+    return [
+        QuestionRow(question, sites[question.site_id], asker or "", unit or "")
+        for question, asker, unit in session.execute(_with_askers(conference_id))
+    ]
