@@ -20,7 +20,7 @@ from server.db.outcome import Outcome
 from server.effects import ACTIONS, EFFECTS, RIGHTS
 from server.errors import N_, Conflict, DomainError, SlowDown, Unauthenticated, Unavailable
 from server.people.models import Seat
-from server.permissions import Actor, Target, require
+from server.permissions import Actor, Role, Target, require
 from server.protocol import Command
 
 
@@ -154,15 +154,16 @@ class Batch:
             raise ValueError("events without a conference")
         entries = self._entries.setdefault(conference_id, [])
         holder = actor.holder if actor is not None else None
-        entries += [(emit, holder) for emit in self._with_effects(conference_id, outcome.emits)]
+        server = server_actor(conference_id)
+        entries += [(emit, holder) for emit in self._with_effects(server, outcome.emits)]
 
-    def _with_effects(self, conference_id: int, emits: Sequence[Emit]) -> Iterator[Emit]:
+    def _with_effects(self, server: Actor, emits: Sequence[Emit]) -> Iterator[Emit]:
         """Each event, followed by what it brings about (which may bring about more)."""
         for emit in emits:
             yield emit
             for effect in EFFECTS.get(type(emit.event), ()):
-                further = effect(self._session, conference_id, emit.event, self._now)
-                yield from self._with_effects(conference_id, further)
+                further = effect(self._session, server, emit.event, self._now)
+                yield from self._with_effects(server, further)
 
     def _rights_changed(self, conference_id: int | None) -> None:
         if conference_id is not None:
@@ -170,6 +171,11 @@ class Batch:
             # Who was revoked a moment ago may have more in this very batch.
             self._session.flush()
             self._revoked = _revoked(self._session, self._holders)
+
+
+def server_actor(conference_id: int) -> Actor:
+    """The server itself, as it acts in a conference: clock and effects."""
+    return Actor(holder="server", role=Role.ORGANISER, conference_id=conference_id)
 
 
 def _revoked(session: Session, holders: set[str]) -> set[str]:

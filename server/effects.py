@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
-from sqlalchemy.orm import Session
-
-from server.db.journal import Emit
-from server.db.outcome import Outcome
-from server.permissions import Actor, Target
+from server.db.outcome import Actions, EffectFn
 from server.protocol import (
     AdmitDisplay,
     Appoint,
@@ -26,20 +19,16 @@ from server.protocol import (
     RevokeSeat,
 )
 
-TargetOf = Callable[[Session, Actor, Any], Target]
-Action = Callable[[Session, Actor, Any, datetime], Outcome]
-ActionTable = dict[type[Command], tuple[TargetOf | None, Action]]
-Effect = Callable[[Session, int, Any, datetime], Sequence[Emit]]
-"""(session, conference id, event, now) → events of another room, in the same transaction"""
-
 ROOMS = ("conferences", "people", "attendance", "questions", "activities", "recordings")
 
-ACTIONS: ActionTable = {}
+ACTIONS: Actions = {}
+EFFECTS: dict[type[Event], list[EffectFn]] = {}
 for _room in ROOMS:
     if find_spec(f"server.{_room}.actions") is not None:
-        ACTIONS.update(getattr(import_module(f"server.{_room}.actions"), "ACTIONS", {}))
-
-EFFECTS: dict[type[Event], tuple[Effect, ...]] = {}
+        _actions = import_module(f"server.{_room}.actions")
+        ACTIONS |= _actions.ACTIONS
+        for _event, _effect in getattr(_actions, "EFFECTS", {}).items():
+            EFFECTS.setdefault(_event, []).append(_effect)
 
 RIGHTS: frozenset[type[Command]] = frozenset(
     {

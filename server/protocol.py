@@ -106,7 +106,7 @@ class RosterRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     group: Optional_line = ""
 
 
-class CreateConference(Command, kw_only=True):
+class CreateConference(Command, frozen=True, kw_only=True):
     """Make a draft; its maker becomes its organiser. Result ``{"conference": slug, "id": id}``."""
 
     type = "conference.create"
@@ -119,7 +119,7 @@ class CreateConference(Command, kw_only=True):
     slug: Slug | None = None
 
 
-class UpdateConference(Command, kw_only=True):
+class UpdateConference(Command, frozen=True, kw_only=True):
     type = "conference.update"
     permission = P.MANAGE_CONFERENCE
     title: Line
@@ -129,7 +129,7 @@ class UpdateConference(Command, kw_only=True):
     timezone: Annotated[str, Meta(max_length=60)] = "Asia/Ho_Chi_Minh"
 
 
-class MoveConference(Command, kw_only=True):
+class MoveConference(Command, frozen=True, kw_only=True):
     """Move along the life cycle (conferences/rules.py has the table)."""
 
     type = "conference.move"
@@ -137,7 +137,7 @@ class MoveConference(Command, kw_only=True):
     to: ConferenceState
 
 
-class Appoint(Command, kw_only=True):
+class Appoint(Command, frozen=True, kw_only=True):
     """Appoint an account, by its sign-in name, to this conference."""
 
     type = "conference.appoint"
@@ -146,13 +146,13 @@ class Appoint(Command, kw_only=True):
     role: StaffRole
 
 
-class Dismiss(Command, kw_only=True):
+class Dismiss(Command, frozen=True, kw_only=True):
     type = "conference.dismiss"
     permission = P.MANAGE_CONFERENCE
     appointment: Id
 
 
-class SetAgenda(Command, kw_only=True):
+class SetAgenda(Command, frozen=True, kw_only=True):
     """Replace the whole agenda; items that carry an id keep it and their actual times."""
 
     type = "agenda.set"
@@ -160,7 +160,7 @@ class SetAgenda(Command, kw_only=True):
     items: Annotated[tuple[AgendaEntry, ...], Meta(max_length=200)]
 
 
-class StartItem(Command, kw_only=True):
+class StartItem(Command, frozen=True, kw_only=True):
     """Begin an agenda item now; the one under way ends now. None only ends it."""
 
     type = "agenda.start"
@@ -168,7 +168,7 @@ class StartItem(Command, kw_only=True):
     item: Id | None
 
 
-class AddSite(Command, kw_only=True):
+class AddSite(Command, frozen=True, kw_only=True):
     type = "site.add"
     permission = P.MANAGE_CONFERENCE
     name: Line
@@ -176,7 +176,7 @@ class AddSite(Command, kw_only=True):
     slug: Slug | None = None
 
 
-class UpdateSite(Command, kw_only=True):
+class UpdateSite(Command, frozen=True, kw_only=True):
     type = "site.update"
     permission = P.MANAGE_CONFERENCE
     site: Id
@@ -184,13 +184,13 @@ class UpdateSite(Command, kw_only=True):
     kind: SiteKind
 
 
-class RemoveSite(Command, kw_only=True):
+class RemoveSite(Command, frozen=True, kw_only=True):
     type = "site.remove"
     permission = P.MANAGE_CONFERENCE
     site: Id
 
 
-class MuteSite(Command, kw_only=True):
+class MuteSite(Command, frozen=True, kw_only=True):
     """The server stops (or resumes) forwarding a site's sound, whatever its floor."""
 
     type = "site.mute"
@@ -199,7 +199,7 @@ class MuteSite(Command, kw_only=True):
     muted: bool
 
 
-class ImportRoster(Command, kw_only=True):
+class ImportRoster(Command, frozen=True, kw_only=True):
     """Add or update trainees; rows with a known code update that person. Sites must exist."""
 
     type = "roster.import"
@@ -207,13 +207,13 @@ class ImportRoster(Command, kw_only=True):
     rows: Annotated[tuple[RosterRow, ...], Meta(min_length=1, max_length=60_000)]
 
 
-class RemoveFromRoster(Command, kw_only=True):
+class RemoveFromRoster(Command, frozen=True, kw_only=True):
     type = "roster.remove"
     permission = P.MANAGE_CONFERENCE
     person: Id
 
 
-class CreateLink(Command, kw_only=True):
+class CreateLink(Command, frozen=True, kw_only=True):
     """A link for a role (result ``{"token", "link"}``, shown once). ``site`` where the role has one."""
 
     type = "link.create"
@@ -222,7 +222,7 @@ class CreateLink(Command, kw_only=True):
     site: Id | None = None
 
 
-class RevokeLink(Command, kw_only=True):
+class RevokeLink(Command, frozen=True, kw_only=True):
     """Revoke a link and every seat that came of it."""
 
     type = "link.revoke"
@@ -230,13 +230,13 @@ class RevokeLink(Command, kw_only=True):
     link: Id
 
 
-class RevokeSeat(Command, kw_only=True):
+class RevokeSeat(Command, frozen=True, kw_only=True):
     type = "seat.revoke"
     permission = P.MANAGE_CONFERENCE
     seat: Annotated[str, Meta(max_length=40)]
 
 
-class AdmitDisplay(Command, kw_only=True):
+class AdmitDisplay(Command, frozen=True, kw_only=True):
     """Let in (or turn away) a display that asked to join by PIN."""
 
     type = "seat.admit"
@@ -245,7 +245,7 @@ class AdmitDisplay(Command, kw_only=True):
     admit: bool = True
 
 
-class ShowOnStage(Command, kw_only=True):
+class ShowOnStage(Command, frozen=True, kw_only=True):
     """Put a source on stage, or nothing."""
 
     type = "stage.show"
@@ -253,7 +253,7 @@ class ShowOnStage(Command, kw_only=True):
     source: Source | None
 
 
-class Present(Command, kw_only=True):
+class Present(Command, frozen=True, kw_only=True):
     """Put a presentation beside the stage, or nothing."""
 
     type = "stage.present"
@@ -261,7 +261,7 @@ class Present(Command, kw_only=True):
     source: Source | None
 
 
-class GiveFloor(Command, kw_only=True):
+class GiveFloor(Command, frozen=True, kw_only=True):
     """Give a site the floor; ``alone`` takes it from all others. Its open request is granted."""
 
     type = "floor.give"
@@ -272,37 +272,37 @@ class GiveFloor(Command, kw_only=True):
     """also put its camera on stage"""
 
 
-class TakeFloor(Command, kw_only=True):
+class TakeFloor(Command, frozen=True, kw_only=True):
     type = "floor.take"
     permission = P.DIRECT
     site: Id
 
 
-class RequestFloor(Command, kw_only=True):
+class RequestFloor(Command, frozen=True, kw_only=True):
     type = "floor.request"
     permission = P.REQUEST_FLOOR
     reason: Optional_line = ""
 
 
-class WithdrawRequest(Command, kw_only=True):
+class WithdrawRequest(Command, frozen=True, kw_only=True):
     type = "floor.withdraw"
     permission = P.REQUEST_FLOOR
 
 
-class DeclineRequest(Command, kw_only=True):
+class DeclineRequest(Command, frozen=True, kw_only=True):
     type = "floor.decline"
     permission = P.DIRECT
     request: Id
 
 
-class CheckIn(Command, kw_only=True):
+class CheckIn(Command, frozen=True, kw_only=True):
     """A trainee checks in, with the code of the room's display where they have one."""
 
     type = "attendance.check_in"
     permission = P.CHECK_IN
 
 
-class Tick(Command, kw_only=True):
+class Tick(Command, frozen=True, kw_only=True):
     """An operator checks in somebody of their roster who has no phone."""
 
     type = "attendance.tick"
@@ -310,7 +310,7 @@ class Tick(Command, kw_only=True):
     person: Id
 
 
-class Untick(Command, kw_only=True):
+class Untick(Command, frozen=True, kw_only=True):
     """Undo a check-in that was a mistake; the row stays, marked."""
 
     type = "attendance.untick"
@@ -318,14 +318,14 @@ class Untick(Command, kw_only=True):
     person: Id
 
 
-class CountAttendance(Command, kw_only=True):
+class CountAttendance(Command, frozen=True, kw_only=True):
     """The server's own: announce counts that changed, at most once a second."""
 
     type = "attendance.count"
     permission = P.RUN_CONFERENCE
 
 
-class AskQuestion(Command, kw_only=True):
+class AskQuestion(Command, frozen=True, kw_only=True):
     """Result ``{"question": id}``."""
 
     type = "question.ask"
@@ -333,7 +333,7 @@ class AskQuestion(Command, kw_only=True):
     text: Text
 
 
-class ApproveQuestion(Command, kw_only=True):
+class ApproveQuestion(Command, frozen=True, kw_only=True):
     """Approve a question, optionally for one appointed speaker or advisor to answer."""
 
     type = "question.approve"
@@ -342,14 +342,14 @@ class ApproveQuestion(Command, kw_only=True):
     appointment: Id | None = None
 
 
-class SetQuestionAside(Command, kw_only=True):
+class SetQuestionAside(Command, frozen=True, kw_only=True):
     type = "question.set_aside"
     permission = P.MODERATE_QUESTIONS
     question: Id
     reason: Optional_line = ""
 
 
-class PutQuestionOnStage(Command, kw_only=True):
+class PutQuestionOnStage(Command, frozen=True, kw_only=True):
     """Show an approved question on every display; the live answer begins now."""
 
     type = "question.put_on_stage"
@@ -357,7 +357,7 @@ class PutQuestionOnStage(Command, kw_only=True):
     question: Id
 
 
-class FinishQuestion(Command, kw_only=True):
+class FinishQuestion(Command, frozen=True, kw_only=True):
     """The live answer is over; its time in the recording is kept."""
 
     type = "question.finish"
@@ -365,7 +365,7 @@ class FinishQuestion(Command, kw_only=True):
     question: Id
 
 
-class AnswerQuestion(Command, kw_only=True):
+class AnswerQuestion(Command, frozen=True, kw_only=True):
     """Answer an approved question in writing."""
 
     type = "question.answer"
@@ -374,7 +374,7 @@ class AnswerQuestion(Command, kw_only=True):
     text: Annotated[str, Meta(min_length=1, max_length=8000)]
 
 
-class CreateActivity(Command, kw_only=True):
+class CreateActivity(Command, frozen=True, kw_only=True):
     """Prepare a quiz. Result ``{"activity": id}``."""
 
     type = "activity.create"
@@ -383,7 +383,7 @@ class CreateActivity(Command, kw_only=True):
     items: Annotated[tuple[QuizItem, ...], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
-class RemoveActivity(Command, kw_only=True):
+class RemoveActivity(Command, frozen=True, kw_only=True):
     """Remove a quiz that was never run."""
 
     type = "activity.remove"
@@ -391,7 +391,7 @@ class RemoveActivity(Command, kw_only=True):
     activity: Id
 
 
-class LaunchActivity(Command, kw_only=True):
+class LaunchActivity(Command, frozen=True, kw_only=True):
     """Begin a run and open its first item. Result ``{"run": id}``."""
 
     type = "activity.launch"
@@ -399,7 +399,7 @@ class LaunchActivity(Command, kw_only=True):
     activity: Id
 
 
-class NextItem(Command, kw_only=True):
+class NextItem(Command, frozen=True, kw_only=True):
     """Close the open item, if any, and open the next; after the last the run is finished."""
 
     type = "activity.next"
@@ -407,7 +407,7 @@ class NextItem(Command, kw_only=True):
     run: Id
 
 
-class CloseItem(Command, kw_only=True):
+class CloseItem(Command, frozen=True, kw_only=True):
     """Close the open item now; its chart is shown."""
 
     type = "activity.close"
@@ -415,7 +415,7 @@ class CloseItem(Command, kw_only=True):
     run: Id
 
 
-class RevealKey(Command, kw_only=True):
+class RevealKey(Command, frozen=True, kw_only=True):
     """Show the right answer of the closed item."""
 
     type = "activity.reveal"
@@ -423,7 +423,7 @@ class RevealKey(Command, kw_only=True):
     run: Id
 
 
-class FinishRun(Command, kw_only=True):
+class FinishRun(Command, frozen=True, kw_only=True):
     """End a run and take it off the screens."""
 
     type = "activity.finish"
@@ -431,7 +431,7 @@ class FinishRun(Command, kw_only=True):
     run: Id
 
 
-class Answer(Command, kw_only=True):
+class Answer(Command, frozen=True, kw_only=True):
     """A trainee's choice; may be changed until the item closes. Result ``{"option": n}``."""
 
     type = "activity.answer"
@@ -441,7 +441,7 @@ class Answer(Command, kw_only=True):
     option: Annotated[int, Meta(ge=0, lt=MAX_OPTIONS)]
 
 
-class ExpireItems(Command, kw_only=True):
+class ExpireItems(Command, frozen=True, kw_only=True):
     """The server's own: close items whose deadline has passed, announce how many answered."""
 
     type = "activity.expire"
@@ -465,7 +465,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """whether those who watch the replay may see it"""
 
 
-class ConferenceCreated(Event, kw_only=True):
+class ConferenceCreated(Event, frozen=True, kw_only=True):
     type = "conference.created"
     effect = Merge("conference")
     id: int
@@ -484,7 +484,7 @@ class ConferenceCreated(Event, kw_only=True):
     item: int | None
 
 
-class ConferenceUpdated(Event, kw_only=True):
+class ConferenceUpdated(Event, frozen=True, kw_only=True):
     type = "conference.updated"
     effect = Merge("conference")
     title: str
@@ -494,7 +494,7 @@ class ConferenceUpdated(Event, kw_only=True):
     ends_at: datetime
 
 
-class ConferenceMoved(Event, kw_only=True):
+class ConferenceMoved(Event, frozen=True, kw_only=True):
     type = "conference.moved"
     effect = Merge("conference")
     state: ConferenceState
@@ -503,7 +503,7 @@ class ConferenceMoved(Event, kw_only=True):
     recording: str | None
 
 
-class Appointed(Event, kw_only=True):
+class Appointed(Event, frozen=True, kw_only=True):
     type = "conference.appointed"
     audience = P.SEE_PEOPLE
     effect = Merge("appointments", "id")
@@ -513,7 +513,7 @@ class Appointed(Event, kw_only=True):
     role: StaffRole
 
 
-class Dismissed(Event, kw_only=True):
+class Dismissed(Event, frozen=True, kw_only=True):
     type = "conference.dismissed"
     audience = P.SEE_PEOPLE
     effect = Remove("appointments", "id")
@@ -521,7 +521,7 @@ class Dismissed(Event, kw_only=True):
     id: int
 
 
-class AgendaItemSet(Event, kw_only=True):
+class AgendaItemSet(Event, frozen=True, kw_only=True):
     type = "agenda.item_set"
     effect = Merge("agenda", "id")
     id: int
@@ -535,13 +535,13 @@ class AgendaItemSet(Event, kw_only=True):
     ended_at: datetime | None
 
 
-class AgendaItemRemoved(Event, kw_only=True):
+class AgendaItemRemoved(Event, frozen=True, kw_only=True):
     type = "agenda.item_removed"
     effect = Remove("agenda", "id")
     id: int
 
 
-class AgendaItemStarted(Event, kw_only=True):
+class AgendaItemStarted(Event, frozen=True, kw_only=True):
     type = "agenda.item_started"
     effect = Merge("agenda", "id")
     id: int
@@ -549,14 +549,14 @@ class AgendaItemStarted(Event, kw_only=True):
     ended_at: datetime | None
 
 
-class AgendaItemEnded(Event, kw_only=True):
+class AgendaItemEnded(Event, frozen=True, kw_only=True):
     type = "agenda.item_ended"
     effect = Merge("agenda", "id")
     id: int
     ended_at: datetime
 
 
-class AgendaMoved(Event, kw_only=True):
+class AgendaMoved(Event, frozen=True, kw_only=True):
     """Which item is under way now."""
 
     type = "agenda.moved"
@@ -564,7 +564,7 @@ class AgendaMoved(Event, kw_only=True):
     item: int | None
 
 
-class SiteAdded(Event, kw_only=True):
+class SiteAdded(Event, frozen=True, kw_only=True):
     type = "site.added"
     effect = Merge("sites", "id")
     id: int
@@ -579,7 +579,7 @@ class SiteAdded(Event, kw_only=True):
     spoken_s: int
 
 
-class SiteUpdated(Event, kw_only=True):
+class SiteUpdated(Event, frozen=True, kw_only=True):
     type = "site.updated"
     effect = Merge("sites", "id")
     id: int
@@ -587,20 +587,20 @@ class SiteUpdated(Event, kw_only=True):
     kind: SiteKind
 
 
-class SiteRemoved(Event, kw_only=True):
+class SiteRemoved(Event, frozen=True, kw_only=True):
     type = "site.removed"
     effect = Remove("sites", "id")
     id: int
 
 
-class SiteMuted(Event, kw_only=True):
+class SiteMuted(Event, frozen=True, kw_only=True):
     type = "site.muted"
     effect = Merge("sites", "id")
     id: int
     muted: bool
 
 
-class SiteCounted(Event, kw_only=True):
+class SiteCounted(Event, frozen=True, kw_only=True):
     """How many are expected and present at a site; at most once a second."""
 
     type = "site.counted"
@@ -610,7 +610,7 @@ class SiteCounted(Event, kw_only=True):
     present: int
 
 
-class RosterImported(Event, kw_only=True):
+class RosterImported(Event, frozen=True, kw_only=True):
     type = "roster.imported"
     audience = P.SEE_ROSTER
     effect = Reload()
@@ -619,7 +619,7 @@ class RosterImported(Event, kw_only=True):
     count: int
 
 
-class RosterEntryRemoved(Event, kw_only=True):
+class RosterEntryRemoved(Event, frozen=True, kw_only=True):
     type = "roster.removed"
     audience = P.SEE_ROSTER
     effect = Remove("roster", "person")
@@ -628,26 +628,26 @@ class RosterEntryRemoved(Event, kw_only=True):
     person: int
 
 
-class StageShown(Event, kw_only=True):
+class StageShown(Event, frozen=True, kw_only=True):
     type = "stage.shown"
     effect = Merge("conference")
     stage: str | None
 
 
-class StagePresented(Event, kw_only=True):
+class StagePresented(Event, frozen=True, kw_only=True):
     type = "stage.presented"
     effect = Merge("conference")
     presentation: str | None
 
 
-class FloorGiven(Event, kw_only=True):
+class FloorGiven(Event, frozen=True, kw_only=True):
     type = "floor.given"
     effect = Merge("sites", "id")
     id: int
     floor_since: datetime
 
 
-class FloorTaken(Event, kw_only=True):
+class FloorTaken(Event, frozen=True, kw_only=True):
     type = "floor.taken"
     effect = Merge("sites", "id")
     id: int
@@ -656,7 +656,7 @@ class FloorTaken(Event, kw_only=True):
     """how long the site has held the floor in all, in seconds"""
 
 
-class FloorRequested(Event, kw_only=True):
+class FloorRequested(Event, frozen=True, kw_only=True):
     type = "floor.requested"
     effect = Merge("requests", "id")
     id: int
@@ -665,7 +665,7 @@ class FloorRequested(Event, kw_only=True):
     requested_at: datetime
 
 
-class FloorRequestClosed(Event, kw_only=True):
+class FloorRequestClosed(Event, frozen=True, kw_only=True):
     """A request was granted, withdrawn or declined."""
 
     type = "floor.request_closed"
@@ -674,7 +674,7 @@ class FloorRequestClosed(Event, kw_only=True):
     outcome: Literal["granted", "withdrawn", "declined"]
 
 
-class CheckedIn(Event, kw_only=True):
+class CheckedIn(Event, frozen=True, kw_only=True):
     type = "attendance.checked_in"
     audience = P.SEE_ATTENDANCE
     effect = Merge("attendance", "person")
@@ -685,7 +685,7 @@ class CheckedIn(Event, kw_only=True):
     evidence: Evidence
 
 
-class CheckInUndone(Event, kw_only=True):
+class CheckInUndone(Event, frozen=True, kw_only=True):
     type = "attendance.undone"
     audience = P.SEE_ATTENDANCE
     effect = Remove("attendance", "person")
@@ -694,7 +694,7 @@ class CheckInUndone(Event, kw_only=True):
     site: int
 
 
-class QuestionAsked(Event, kw_only=True):
+class QuestionAsked(Event, frozen=True, kw_only=True):
     type = "question.asked"
     audience = P.SEE_QUESTION
     effect = Merge("questions", "id")
@@ -710,7 +710,7 @@ class QuestionAsked(Event, kw_only=True):
     appointment: int | None
 
 
-class QuestionSent(Event, kw_only=True):
+class QuestionSent(Event, frozen=True, kw_only=True):
     """Tells the asker's own phone which questions are theirs."""
 
     type = "question.sent"
@@ -720,7 +720,7 @@ class QuestionSent(Event, kw_only=True):
     id: int
 
 
-class AskerNamed(Event, kw_only=True):
+class AskerNamed(Event, frozen=True, kw_only=True):
     """Who asked, for those who may know."""
 
     type = "question.asker_named"
@@ -732,7 +732,7 @@ class AskerNamed(Event, kw_only=True):
     unit: str
 
 
-class QuestionApproved(Event, kw_only=True):
+class QuestionApproved(Event, frozen=True, kw_only=True):
     type = "question.approved"
     audience = P.SEE_QUESTION
     effect = Merge("questions", "id")
@@ -743,7 +743,7 @@ class QuestionApproved(Event, kw_only=True):
     appointment: int | None
 
 
-class QuestionSetAside(Event, kw_only=True):
+class QuestionSetAside(Event, frozen=True, kw_only=True):
     type = "question.set_aside"
     audience = P.SEE_QUESTION
     effect = Merge("questions", "id")
@@ -753,7 +753,7 @@ class QuestionSetAside(Event, kw_only=True):
     reason: str
 
 
-class QuestionPutOnStage(Event, kw_only=True):
+class QuestionPutOnStage(Event, frozen=True, kw_only=True):
     """From here on the question is public: the event holds all that everyone sees of it."""
 
     type = "question.put_on_stage"
@@ -769,7 +769,7 @@ class QuestionPutOnStage(Event, kw_only=True):
     appointment: int | None
 
 
-class QuestionFinished(Event, kw_only=True):
+class QuestionFinished(Event, frozen=True, kw_only=True):
     """The live answer ended."""
 
     type = "question.finished"
@@ -779,7 +779,7 @@ class QuestionFinished(Event, kw_only=True):
     answered_at: datetime
 
 
-class QuestionAnswered(Event, kw_only=True):
+class QuestionAnswered(Event, frozen=True, kw_only=True):
     """Answered in writing: public with its answer, the event holds all of it."""
 
     type = "question.answered"
@@ -797,7 +797,7 @@ class QuestionAnswered(Event, kw_only=True):
     answered_by: str
 
 
-class ActivityCreated(Event, kw_only=True):
+class ActivityCreated(Event, frozen=True, kw_only=True):
     type = "activity.created"
     audience = P.SEE_ACTIVITY
     effect = Merge("activities", "id")
@@ -807,7 +807,7 @@ class ActivityCreated(Event, kw_only=True):
     items: int
 
 
-class ActivityRemoved(Event, kw_only=True):
+class ActivityRemoved(Event, frozen=True, kw_only=True):
     type = "activity.removed"
     audience = P.SEE_ACTIVITY
     effect = Remove("activities", "id")
@@ -815,7 +815,7 @@ class ActivityRemoved(Event, kw_only=True):
     id: int
 
 
-class ItemOpened(Event, kw_only=True):
+class ItemOpened(Event, frozen=True, kw_only=True):
     """One item of a run is open for answers until ``deadline_at`` by the server's clock."""
 
     type = "activity.item_opened"
@@ -838,7 +838,7 @@ class ItemOpened(Event, kw_only=True):
     answered: int
 
 
-class ItemCounted(Event, kw_only=True):
+class ItemCounted(Event, frozen=True, kw_only=True):
     """How many have answered so far; at most once a second."""
 
     type = "activity.counted"
@@ -847,7 +847,7 @@ class ItemCounted(Event, kw_only=True):
     answered: int
 
 
-class ItemClosed(Event, kw_only=True):
+class ItemClosed(Event, frozen=True, kw_only=True):
     type = "activity.item_closed"
     effect = Merge("runs", "run")
     run: int
@@ -857,14 +857,14 @@ class ItemClosed(Event, kw_only=True):
     chart: dict[str, tuple[int, ...]]
 
 
-class KeyRevealed(Event, kw_only=True):
+class KeyRevealed(Event, frozen=True, kw_only=True):
     type = "activity.key_revealed"
     effect = Merge("runs", "run")
     run: int
     correct: int
 
 
-class KeyKnown(Event, kw_only=True):
+class KeyKnown(Event, frozen=True, kw_only=True):
     """The right answer of an opened item, for those who may know before the reveal."""
 
     type = "activity.key_known"
@@ -875,13 +875,13 @@ class KeyKnown(Event, kw_only=True):
     key: int
 
 
-class RunFinished(Event, kw_only=True):
+class RunFinished(Event, frozen=True, kw_only=True):
     type = "activity.run_finished"
     effect = Remove("runs", "run")
     run: int
 
 
-class Answered(Event, kw_only=True):
+class Answered(Event, frozen=True, kw_only=True):
     """One trainee's own choice, echoed to that trainee alone."""
 
     type = "activity.answered"
@@ -894,7 +894,7 @@ class Answered(Event, kw_only=True):
     answered_at: datetime
 
 
-class DisplayAsked(Event, kw_only=True):
+class DisplayAsked(Event, frozen=True, kw_only=True):
     """A display asks to be let in by the room's operator or the desk."""
 
     type = "seat.asked"
@@ -906,7 +906,7 @@ class DisplayAsked(Event, kw_only=True):
     asked_at: datetime
 
 
-class DisplayAdmitted(Event, kw_only=True):
+class DisplayAdmitted(Event, frozen=True, kw_only=True):
     type = "seat.admitted"
     audience = P.ADMIT_DISPLAY
     effect = Remove("admissions", "seat")
@@ -930,7 +930,7 @@ Sdp = Annotated[str, Meta(min_length=1, max_length=200_000)]
 Session = Annotated[str, Meta(min_length=1, max_length=80)]
 
 
-class PublishMedia(MediaRequest, kw_only=True):
+class PublishMedia(MediaRequest, frozen=True, kw_only=True):
     """Publish this seat's site; ``sdp`` is an offer. Result ``{"session", "sdp"}`` (the answer)."""
 
     type = "media.publish"
@@ -939,7 +939,7 @@ class PublishMedia(MediaRequest, kw_only=True):
     sdp: Sdp
 
 
-class ReceiveMedia(MediaRequest, kw_only=True):
+class ReceiveMedia(MediaRequest, frozen=True, kw_only=True):
     """Receive by slots; result ``{"session", "sdp"}`` (the server's offer). Mids are ``stage``,
     ``presentation``, ``wall0`` …, ``audio0`` … ``audio2``."""
 
@@ -949,7 +949,7 @@ class ReceiveMedia(MediaRequest, kw_only=True):
     audio: bool = True
 
 
-class AcceptMedia(MediaRequest, kw_only=True):
+class AcceptMedia(MediaRequest, frozen=True, kw_only=True):
     """The page's answer to the offer of ``media.receive`` or of a restart of it."""
 
     type = "media.accept"
@@ -958,7 +958,7 @@ class AcceptMedia(MediaRequest, kw_only=True):
     sdp: Sdp
 
 
-class RestartMedia(MediaRequest, kw_only=True):
+class RestartMedia(MediaRequest, frozen=True, kw_only=True):
     """ICE restart: for a published session ``sdp`` is the new offer and the result holds the answer;
     for a received one ``sdp`` is empty and the result holds the server's new offer."""
 
@@ -968,7 +968,7 @@ class RestartMedia(MediaRequest, kw_only=True):
     sdp: Annotated[str, Meta(max_length=200_000)] = ""
 
 
-class CloseMedia(MediaRequest, kw_only=True):
+class CloseMedia(MediaRequest, frozen=True, kw_only=True):
     type = "media.close"
     permission = P.SEE_CONFERENCE
     session: Session

@@ -134,7 +134,7 @@ def read(session: Session, conference_id: int, since: int, limit: int) -> Sequen
     return [_published(conference_id, row) for row in session.execute(query)]
 
 
-def _published(conference_id: int, row: Row[Any]) -> Published:
+def _published(conference_id: int, row: Row[*tuple[Any, ...]]) -> Published:
     audience = EVENTS[row.type].audience
     return Published(
         conference_id, row.seq, row.at, row.type, row.data, audience, row.site_id, row.person_id

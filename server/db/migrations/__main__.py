@@ -1,4 +1,4 @@
-"""For developers: ``python -m server.db.migrations [message]`` writes the migration that is missing.
+"""For developers: ``python -m server.db.migrations [message]`` writes what is missing.
 
 Until the first release there is one initial migration, which is written anew (no message).
 """

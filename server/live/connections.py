@@ -1,0 +1,81 @@
+"""Who is connected now: one entry a socket, found by its id, its seat or its conference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from server.db.journal import Published
+from server.i18n import Language
+from server.permissions import Actor
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One socket of one seat."""
+
+    sid: str
+    actor: Actor
+    language: Language
+    passed: int = 0
+    """the last seq that was sent to it or is not for it"""
+    told: int = 0
+    """the last seq that it knows of"""
+    held: list[Published] | None = field(default_factory=list)
+    """events that wait while it catches up; None once they are sent as they come"""
+    stale: bool = False
+    """its snapshot must be made anew, although one is on its way"""
+    in_flight: int = 0
+    """commands sent and not yet acknowledged"""
+
+    @property
+    def conference_id(self) -> int:
+        """A seat always is in a conference."""
+        assert self.actor.conference_id is not None
+        return self.actor.conference_id
+
+
+class Connections:
+    """The register of all sockets of this process."""
+
+    def __init__(self) -> None:
+        self._by_sid: dict[str, Connection] = {}
+        self._by_conference: dict[int, dict[str, Connection]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_sid)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._by_sid.values()))
+
+    def add(self, connection: Connection) -> None:
+        """Subscribe it: from now on it is in its conference's audiences."""
+        self._by_sid[connection.sid] = connection
+        self._by_conference.setdefault(connection.conference_id, {})[connection.sid] = connection
+
+    def remove(self, sid: str) -> Connection | None:
+        """Forget it; None where it is unknown."""
+        connection = self._by_sid.pop(sid, None)
+        if connection is not None:
+            room = self._by_conference[connection.conference_id]
+            del room[sid]
+            if not room:
+                del self._by_conference[connection.conference_id]
+        return connection
+
+    def get(self, sid: str) -> Connection | None:
+        """The connection of a socket."""
+        return self._by_sid.get(sid)
+
+    def of_conference(self, conference_id: int) -> list[Connection]:
+        """All of a conference."""
+        return list(self._by_conference.get(conference_id, {}).values())
+
+    def of_seats(self, seats: Iterable[str]) -> list[Connection]:
+        """All of some seats."""
+        wanted = set(seats)
+        return [each for each in self._by_sid.values() if each.actor.holder in wanted]
+
+    def conferences(self) -> list[int]:
+        """Those with anybody connected."""
+        return list(self._by_conference)

@@ -1,0 +1,218 @@
+// @ts-check
+/**
+ * The page's line to the server: the only user of socket.io-client. Keeps the state by events,
+ * resumes by `since`, sends commands until they are answered (a retry has the same key, so it is
+ * never done twice).
+ */
+
+import { io } from "../vendor/socket.io-client/socket.io.esm.min.js";
+import { t } from "./i18n.js";
+import { apply } from "./state.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {{seq: number, at: string, type: string, data: Record<string, any>}} WireEvent */
+/** @typedef {{seat: string, role: string, seq: number, state: State} & Record<string, any>} Boot */
+/** @typedef {{type: string, data: any}} Fact */
+/**
+ * @typedef {{ok: true, result: Record<string, any>}
+ *   | {ok: false, error: string, message: string, retry_after_s?: number}} Answer
+ */
+/**
+ * @typedef {{
+ *   seat: string, seq: number, state: State,
+ *   onChange?: (state: State, events: WireEvent[]) => void,
+ *   onStatus?: (online: boolean, refusal: CommandError | null) => void,
+ *   onLive?: (fact: Fact) => void,
+ * }} Options `onChange` is called once for each message, with an empty list for a snapshot and for
+ *   live facts; `refusal` says why the server will not have this page any more
+ */
+
+const ANSWER_TIMEOUT_MS = 12_000;
+const SOONEST_RETRY_S = 0.5;
+
+/** A command that was refused, with a sentence for people. */
+export class CommandError extends Error {
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {number} [retryAfterS]
+   */
+  constructor(code, message, retryAfterS) {
+    super(message);
+    this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/**
+ * What the server put into the page for its script.
+ * @returns {Boot}
+ */
+export function readBoot() {
+  const boot = JSON.parse(document.getElementById("boot")?.textContent ?? "null");
+  if (!boot) throw new Error("no #boot in the page");
+  return boot;
+}
+
+/**
+ * Connect this page's seat.
+ * @param {Options} options
+ */
+export function connect(options) {
+  return new Connection(options);
+}
+
+export class Connection {
+  /** @param {Options} options */
+  constructor({ seat, seq, state, onChange, onStatus, onLive }) {
+    /** @type {State} what the page knows now; a new object after each change */
+    this.state = { ...state, live: state.live ?? {} };
+    /** the last event that `state` holds */
+    this.seq = seq;
+    this.online = false;
+    /** @type {CommandError | null} why the server refuses this seat for good */
+    this.refusal = null;
+    /** @type {Set<number>} ids of the questions that this page asked */
+    this.asked = new Set();
+    this.listeners = { onChange, onStatus, onLive };
+    this.clockOffsetMs = 0;
+    this.socket = io({ auth: (give) => give({ seat, since: this.seq }), tryAllTransports: true });
+    this.wire();
+  }
+
+  /** The server's time, in milliseconds since 1970. */
+  now() {
+    return Date.now() + this.clockOffsetMs;
+  }
+
+  /**
+   * Send a command (or a media request) until it is answered, over lost connections too.
+   * @param {string} type
+   * @param {Record<string, unknown>} [payload]
+   * @returns {Promise<Record<string, any>>} its result
+   * @throws {CommandError} where it is refused
+   */
+  async send(type, payload = {}) {
+    const key = newKey();
+    for (;;) {
+      if (this.refusal) throw this.refusal;
+      const answer = await this.ask(type, payload, key);
+      if (answer?.ok) {
+        if (type === "question.ask") this.asked.add(answer.result.question);
+        return answer.result;
+      }
+      if (answer && (answer.error !== "unavailable" || answer.retry_after_s === undefined)) {
+        throw new CommandError(answer.error, answer.message, answer.retry_after_s);
+      }
+      await wait(Math.max(SOONEST_RETRY_S, answer?.retry_after_s ?? 0) * 1000);
+    }
+  }
+
+  /** Hang up for good. */
+  close() {
+    this.socket.disconnect();
+  }
+
+  /**
+   * One try. Null where no answer came.
+   * @param {string} type
+   * @param {Record<string, unknown>} payload
+   * @param {string} key
+   * @returns {Promise<Answer | null>}
+   */
+  async ask(type, payload, key) {
+    if (!this.socket.connected) {
+      await new Promise((resolve) => {
+        this.socket.once("connect", () => resolve(undefined));
+        this.socket.once("refused", resolve);
+      });
+      if (this.refusal) return null;
+    }
+    try {
+      return await this.socket.timeout(ANSWER_TIMEOUT_MS).emitWithAck(type, payload, key);
+    } catch {
+      return null;
+    }
+  }
+
+  wire() {
+    const { socket } = this;
+    socket.on("connect", () => this.setOnline(true));
+    socket.on("disconnect", (reason) => {
+      this.setOnline(false);
+      // The server hung up: a revoked seat is told why on its next try, others just come back.
+      if (reason === "io server disconnect") socket.connect();
+    });
+    socket.on("connect_error", (error) => this.refuse(error));
+    socket.on("snapshot", ({ state, seq }) => {
+      this.seq = seq;
+      this.change({ ...state, live: this.state.live }, []);
+    });
+    socket.on("events", (/** @type {WireEvent[]} */ events) => this.take(events));
+    socket.on("head", (/** @type {number} */ seq) => (this.seq = Math.max(this.seq, seq)));
+    socket.on("live", (/** @type {Fact[]} */ facts) => this.hear(facts));
+  }
+
+  /** @param {WireEvent[]} events */
+  take(events) {
+    // What a snapshot held already may still have been on its way.
+    const fresh = events.filter((event) => event.seq > this.seq);
+    if (fresh.length === 0) return;
+    let { state } = this;
+    for (const { type, data } of fresh) state = apply(state, type, data);
+    this.seq = fresh[fresh.length - 1].seq;
+    this.change(state, fresh);
+  }
+
+  /** @param {Fact[]} facts */
+  hear(facts) {
+    const live = { ...this.state.live };
+    for (const { type, data } of facts) {
+      if (type === "clock") this.clockOffsetMs = Date.parse(data.at) - Date.now();
+      live[type] = data;
+    }
+    this.change({ ...this.state, live }, []);
+    for (const fact of facts) this.listeners.onLive?.(fact);
+  }
+
+  /**
+   * @param {State} state
+   * @param {WireEvent[]} events
+   */
+  change(state, events) {
+    this.state = state;
+    this.listeners.onChange?.(state, events);
+  }
+
+  /** @param {boolean} online */
+  setOnline(online) {
+    this.online = online;
+    if (online) this.refusal = null;
+    this.listeners.onStatus?.(online, this.refusal);
+  }
+
+  /** @param {Error & {data?: {error: string, message: string, retry_after_s?: number}}} error */
+  refuse(error) {
+    const told = error.data;
+    if (told && told.retry_after_s === undefined) {
+      this.refusal = new CommandError(told.error, told.message || t("Phiên đã kết thúc."));
+      this.socket.listeners("refused").forEach((listener) => listener());
+      this.socket.off("refused");
+    } else if (told) {
+      // socket.io comes back by itself from a lost line, not from a refusal.
+      wait((told.retry_after_s ?? 1) * 1000).then(() => this.socket.connect());
+    }
+    this.listeners.onStatus?.(false, this.refusal);
+  }
+}
+
+/** @param {number} ms */
+function wait(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** 122 random bits; also on plain HTTP, where crypto.randomUUID is missing. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
