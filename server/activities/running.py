@@ -1,0 +1,228 @@
+"""Runs: items opened one after another, answered until the server's deadline, charted by site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from server.activities import rules
+from server.activities.facts import item_opened
+from server.activities.models import Activity, Item, Opening, Response, Run
+from server.activities.preparing import activity_of
+from server.conferences.loading import conference_of
+from server.conferences.models import RosterEntry
+from server.conferences.rules import OPEN
+from server.db.journal import Emit
+from server.db.outcome import Actions, Outcome
+from server.errors import N_, Conflict, Invalid, NotFound
+from server.permissions import Actor
+from server.protocol import (
+    Answer,
+    Answered,
+    CloseItem,
+    ConferenceMoved,
+    ExpireItems,
+    FinishRun,
+    ItemClosed,
+    ItemCounted,
+    KeyKnown,
+    KeyRevealed,
+    LaunchActivity,
+    NextItem,
+    RevealKey,
+    RunFinished,
+)
+
+
+def unfinished(session: Session, conference_id: int) -> Run | None:
+    """The run on the screens, if any: a conference has one at most."""
+    query = select(Run).where(Run.conference_id == conference_id, Run.finished_at.is_(None))
+    return session.scalar(query)
+
+
+def items_of(session: Session, activity_id: int) -> Sequence[Item]:
+    """The items of a quiz in their order."""
+    query = select(Item).where(Item.activity_id == activity_id).order_by(Item.position)
+    return session.scalars(query).all()
+
+
+def _run_of(session: Session, actor: Actor, run_id: int) -> Run:
+    conference_of(session, actor, OPEN)
+    run = session.get(Run, run_id)
+    if run is None or run.conference_id != actor.conference_id:
+        raise NotFound(N_("Không tìm thấy lượt trắc nghiệm này."))
+    return run
+
+
+def _opened(session: Session, run: Run, item: Item, items: int) -> list[Emit]:
+    """Note the opening and tell of it; the key goes to those who may know it."""
+    session.add(Opening(run_id=run.id, item_id=item.id, opened_at=run.opened_at))
+    activity = session.get_one(Activity, run.activity_id)
+    return [
+        Emit(item_opened(run, activity, item, items, None)),
+        Emit(KeyKnown(item=item.id, key=item.correct)),
+    ]
+
+
+def launch_activity(
+    session: Session, actor: Actor, command: LaunchActivity, now: datetime
+) -> Outcome:
+    conference = conference_of(session, actor, OPEN)
+    activity = activity_of(session, actor, command.activity)
+    if unfinished(session, conference.id) is not None:
+        raise Conflict(N_("Một bài trắc nghiệm khác đang chạy. Hãy kết thúc bài đó trước."))
+    items = items_of(session, activity.id)
+    run = Run(
+        conference_id=conference.id,
+        activity_id=activity.id,
+        state=rules.OPEN,
+        item_id=items[0].id,
+        opened_at=now,
+        deadline_at=now + timedelta(seconds=items[0].seconds),
+        revealed=False,
+        announced=0,
+    )
+    session.add(run)
+    session.flush()
+    return Outcome({"run": run.id}, _opened(session, run, items[0], len(items)))
+
+
+def _close(session: Session, run: Run, now: datetime) -> Emit:
+    """Close the open item and chart it. Raises: Conflict where none is open."""
+    run.state = rules.step(run.state, rules.CLOSE)
+    item = session.get_one(Item, run.item_id)
+    choices = session.execute(
+        select(Response.site_id, Response.option, func.count())
+        .where(Response.run_id == run.id, Response.item_id == item.id)
+        .group_by(Response.site_id, Response.option)
+        .order_by(Response.site_id, Response.option)
+    ).tuples()
+    chart = rules.chart(choices, len(item.options))
+    run.closed_at = now
+    run.announced = rules.answered(chart)
+    opening = session.get_one(Opening, (run.id, item.id))
+    opening.closed_at = now
+    opening.chart = {site: list(counts) for site, counts in chart.items()}
+    event = ItemClosed(
+        run=run.id, state="closed", closed_at=now, answered=run.announced, chart=chart
+    )
+    return Emit(event)
+
+
+def _finish(session: Session, run: Run, now: datetime) -> list[Emit]:
+    emits = [_close(session, run, now)] if run.state == rules.OPEN else []
+    run.state = rules.step(run.state, rules.FINISH)
+    run.finished_at = now
+    return [*emits, Emit(RunFinished(run=run.id))]
+
+
+def next_item(session: Session, actor: Actor, command: NextItem, now: datetime) -> Outcome:
+    """Result ``{"item": id}``, None after the last."""
+    run = _run_of(session, actor, command.run)
+    rules.step(run.state, rules.NEXT)
+    items = items_of(session, run.activity_id)
+    places = [item.id for item in items]
+    following = items[places.index(run.item_id) + 1 :]
+    if not following:
+        return Outcome({"item": None}, _finish(session, run, now))
+    emits = [_close(session, run, now)] if run.state == rules.OPEN else []
+    item = following[0]
+    run.state = rules.OPEN
+    run.item_id = item.id
+    run.opened_at = now
+    run.deadline_at = now + timedelta(seconds=item.seconds)
+    run.closed_at = None
+    run.revealed = False
+    run.announced = 0
+    return Outcome({"item": item.id}, [*emits, *_opened(session, run, item, len(items))])
+
+
+def close_item(session: Session, actor: Actor, command: CloseItem, now: datetime) -> Outcome:
+    run = _run_of(session, actor, command.run)
+    return Outcome(emits=[_close(session, run, now)])
+
+
+def reveal_key(session: Session, actor: Actor, command: RevealKey, now: datetime) -> Outcome:
+    """Revealing twice tells nothing new."""
+    run = _run_of(session, actor, command.run)
+    rules.step(run.state, rules.REVEAL)
+    if run.revealed:
+        return Outcome()
+    run.revealed = True
+    item = session.get_one(Item, run.item_id)
+    return Outcome(emits=[Emit(KeyRevealed(run=run.id, correct=item.correct))])
+
+
+def finish_run(session: Session, actor: Actor, command: FinishRun, now: datetime) -> Outcome:
+    run = _run_of(session, actor, command.run)
+    rules.step(run.state, rules.FINISH)
+    return Outcome(emits=_finish(session, run, now))
+
+
+def answer(session: Session, actor: Actor, command: Answer, now: datetime) -> Outcome:
+    """One answer a person and item, changed in place until the deadline."""
+    run = _run_of(session, actor, command.run)
+    rules.step(run.state, rules.RESPOND)
+    if run.item_id != command.item or rules.is_over(now, run.deadline_at):
+        raise Conflict(rules.TIME_IS_UP)
+    if command.option >= len(session.get_one(Item, run.item_id).options):
+        raise Invalid(N_("Câu này không có lựa chọn đó."))
+    entry = None
+    if actor.person_id is not None:
+        entry = session.get(RosterEntry, (run.conference_id, actor.person_id))
+    if entry is None:
+        raise NotFound(N_("Bạn không có trong danh sách của hội nghị này."))
+    key = {"run_id": run.id, "item_id": command.item, "person_id": entry.person_id}
+    values = {"option": command.option, "answered_at": now, "site_id": entry.site_id}
+    table = Response.__table__
+    connection = session.connection()
+    changed = connection.execute(
+        update(Response)
+        .where(*(table.c[name] == value for name, value in key.items()))
+        .values(**values)
+    )
+    if changed.rowcount == 0:
+        connection.execute(insert(Response).values(**key, **values))
+    event = Answered(item=command.item, run=run.id, option=command.option, answered_at=now)
+    emit = Emit(event, site_id=entry.site_id, person_id=entry.person_id)
+    return Outcome({"option": command.option}, [emit])
+
+
+def expire_items(session: Session, actor: Actor, command: ExpireItems, now: datetime) -> Outcome:
+    """Close the item whose deadline has passed, or tell how many have answered since."""
+    conference = conference_of(session, actor)
+    run = unfinished(session, conference.id)
+    if run is None or run.state != rules.OPEN:
+        return Outcome()
+    if rules.is_over(now, run.deadline_at):
+        return Outcome(emits=[_close(session, run, now)])
+    query = select(func.count()).where(Response.run_id == run.id, Response.item_id == run.item_id)
+    count = session.scalar(query) or 0
+    if count == run.announced:
+        return Outcome()
+    run.announced = count
+    return Outcome(emits=[Emit(ItemCounted(run=run.id, answered=count))])
+
+
+def finish_with_conference(
+    session: Session, actor: Actor, event: ConferenceMoved, now: datetime
+) -> list[Emit]:
+    """A conference that is no longer open runs no quiz."""
+    if event.state in OPEN or actor.conference_id is None:
+        return []
+    run = unfinished(session, actor.conference_id)
+    return [] if run is None else _finish(session, run, now)
+
+
+ACTIONS: Actions = {
+    LaunchActivity: (None, launch_activity),
+    NextItem: (None, next_item),
+    CloseItem: (None, close_item),
+    RevealKey: (None, reveal_key),
+    FinishRun: (None, finish_run),
+    Answer: (None, answer),
+    ExpireItems: (None, expire_items),
+}

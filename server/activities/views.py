@@ -1,0 +1,92 @@
+"""Snapshot part: quizzes, keys, the run on the screens, one's own responses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from server.activities.facts import item_opened
+from server.activities.models import Activity, Item, Opening, Response, Run
+from server.activities.running import items_of, unfinished
+from server.permissions import Actor, Permission, Target, may
+
+
+def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``activities``, ``keys``, ``runs``, ``responses``."""
+    assert actor.conference_id is not None
+    everyone = Target(actor.conference_id)
+    state: dict[str, Any] = {"activities": {}, "keys": {}, "runs": {}, "responses": {}}
+    if may(actor, Permission.SEE_ACTIVITY, everyone):
+        state["activities"] = _activities(session, actor.conference_id)
+    if may(actor, Permission.SEE_KEY, everyone):
+        state["keys"] = _keys(session, actor.conference_id)
+    if may(actor, Permission.SEE_CONFERENCE, everyone):
+        state["runs"] = _runs(session, actor.conference_id)
+    own = Target(actor.conference_id, actor.site_id, actor.person_id)
+    if actor.person_id is not None and may(actor, Permission.SEE_RESPONSE, own):
+        state["responses"] = _responses(session, actor.conference_id, actor.person_id)
+    return state
+
+
+def _activities(session: Session, conference_id: int) -> dict[str, Any]:
+    query = (
+        select(Activity.id, Activity.title, func.count(Item.id))
+        .join(Item, Item.activity_id == Activity.id)
+        .where(Activity.conference_id == conference_id)
+        .group_by(Activity.id, Activity.title)
+        .order_by(Activity.id)
+    )
+    return {
+        str(activity_id): {"id": activity_id, "title": title, "items": items}
+        for activity_id, title, items in session.execute(query)
+    }
+
+
+def _keys(session: Session, conference_id: int) -> dict[str, Any]:
+    query = (
+        select(Item.id, Item.correct)
+        .join(Opening, Opening.item_id == Item.id)
+        .join(Run, Run.id == Opening.run_id)
+        .where(Run.conference_id == conference_id)
+        .distinct()
+    )
+    return {str(item): {"item": item, "key": correct} for item, correct in session.execute(query)}
+
+
+def _runs(session: Session, conference_id: int) -> dict[str, Any]:
+    run = unfinished(session, conference_id)
+    if run is None:
+        return {}
+    item = session.get_one(Item, run.item_id)
+    activity = session.get_one(Activity, run.activity_id)
+    opening = session.get_one(Opening, (run.id, item.id))
+    chart = None
+    if opening.chart is not None:
+        chart = {site: tuple(counts) for site, counts in opening.chart.items()}
+    items = len(items_of(session, activity.id))
+    return {str(run.id): msgspec.to_builtins(item_opened(run, activity, item, items, chart))}
+
+
+def _responses(session: Session, conference_id: int, person_id: int) -> dict[str, Any]:
+    """The last choice for each item, whichever run it was in."""
+    query = (
+        select(Response)
+        .join(Run, Run.id == Response.run_id)
+        .where(Run.conference_id == conference_id, Response.person_id == person_id)
+        .order_by(Response.answered_at, Response.run_id)
+    )
+    responses = {
+        str(row.item_id): {
+            "item": row.item_id,
+            "run": row.run_id,
+            "option": row.option,
+            "answered_at": row.answered_at,
+        }
+        for row in session.scalars(query)
+    }
+    built: dict[str, Any] = msgspec.to_builtins(responses)
+    return built
