@@ -27,6 +27,7 @@ from server.protocol import (
     PutQuestionOnStage,
     QuestionApproved,
     QuestionFinished,
+    QuestionSent,
     QuestionSetAside,
     QuestionState,
     SetQuestionAside,
@@ -81,6 +82,7 @@ def ask_question(session: Session, actor: Actor, command: AskQuestion, now: date
     if person_id is not None:
         name, unit = _asker(session, person_id)
         emits.append(_emit(question, AskerNamed(id=question.id, asker=name, unit=unit)))
+        emits.append(_emit(question, QuestionSent(id=question.id)))
     return Outcome({"question": question.id}, emits)
 
 

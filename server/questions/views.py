@@ -32,13 +32,21 @@ def _with_askers(conference_id: int | None) -> Select[_Asked]:
 
 
 def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``questions``: id → what ``actor``'s events have told of it."""
+    """``questions``: id → what ``actor``'s events have told of it; ``sent``: one's own ids."""
     questions: dict[str, Any] = {}
+    sent: dict[str, Any] = {}
     for row in session.execute(_with_askers(actor.conference_id)):
         seen = _seen(actor, row)
         if seen is not None:
             questions[str(row[0].id)] = seen
-    return {"questions": questions}
+        if _is_own(actor, row[0]):
+            sent[str(row[0].id)] = {"id": row[0].id}
+    return {"questions": questions, "sent": sent}
+
+
+def _is_own(actor: Actor, question: Question) -> bool:
+    target = Target(question.conference_id, question.site_id, question.person_id)
+    return question.person_id is not None and may(actor, Permission.SEE_RESPONSE, target)
 
 
 def _seen(actor: Actor, row: Row[_Asked]) -> dict[str, Any] | None:
