@@ -74,6 +74,8 @@ export class Connection {
     this.refusal = null;
     /** @type {Set<number>} ids of the questions that this page asked */
     this.asked = new Set();
+    /** @type {(() => void)[]} commands that wait for a line, or for its refusal */
+    this.waiting = [];
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
     this.socket = io({ auth: (give) => give({ seat, since: this.seq }), tryAllTransports: true });
@@ -122,10 +124,7 @@ export class Connection {
    */
   async ask(type, payload, key) {
     if (!this.socket.connected) {
-      await new Promise((resolve) => {
-        this.socket.once("connect", () => resolve(undefined));
-        this.socket.once("refused", resolve);
-      });
+      await new Promise((resolve) => this.waiting.push(() => resolve(undefined)));
       if (this.refusal) return null;
     }
     try {
@@ -187,7 +186,10 @@ export class Connection {
   /** @param {boolean} online */
   setOnline(online) {
     this.online = online;
-    if (online) this.refusal = null;
+    if (online) {
+      this.refusal = null;
+      this.wake();
+    }
     this.listeners.onStatus?.(online, this.refusal);
   }
 
@@ -196,13 +198,18 @@ export class Connection {
     const told = error.data;
     if (told && told.retry_after_s === undefined) {
       this.refusal = new CommandError(told.error, told.message || t("Phiên đã kết thúc."));
-      this.socket.listeners("refused").forEach((listener) => listener());
-      this.socket.off("refused");
     } else if (told) {
       // socket.io comes back by itself from a lost line, not from a refusal.
       wait((told.retry_after_s ?? 1) * 1000).then(() => this.socket.connect());
     }
+    this.wake();
     this.listeners.onStatus?.(false, this.refusal);
+  }
+
+  wake() {
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const resolve of waiting) resolve();
   }
 }
 

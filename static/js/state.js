@@ -14,7 +14,7 @@ import { EFFECTS } from "./protocol.js";
  *   conference: Entity, me: Entity, live: Record<string, any>, sites: Collection,
  *   agenda: Collection, requests: Collection, appointments: Collection, roster: Collection,
  *   attendance: Collection, questions: Collection, activities: Collection, keys: Collection,
- *   runs: Collection, responses: Collection, admissions: Collection,
+ *   runs: Collection, responses: Collection, sent: Collection, admissions: Collection,
  * }} State
  */
 

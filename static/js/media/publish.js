@@ -57,12 +57,15 @@ export class Publisher {
    * @param {"camera" | "screen"} options.source
    * @param {() => Promise<MediaStream>} options.capture opens the camera or the screen
    * @param {(publisher: Publisher) => void} options.onChange after every change of what is public here
+   * @param {() => boolean} [options.isOnline] whether commands go out now. Nothing is negotiated
+   *   before they do: an offer that waits would be stale when it arrives
    */
-  constructor({ send, source, capture, onChange }) {
+  constructor({ send, source, capture, onChange, isOnline = () => true }) {
     this.send = send;
     this.source = source;
     this.capture = capture;
     this.onChange = onChange;
+    this.isOnline = isOnline;
   }
 
   /** Whether this browser sends H.264; if not it sends VP8, which costs the server a transcoding. */
@@ -123,7 +126,7 @@ export class Publisher {
   async restart() {
     const connection = this.#connection;
     const session = this.#session;
-    if (!connection || !session) return;
+    if (!connection || !session || !this.isOnline()) return;
     try {
       await connection.setLocalDescription(await connection.createOffer({ iceRestart: true }));
       const sdp = connection.localDescription?.sdp;
@@ -176,6 +179,7 @@ export class Publisher {
     this.#disconnect();
     const stream = this.stream;
     if (!stream) return;
+    if (!this.isOnline()) return this.#retry(null);
     this.#become("connecting");
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#connection = connection;

@@ -56,13 +56,15 @@ export class Receiver {
    * @param {boolean} [options.audio]
    * @param {(receiver: Receiver) => void} options.onChange after every change of what is public here
    * @param {(source: string) => boolean} [options.isAlive] whether packets of a source reach the server
+   * @param {() => boolean} [options.isOnline] whether commands go out now; see Publisher
    */
-  constructor({ send, wall = 0, audio = true, onChange, isAlive = () => true }) {
+  constructor({ send, wall = 0, audio = true, onChange, isAlive = () => true, isOnline = () => true }) {
     this.send = send;
     this.wall = wall;
     this.audio = audio;
     this.onChange = onChange;
     this.isAlive = isAlive;
+    this.isOnline = isOnline;
   }
 
   /** Whether this browser shows the slots' pictures; without H.264 it cannot. */
@@ -138,7 +140,8 @@ export class Receiver {
     const connection = this.#connection;
     const session = this.#session;
     const now_ms = performance.now();
-    if (!connection || !session || now_ms - this.#restarted_ms < RESTART_EVERY_MS) return;
+    if (!connection || !session || !this.isOnline()) return;
+    if (now_ms - this.#restarted_ms < RESTART_EVERY_MS) return;
     this.#restarted_ms = now_ms;
     try {
       const offer = await this.send("media.restart", { session, sdp: "" });
@@ -165,6 +168,7 @@ export class Receiver {
 
   async #connect() {
     this.#disconnect();
+    if (!this.isOnline()) return this.#retry(null);
     this.#become("connecting");
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#connection = connection;

@@ -16,6 +16,7 @@ const directs = boot.role !== "observer";
 const connection = connect({
   ...boot,
   onChange: render,
+  onLive: (fact) => wall.hear(fact),
   onStatus: (online) =>
     setBanner(
       "connection-banner",

@@ -22,11 +22,13 @@ let lostAt = null;
 const connection = connect({
   ...readBoot(),
   onChange: render,
-  onStatus: (/** @type {boolean} */ online) => {
+  onLive: ({ type, data }) => receiver.handleLive(type, data),
+  onStatus: (online, refusal) => {
+    if (refusal) receiver.stop();
     lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
     setBanner(
       "connection-banner",
-      lostAt && t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt }),
+      refusal?.message ?? (lostAt && t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt })),
     );
   },
 });
@@ -34,6 +36,7 @@ const receiver = new Receiver({
   send: (type, payload) => connection.send(type, payload),
   onChange: renderMedia,
   isAlive: (source) => isAlive(connection.state, source),
+  isOnline: () => connection.online,
 });
 const stage = new Tile(byId("stage"), receiver, "stage");
 const presentation = new Tile(byId("presentation"), receiver, "presentation");
@@ -201,10 +204,6 @@ function renderAgenda(state, now) {
   });
 }
 
-connection.on("live", (/** @type {string} */ type, /** @type {any} */ data) => {
-  receiver.handleLive(type, data);
-  render();
-});
 byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 // Any touch of the machine is the gesture that a browser waits for.
 addEventListener("pointerdown", () => receiver.soundBlocked && receiver.unblockSound());

@@ -14,15 +14,15 @@ import { siteName } from "../rooms/questions.js";
 const connection = connect({
   ...readBoot(),
   onChange: render,
+  onLive: ({ type, data }) => receiver.handleLive(type, data),
   onStatus: (online) =>
     setBanner("connection-banner", online ? null : t("Mất kết nối với máy chủ. Đang nối lại.")),
 });
 const receiver = new Receiver({
-  send: connection.send,
+  send: (type, payload) => connection.send(type, payload),
   onChange: renderStage,
   isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
 });
-connection.on("live", (type, data) => receiver.handleLive(type, data));
 
 /**
  * @param {HTMLElement} control

@@ -39,7 +39,7 @@ export function playLiveStream(figure) {
  * @param {string} recording
  */
 async function play(video, recording) {
-  const Hls = (await import("../vendor/hls.js/hls.light.min.js")).default;
+  const Hls = (await import("../../vendor/hls.js/hls.light.min.js")).default;
   const hls = new Hls({ enableWorker: false, backBufferLength: 30, maxBufferLength: 60 });
   hls.loadSource(`/replay/${recording}/master.m3u8`);
   hls.attachMedia(video);

@@ -24,14 +24,10 @@ export class Wall {
     this.connection = connection;
     this.act = act;
     this.receiver = new Receiver({
-      send: connection.send,
+      send: (type, payload) => connection.send(type, payload),
       wall: MAX_TILES,
       onChange: () => this.render(),
       isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
-    });
-    connection.on("live", (type, data) => {
-      this.receiver.handleLive(type, data);
-      this.render();
     });
     on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));
     const menu = document.getElementById("tile-menu");
@@ -44,6 +40,14 @@ export class Wall {
       this.receiver.attach(name, find(byId(name), "video", HTMLVideoElement));
     }
     this.receiver.start();
+  }
+
+  /**
+   * A live fact of the server.
+   * @param {import("../connection.js").Fact} fact
+   */
+  hear({ type, data }) {
+    this.receiver.handleLive(type, data);
   }
 
   /** @param {boolean} on whether this page plays the floor's sound */

@@ -1,0 +1,350 @@
+// @ts-check
+/** A room's operator: camera and microphone, the floor, the roster, questions of the room. */
+
+import { connect, readBoot } from "../connection.js";
+import { announce, byId, confirmDialog, fill, find, on } from "../dom.js";
+import { renderList, setBanner, setBusy, toast } from "../dom.js";
+import { formatNumber, formatTime, t } from "../i18n.js";
+import { openCamera, openScreen } from "../media/devices.js";
+import { LevelMeter } from "../media/meter.js";
+import { Publisher } from "../media/publish.js";
+import { Receiver } from "../media/receive.js";
+import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
+import { conferenceStateText } from "../rooms/conference.js";
+import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
+import { playLiveStream } from "../rooms/live-stream.js";
+import { Preflight, showSelf } from "../rooms/preflight.js";
+import { questionStateText } from "../rooms/questions.js";
+import { rosterRows } from "../rooms/roster.js";
+import { isAlive, Tile } from "../rooms/stage.js";
+import { lineFigures, publishText, publishTrouble, showQuality } from "../rooms/uplink.js";
+import { keepAwake } from "../rooms/wake-lock.js";
+import { setUpTabs } from "../tabs.js";
+
+/** @typedef {import("../state.js").State} State */
+
+const boot = readBoot();
+const JOINED = `diemcau.joined.${boot.seat}`;
+/** @type {"all" | "absent" | "present"} */
+let which = "all";
+/** @type {unknown[]} what the list was last drawn from */
+let drawnRoster = [];
+/** What the operator chose; null follows the rule: the display plays, this page only without one. */
+let listening = /** @type {boolean | null} */ (null);
+
+const connection = connect({
+  ...boot,
+  onChange: render,
+  onLive: ({ type, data }) => {
+    for (const media of [camera, screen, receiver]) media.handleLive(type, data);
+  },
+  onStatus: (online, refusal) => {
+    if (refusal) for (const media of [camera, screen, receiver]) media.stop();
+    setBanner(
+      "connection-banner",
+      online || refusal ? (refusal?.message ?? null) : t("Mất kết nối với máy chủ. Thao tác được giữ lại và gửi khi có mạng."),
+    );
+  },
+});
+const isOnline = () => connection.online;
+/** @type {import("../media/publish.js").Send} */
+const send = (type, payload) => connection.send(type, payload);
+const camera = new Publisher({
+  send,
+  source: "camera",
+  capture: () => openCamera(preflight.choice),
+  isOnline,
+  onChange: renderMedia,
+});
+const screen = new Publisher({
+  send,
+  source: "screen",
+  capture: openScreen,
+  isOnline,
+  onChange: renderMedia,
+});
+const receiver = new Receiver({
+  send,
+  onChange: renderMedia,
+  isAlive: (source) => isAlive(connection.state, source),
+  isOnline,
+});
+const preflight = new Preflight(camera, {
+  join: (withCamera) => void join(withCamera),
+  speaker: (deviceId) => receiver.setSpeaker(deviceId),
+});
+const stage = new Tile(byId("stage"), receiver, "stage");
+const presentation = new Tile(byId("presentation"), receiver, "presentation");
+const liveStream = receiver.showsPictures ? null : playLiveStream(byId("stage"));
+const meter = new LevelMeter(byId("level"));
+/** @type {MediaStream | null} */
+let metered = null;
+
+/**
+ * Enter the room, or come back to it from the devices.
+ * @param {boolean} withCamera
+ */
+async function join(withCamera) {
+  localStorage.setItem(JOINED, withCamera ? "camera" : "silent");
+  preflight.hide();
+  byId("room").hidden = false;
+  if (receiver.state === "idle") receiver.start();
+  render();
+  byId("main").focus({ preventScroll: true });
+  if (!withCamera) camera.stop();
+  else if (!camera.wanted) await camera.publish();
+}
+
+/**
+ * Send a command from a button; the screen changes by the event, not here.
+ * @param {HTMLElement} button
+ * @param {string} type
+ * @param {Record<string, unknown>} payload
+ * @returns {Promise<boolean>} whether it was done
+ */
+async function act(button, type, payload) {
+  setBusy(button, true);
+  try {
+    await connection.send(type, payload);
+    return true;
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
+    return false;
+  } finally {
+    setBusy(button, false);
+  }
+}
+
+function render() {
+  const { state } = connection;
+  renderHead(state);
+  renderFloor(state);
+  renderQuestions(state);
+  renderRoster(state);
+  renderAdmissions(state);
+  renderList(byId("agenda"), "agenda-template", agendaRows(state), (row) => row.id, (row) => row);
+  renderTime();
+  renderMedia();
+}
+
+/** @param {State} state */
+function renderHead(state) {
+  fill(byId("title"), { title: state.conference.title });
+  fill(byId("site"), { name: ownSite(state)?.name ?? "" });
+  fill(byId("status"), { text: conferenceStateText(state.conference.state) });
+  byId("status").classList.toggle("now", state.conference.state === "live");
+  byId("recording").hidden = state.live?.recording?.state !== "recording";
+}
+
+/** @param {State} state */
+function renderFloor(state) {
+  const how = ownFloor(state);
+  const card = byId("floor");
+  const before = card.dataset.state;
+  card.dataset.state = how;
+  card.classList.toggle("now", how === "speaking");
+  card.classList.toggle("wrong", how === "muted");
+  const text = floorText(state);
+  const open = ["live", "paused"].includes(state.conference.state);
+  fill(card, { ...text, canAsk: how === "silent" && open, canWithdraw: how === "waiting" });
+  if (before && before !== how && how === "speaking") announce(text.title, { assertive: true });
+}
+
+/** @param {State} state */
+function renderQuestions(state) {
+  const all = Object.values(state.questions).sort((a, b) => b.id - a.id);
+  const shown = all.find((question) => question.state === "on_stage");
+  byId("question").hidden = !shown;
+  if (shown) {
+    fill(byId("question"), { text: shown.text, site: state.sites[String(shown.site)]?.name ?? "" });
+  }
+  const own = all.filter((question) => question.site === state.me.site);
+  renderList(byId("questions"), "question-template", own, (question) => question.id, (question) => ({
+    text: question.text,
+    state: questionStateText(question.state),
+    when: formatTime(question.asked_at),
+    reason: question.state === "set_aside" ? (question.reason ?? "") : "",
+    answer: question.answer ?? "",
+    now: question.state === "on_stage",
+    answered: question.state === "answered",
+  }));
+}
+
+/** @param {State} state */
+function renderRoster(state) {
+  const site = ownSite(state);
+  const share = site?.expected ? site.present / site.expected : 0;
+  fill(byId("present"), {
+    present: formatNumber(site?.present ?? 0),
+    of: t("/ %(n)s có mặt", { n: formatNumber(site?.expected ?? 0) }),
+  });
+  byId("present-meter", HTMLProgressElement).value = share;
+  byId("count").textContent = `${site?.present ?? 0}/${site?.expected ?? 0}`;
+  const query = byId("roster-search", HTMLInputElement).value;
+  // A hundred and fifty rows are drawn only when something in them has changed.
+  const content = [query, which, state.attendance, state.roster];
+  if (content.every((part, index) => part === drawnRoster[index])) return;
+  drawnRoster = content;
+  const rows = rosterRows(state, query, which);
+  renderList(byId("roster"), "roster-template", rows, (row) => row.person, (row) => ({
+    ...row,
+    checkedText: row.present ? ` · ${row.checked}` : "",
+    verb: row.present ? t("Bỏ") : t("Điểm danh"),
+    label: row.present
+      ? t("Bỏ điểm danh %(name)s", { name: row.name })
+      : t("Điểm danh %(name)s", { name: row.name }),
+  }));
+}
+
+/** @param {State} state */
+function renderAdmissions(state) {
+  const asking = Object.values(state.admissions);
+  renderList(byId("admissions"), "admission-template", asking, (each) => each.seat, (each) => ({
+    seat: each.seat,
+    text: t("Một màn hình xin vào điểm cầu này lúc %(time)s. Nhìn xem có phải màn hình của phòng.", {
+      time: formatTime(each.asked_at),
+    }),
+  }));
+}
+
+function renderMedia() {
+  const { state } = connection;
+  preflight.render();
+  stage.render(state, t("Chưa có hình trên màn hình chung"));
+  presentation.render(state, t("Chưa có trình chiếu"));
+  liveStream?.render(state);
+  byId("presentation").hidden = !state.conference.presentation;
+  byId("pictures").classList.toggle("pair", Boolean(state.conference.presentation));
+  renderSelf();
+  renderSound(state);
+  showQuality(byId("downlink"), receiver.line);
+}
+
+function renderSelf() {
+  showSelf(byId("self"), camera.muted.video ? null : camera.stream);
+  if (camera.stream !== metered) {
+    metered = camera.stream;
+    if (metered && !byId("room").hidden) meter.start(metered);
+    else if (!metered) meter.stop();
+  }
+  fill(byId("publish-state"), { text: publishText(camera) });
+  showQuality(byId("uplink"), camera.line);
+  fill(byId("uplink-figures"), { text: lineFigures(camera.line) });
+  const trouble = byId("room").hidden ? null : (publishTrouble(camera) ?? publishTrouble(screen));
+  setBanner("publish-banner", trouble);
+  press("mute-audio", camera.muted.audio, camera.muted.audio ? t("Bật micrô") : t("Tắt micrô"));
+  press("mute-video", camera.muted.video, camera.muted.video ? t("Bật hình") : t("Tắt hình"));
+  press("share", screen.wanted, screen.wanted ? t("Dừng chia sẻ") : t("Chia sẻ màn hình"));
+  byId("mute-audio").classList.toggle("off", camera.muted.audio);
+  byId("mute-video").classList.toggle("off", camera.muted.video);
+}
+
+/** @param {State} state */
+function renderSound(state) {
+  const here = state.live?.presence?.[String(state.me.site)];
+  // Until it is known who else is here, nothing is played: two pages of a room would echo.
+  const rule = state.live?.presence ? !here?.display : false;
+  receiver.setSound(!byId("room").hidden && (listening ?? rule));
+  press("listen", receiver.soundOn, receiver.soundOn ? t("Tắt tiếng máy này") : t("Nghe tại máy này"));
+  byId("sound-banner").hidden = !receiver.soundBlocked;
+}
+
+/**
+ * @param {string} id
+ * @param {boolean} pressed
+ * @param {string} text
+ */
+function press(id, pressed, text) {
+  byId(id).setAttribute("aria-pressed", String(pressed));
+  find(byId(id), ".button-text").textContent = text;
+}
+
+/** What changes with the clock alone. */
+function renderTime() {
+  const { state } = connection;
+  const now = connection.now();
+  byId("clock").textContent = formatTime(now);
+  const item = state.agenda[String(state.conference.item)];
+  const next = nextItem(state);
+  fill(byId("agenda-now"), {
+    current: Boolean(item),
+    title: item?.title ?? t("Chưa có mục nào đang diễn ra"),
+    left: item ? timeLeftText(item, now) : "",
+    share: item ? timeLeft(item, now).share : 0,
+    next: next ? t("Tiếp theo: %(title)s", { title: next.title }) : "",
+  });
+}
+
+byId("floor-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const reason = byId("reason", HTMLInputElement);
+  if (await act(byId("ask-floor"), "floor.request", { reason: reason.value.trim() })) reason.value = "";
+});
+byId("withdraw").addEventListener("click", () => void act(byId("withdraw"), "floor.withdraw", {}));
+
+byId("mute-audio").addEventListener("click", () => camera.mute("audio", !camera.muted.audio));
+byId("mute-video").addEventListener("click", () => camera.mute("video", !camera.muted.video));
+byId("share").addEventListener("click", async () => {
+  if (screen.wanted) return screen.stop();
+  await screen.publish();
+  // Closing the browser's own chooser is a choice, not a mistake.
+  if (screen.refusal?.code === "NotAllowedError") screen.stop();
+});
+byId("listen").addEventListener("click", () => {
+  listening = !receiver.soundOn;
+  const displays = connection.state.live?.presence?.[String(connection.state.me.site)]?.display;
+  if (listening && displays) toast(t("Màn hình của phòng cũng đang phát tiếng: hãy đeo tai nghe."));
+  renderMedia();
+});
+byId("settings").addEventListener("click", () => {
+  byId("room").hidden = true;
+  preflight.show();
+  void preflight.open();
+});
+byId("publish-retry").addEventListener("click", () => void camera.publish());
+byId("sound-button").addEventListener("click", () => receiver.unblockSound());
+
+byId("roster-search").addEventListener("input", () => renderRoster(connection.state));
+on(byId("panel-roster"), "click", "[data-which]", (button) => {
+  which = /** @type {typeof which} */ (button.dataset.which);
+  for (const each of byId("panel-roster").querySelectorAll("[data-which]")) {
+    each.setAttribute("aria-pressed", String(each === button));
+  }
+  renderRoster(connection.state);
+});
+on(byId("roster"), "click", "[data-person]", async (button) => {
+  const person = Number(button.dataset.person);
+  const name = connection.state.roster[String(person)]?.name ?? "";
+  if (button.dataset.present !== undefined) {
+    const sure = await confirmDialog({
+      title: t("Bỏ điểm danh %(name)s?", { name }),
+      text: t("Lượt điểm danh được đánh dấu là nhầm. Có thể điểm danh lại."),
+      confirm: t("Bỏ điểm danh"),
+      danger: true,
+    });
+    if (sure) await act(button, "attendance.untick", { person });
+  } else if (await act(button, "attendance.tick", { person })) {
+    announce(t("Đã điểm danh %(name)s", { name }));
+  }
+});
+on(byId("admissions"), "click", "[data-seat]", (button) => {
+  void act(button, "seat.admit", { seat: button.dataset.seat, admit: button.dataset.admit === "yes" });
+});
+byId("ask-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const box = byId("ask-text", HTMLTextAreaElement);
+  const text = box.value.trim();
+  if (!text) return;
+  if (await act(byId("ask-button"), "question.ask", { text })) {
+    box.value = "";
+    toast(t("Đã gửi câu hỏi."), { kind: "good" });
+  }
+});
+
+setUpTabs(find(document, ".operator-side .tabs"));
+setInterval(renderTime, 1000);
+keepAwake();
+render();
+const joined = localStorage.getItem(JOINED);
+if (joined) void join(joined === "camera");
+else void preflight.open();

@@ -1,0 +1,67 @@
+// @ts-check
+/** What the operator reads about what this room sends. */
+
+import { fill } from "../dom.js";
+import { formatNumber, formatPercent, t } from "../i18n.js";
+import { qualityText } from "../media/quality.js";
+
+/** @typedef {import("../media/publish.js").Publisher} Publisher */
+
+/**
+ * One line: what is sent now.
+ * @param {Publisher} publisher
+ */
+export function publishText(publisher) {
+  const { state, muted } = publisher;
+  if (state === "connecting" || state === "retrying") return t("Đang kết nối hình…");
+  if (state !== "live") return t("Không gửi hình");
+  if (muted.audio && muted.video) return t("Đã tắt hình và micrô");
+  if (muted.video) return t("Đã tắt hình");
+  return muted.audio ? t("Đang gửi hình, micrô tắt") : t("Đang gửi hình và tiếng");
+}
+
+/**
+ * What is wrong and what happens next; null while nothing is.
+ * @param {Publisher} publisher
+ * @returns {string | null}
+ */
+export function publishTrouble(publisher) {
+  switch (publisher.state) {
+    case "retrying":
+      return [
+        publisher.message || t("Mất kết nối hình."),
+        t("Nối lại sau %(n)s giây.", { n: publisher.retry_s }),
+      ].join(" ");
+    case "taken_over":
+      return t("Một trang khác đang gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
+    case "refused":
+      return publisher.refusal ? `${publisher.refusal.title}. ${publisher.refusal.advice}` : null;
+    default:
+      return null;
+  }
+}
+
+/**
+ * Bars, words and figures of a line.
+ * @param {HTMLElement} element of class quality
+ * @param {import("../media/quality.js").Line | null} line
+ */
+export function showQuality(element, line) {
+  element.hidden = !line;
+  if (!line) return;
+  element.dataset.quality = String(line.level);
+  fill(element, { text: qualityText(line.level) });
+}
+
+/**
+ * For a technician on the telephone: "1.804 kbit/s · mất 0% · 24 ms".
+ * @param {import("../media/quality.js").Line | null} line
+ */
+export function lineFigures(line) {
+  if (!line) return "";
+  return t("%(rate)s kbit/s · mất gói %(loss)s · trễ %(delay)s ms", {
+    rate: formatNumber(Math.round(line.bitrate_bps / 1000)),
+    loss: formatPercent(line.loss),
+    delay: formatNumber(Math.round(line.rtt_ms)),
+  });
+}
