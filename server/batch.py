@@ -6,7 +6,7 @@ Knows every room's table of actions; knows nothing of queues, threads or sockets
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,12 @@ from server.effects import ACTIONS, EFFECTS, RIGHTS
 from server.errors import N_, Conflict, DomainError, SlowDown, Unauthenticated, Unavailable
 from server.people.models import Seat
 from server.permissions import Actor, Role, Target, require
-from server.protocol import Command
+from server.protocol import Command, CreateConference, CreateLink
+
+Shown = MutableMapping[receipts.Keyed, dict[str, Any]]
+"""Results that hold a secret (a link's token): kept for a retry in memory alone, never stored."""
+
+_SHOWN_ONCE = N_("Đường dẫn này chỉ hiện một lần. Hãy thu hồi nó và tạo đường dẫn mới.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,11 @@ class Answer:
 class Batch:
     """The state of one transaction. The caller commits after ``write``."""
 
-    def __init__(self, session: Session, now: datetime, jobs: Sequence[Job]) -> None:
+    def __init__(
+        self, session: Session, now: datetime, jobs: Sequence[Job], shown: Shown
+    ) -> None:
         self._session = session
+        self._shown = shown
         self._now = now
         commands = [job for job in jobs if isinstance(job, CommandJob)]
         keys = {(job.actor.holder, job.key) for job in commands if job.key is not None}
@@ -120,7 +128,7 @@ class Batch:
         if known is not None:
             if known[0] != mark:
                 raise Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
-            return receipts.open_answer(known[1])
+            return self._shown.get(keyed) or receipts.open_answer(known[1])
         try:
             result = self._act(job.actor, job.command)
         except (SlowDown, Unavailable):
@@ -128,7 +136,11 @@ class Batch:
         except DomainError as error:
             self._new_receipts[keyed] = (mark, receipts.refused(error))
             raise
-        self._new_receipts[keyed] = (mark, receipts.accepted(result))
+        if isinstance(job.command, CreateLink):
+            self._shown[keyed] = result
+            self._new_receipts[keyed] = (mark, receipts.refused(Conflict(_SHOWN_ONCE)))
+        else:
+            self._new_receipts[keyed] = (mark, receipts.accepted(result))
         return result
 
     def _act(self, actor: Actor, command: Command) -> dict[str, Any]:
@@ -137,7 +149,9 @@ class Batch:
             target = Target(actor.conference_id, actor.site_id, actor.person_id)
         else:
             target = target_of(self._session, actor, command)
-        require(actor, command.permission, target)
+        if not isinstance(command, CreateConference):  # its action asks the account instead
+            if not isinstance(command, CreateConference):  # of an account, outside any conference
+            require(actor, command.permission, target)
         outcome = action(self._session, actor, command, self._now)
         self._keep(outcome, outcome.conference_id or actor.conference_id, actor)
         if type(command) in RIGHTS:
