@@ -158,6 +158,13 @@ export class Publisher {
     this.#become("idle");
   }
 
+  /** The line to the server is there (again): do at once what has waited for it. */
+  resume() {
+    if (this.#connection || !["connecting", "retrying"].includes(this.state)) return;
+    this.#failures = 0;
+    void this.#connect();
+  }
+
   /**
    * A live message of the server.
    * @param {string} type
@@ -179,8 +186,8 @@ export class Publisher {
     this.#disconnect();
     const stream = this.stream;
     if (!stream) return;
-    if (!this.isOnline()) return this.#retry(null);
     this.#become("connecting");
+    if (!this.isOnline()) return; // `resume` goes on
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#connection = connection;
     connection.addEventListener("connectionstatechange", () => this.#onConnection(connection));

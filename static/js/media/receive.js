@@ -151,6 +151,13 @@ export class Receiver {
     }
   }
 
+  /** The line to the server is there (again): do at once what has waited for it. */
+  resume() {
+    if (this.#connection || !["connecting", "retrying"].includes(this.state)) return;
+    this.#failures = 0;
+    void this.#connect();
+  }
+
   /**
    * A live message of the server.
    * @param {string} type
@@ -168,8 +175,8 @@ export class Receiver {
 
   async #connect() {
     this.#disconnect();
-    if (!this.isOnline()) return this.#retry(null);
     this.#become("connecting");
+    if (!this.isOnline()) return; // `resume` goes on
     const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#connection = connection;
     connection.addEventListener("track", (event) => this.#onTrack(connection, event));

@@ -24,6 +24,7 @@ const connection = connect({
   onChange: render,
   onLive: ({ type, data }) => receiver.handleLive(type, data),
   onStatus: (online, refusal) => {
+    if (online) receiver.resume();
     if (refusal) receiver.stop();
     lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
     setBanner(

@@ -39,7 +39,10 @@ const connection = connect({
     for (const media of [camera, screen, receiver]) media.handleLive(type, data);
   },
   onStatus: (online, refusal) => {
-    if (refusal) for (const media of [camera, screen, receiver]) media.stop();
+    for (const media of [camera, screen, receiver]) {
+      if (online) media.resume();
+      else if (refusal) media.stop();
+    }
     setBanner(
       "connection-banner",
       online || refusal ? (refusal?.message ?? null) : t("Mất kết nối với máy chủ. Thao tác được giữ lại và gửi khi có mạng."),
