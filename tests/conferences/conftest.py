@@ -1,1 +1,1 @@
-from tests.cast import cast, session  # noqa: F401
+from tests.play import play, session  # noqa: F401
