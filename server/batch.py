@@ -81,9 +81,7 @@ class Answer:
 class Batch:
     """The state of one transaction. The caller commits after ``write``."""
 
-    def __init__(
-        self, session: Session, now: datetime, jobs: Sequence[Job], shown: Shown
-    ) -> None:
+    def __init__(self, session: Session, now: datetime, jobs: Sequence[Job], shown: Shown) -> None:
         self._session = session
         self._shown = shown
         self._now = now
@@ -150,7 +148,6 @@ class Batch:
         else:
             target = target_of(self._session, actor, command)
         if not isinstance(command, CreateConference):  # its action asks the account instead
-            if not isinstance(command, CreateConference):  # of an account, outside any conference
             require(actor, command.permission, target)
         outcome = action(self._session, actor, command, self._now)
         self._keep(outcome, outcome.conference_id or actor.conference_id, actor)

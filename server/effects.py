@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-
+from server.activities import actions as activities
+from server.attendance import actions as attendance
+from server.conferences import actions as conferences
 from server.db.outcome import Actions, EffectFn
+from server.people import actions as people
 from server.protocol import (
     AdmitDisplay,
     Appoint,
@@ -18,17 +19,21 @@ from server.protocol import (
     RevokeLink,
     RevokeSeat,
 )
+from server.questions import actions as questions
+from server.recordings import actions as recordings
 
-ROOMS = ("conferences", "people", "attendance", "questions", "activities", "recordings")
+ACTIONS: Actions = {
+    **conferences.ACTIONS,
+    **people.ACTIONS,
+    **attendance.ACTIONS,
+    **questions.ACTIONS,
+    **activities.ACTIONS,
+}
 
-ACTIONS: Actions = {}
 EFFECTS: dict[type[Event], list[EffectFn]] = {}
-for _room in ROOMS:
-    if find_spec(f"server.{_room}.actions") is not None:
-        _actions = import_module(f"server.{_room}.actions")
-        ACTIONS |= _actions.ACTIONS
-        for _event, _effect in getattr(_actions, "EFFECTS", {}).items():
-            EFFECTS.setdefault(_event, []).append(_effect)
+for _table in (attendance.EFFECTS, questions.EFFECTS, activities.EFFECTS, recordings.EFFECTS):
+    for _event, _effect in _table.items():
+        EFFECTS.setdefault(_event, []).append(_effect)
 
 RIGHTS: frozenset[type[Command]] = frozenset(
     {

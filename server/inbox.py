@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from sqlalchemy.orm import Session
 
-from server.batch import Answer, Batch, CommandJob, Job, WorkJob
+from server.batch import Answer, Batch, CommandJob, Job, Shown, WorkJob
 from server.db import receipts
 from server.db.engine import Database
 from server.db.journal import Published
@@ -73,6 +73,7 @@ class Inbox:
         self._queue: queue.Queue[Job | None] = queue.Queue(CAPACITY)
         self._listeners: list[Listener] = []
         self._open = False
+        self._shown: Shown = {}
         self._forgot_at: datetime | None = None
 
     def listen(self, listener: Listener) -> None:
@@ -175,7 +176,7 @@ class Inbox:
         now = self._clock()
         with self._database.write_session() as session:
             self._forget_receipts(session, now)
-            batch = Batch(session, now, jobs)
+            batch = Batch(session, now, jobs, self._shown)
             answers = [batch.answer(job) for job in jobs]
             events = batch.write()
             session.commit()
@@ -184,6 +185,7 @@ class Inbox:
     def _forget_receipts(self, session: Session, now: datetime) -> None:
         if self._forgot_at is None or now - self._forgot_at > FORGET_EVERY:
             receipts.forget(session, now - RECEIPTS_KEPT)
+            self._shown.clear()
             self._forgot_at = now
 
     # --- on the loop again ---

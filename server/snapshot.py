@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from server.activities import views as activities
+from server.attendance import views as attendance
+from server.conferences import views as conferences
 from server.db import journal
+from server.people import views as people
 from server.permissions import Actor
+from server.questions import views as questions
 
 Part = Callable[[Session, Actor, datetime], dict[str, Any]]
-ROOMS = ("conferences", "people", "attendance", "questions", "activities", "recordings")
-PARTS: tuple[Part, ...] = tuple(
-    import_module(f"server.{room}.views").part
-    for room in ROOMS
-    if find_spec(f"server.{room}.views") is not None
+
+PARTS: tuple[Part, ...] = (
+    conferences.part,
+    people.part,
+    attendance.part,
+    questions.part,
+    activities.part,
 )
 
 

@@ -126,9 +126,7 @@ def _trainee(
     )
     session.add(person)
     session.flush()
-    session.add(
-        RosterEntry(conference_id=cast.conference_id, person_id=person.id, site_id=site_id)
-    )
+    session.add(RosterEntry(conference_id=cast.conference_id, person_id=person.id, site_id=site_id))
     actor = _seat(session, cast, Role.TRAINEE, site_id=site_id, person_id=person.id)
     return replace(actor, name=name)
 

@@ -1,0 +1,97 @@
+"""Migrations without drift on both databases; what is said of a database that cannot serve."""
+
+from __future__ import annotations
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from server.db import models
+from server.db.base import Base
+from server.db.engine import Database, DatabaseUnusable, migrate, require_current
+
+assert models, "all tables are known"
+
+
+def test_migrations_make_exactly_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_migrating_again_changes_nothing(database: Database, database_url: str) -> None:
+    migrate(database_url)
+    require_current(database_url)
+
+
+def test_a_newer_database_is_refused(database: Database, database_url: str) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for attempt in (migrate, require_current):
+        with pytest.raises(DatabaseUnusable) as refusal:
+            attempt(database_url)
+        assert "mới hơn" in refusal.value.message
+        assert refusal.value.values == {"revision": "9999"}
+
+
+def test_an_empty_database_must_be_migrated_first(tmp_path: object) -> None:
+    with pytest.raises(DatabaseUnusable, match="database_unusable") as refusal:
+        require_current(f"sqlite:///{tmp_path}/empty.db")
+    assert "diemcau migrate" in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////no/such/folder/diemcau.db",
+        "postgresql://somebody:topsecret@127.0.0.1:9/diemcau",
+    ],
+)
+def test_an_unreachable_database_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(DatabaseUnusable) as refusal:
+        migrate(url)
+    assert "Không kết nối được" in refusal.value.message
+    assert "topsecret" not in str(refusal.value.values)
+
+
+@pytest.mark.parametrize("url", ["mysql://a/b", "sqlite://", "not a url", ""])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(DatabaseUnusable):
+        Database(url)
+
+
+def test_sqlite_is_durable_and_strict(database: Database) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("pragmas are SQLite's")
+    with database.engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_foreign_keys_hold(database: Database) -> None:
+    with database.write_session() as session, pytest.raises(IntegrityError):
+        session.execute(
+            text(
+                "INSERT INTO floor_requests (conference_id, site_id, reason, requested_at)"
+                " VALUES (99, 99, '', '2023-06-03 01:30:00+00:00')"
+            )
+        )
+        session.flush()
+
+
+def test_a_reader_sees_one_moment(database: Database) -> None:
+    with database.read_session() as reader:
+        count = text("SELECT count(*) FROM unit_levels")
+        assert reader.scalar(count) == 0
+        with database.write_session() as writer:
+            writer.execute(text("INSERT INTO unit_levels (name, rank) VALUES ('Tỉnh', 1)"))
+            writer.commit()
+        assert reader.scalar(count) == 0
+    with database.read_session() as reader:
+        assert reader.scalar(count) == 1
