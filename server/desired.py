@@ -121,7 +121,7 @@ def _may_media(role: Role) -> bool:
 
 def _grants(holders: Iterable[Holder], slugs: Mapping[int, str]) -> Iterable[tuple[str, Grant]]:
     for holder, role, site_id in holders:
-        own = f"site:{slugs[site_id]}" if site_id in slugs else None
+        own = f"site:{slugs[site_id]}" if site_id is not None and site_id in slugs else None
         may_publish = own is not None and reach(role, Permission.PUBLISH) > Reach.NONE
         yield holder, Grant(
             publish=(own, f"{own}:screen") if may_publish and own else (),

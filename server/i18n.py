@@ -83,7 +83,8 @@ def _language(code: str, catalogue: Catalog) -> Language:
         if not message.id or message.fuzzy:
             continue
         key = message.id if isinstance(message.id, str) else message.id[0]
-        text = message.string if isinstance(message.string, str) else tuple(message.string)
+        string = message.string or ""
+        text = string if isinstance(string, str) else tuple(string)
         if not text or not all(text):
             continue
         messages[key] = text
@@ -98,7 +99,7 @@ def choose(languages: Mapping[str, Language], wished: str | None, accepted: str)
     ``accepted`` is an Accept-Language header (RFC 9110 section 12.5.4); a browser set to English
     alone is shown English, one that also lists Vietnamese gets the more preferred of the two.
     """
-    if wished in languages:
+    if wished is not None and wished in languages:
         return languages[wished]
     ranked: list[tuple[float, int, str]] = []
     for place, part in enumerate(accepted.split(",")):

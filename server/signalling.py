@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import structlog
 
 from server.config import Config
-from server.db.journal import Published
 from server.desired import Derived, derive, open_conferences
 from server.errors import (
     N_,
@@ -37,11 +36,6 @@ from server.worker_link import WorkerLink
 log = structlog.get_logger("signalling")
 
 ANSWER_TIMEOUT_S = 10.0
-CHANGING = frozenset(
-    "conference.created conference.updated conference.moved site.added site.updated site.removed "
-    "site.muted stage.shown stage.presented floor.given floor.taken".split()
-)
-"""Events after which the desired state may be another."""
 CONNECT_GRACE_S = 1.0
 """How long start waits for workers to tell which conferences they carry already."""
 
@@ -163,11 +157,14 @@ class Signalling:
             if before is not None:
                 del self._derived[conference_id]
                 self._live.pop(conference_id, None)
-                self._link(before.slug).send(messages.Forget(before.slug))
-                self._places.pop(before.slug, None)
+                if self.links:
+                    self._link(before.slug).send(messages.Forget(before.slug))
+                    del self._places[before.slug]
             return
         self._derived[conference_id] = derived
         self._ids[derived.slug] = conference_id
+        if not self.links:
+            return
         if before is None or before != derived:
             self._link(derived.slug).send(derived.document(self._next_revision()))
 
@@ -247,7 +244,9 @@ class Signalling:
         return derived
 
     async def _ask(self, slug: str, request: messages.ToWorker) -> tuple[str, str]:
-        answer = await self._link(slug).ask(request, ANSWER_TIMEOUT_S)
+        answer = None
+        if self.links:
+            answer = await self._link(slug).ask(request, ANSWER_TIMEOUT_S)
         if answer is None:
             raise Unavailable(
                 N_("Máy chủ hình và tiếng đang khởi động lại. Hãy thử lại."), retry_after_s=1.0
@@ -293,11 +292,11 @@ class Signalling:
             }
             self._tell(conference_id, "publications", facts, keep=True)
         elif isinstance(message, messages.Slots):
-            data = {"session": message.session, "slots": message.slots}
-            self.on_live(conference_id, "slots", data, holder=message.holder)
+            shown = {"session": message.session, "slots": message.slots}
+            self.on_live(conference_id, "slots", shown, holder=message.holder)
         elif isinstance(message, messages.Closed):
-            data = {"session": message.session, "source": message.source, "reason": message.reason}
-            self.on_live(conference_id, "media_closed", data, holder=message.holder)
+            ended = {"session": message.session, "source": message.source, "reason": message.reason}
+            self.on_live(conference_id, "media_closed", ended, holder=message.holder)
         elif isinstance(message, messages.Speaking):
             self._tell(conference_id, "speaking", list(message.sources), keep=True)
         elif isinstance(message, messages.Lines):
@@ -332,19 +331,3 @@ class Signalling:
         if keep:
             self._live.setdefault(conference_id, {})[type] = data
         self.on_live(conference_id, type, data)
-
-
-class Refresher:
-    """Hears what the inbox commits (``inbox.Listener``) and brings the workers in step."""
-
-    def __init__(self, signalling: Signalling) -> None:
-        self._signalling = signalling
-
-    async def publish(self, events: Sequence[Published]) -> None:
-        """Stage, floor, sites or life cycle may have changed."""
-        for conference_id in {e.conference_id for e in events if e.type in CHANGING}:
-            self._signalling.refresh(conference_id)
-
-    async def rights_changed(self, conference_id: int) -> None:
-        """Seats were revoked or admitted: so are their grants."""
-        self._signalling.refresh(conference_id)

@@ -62,7 +62,8 @@ class WorkerLink:
                 await self.connected.wait()
                 self._request += 1
                 number = self._request
-                answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+                answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+                self._waiting[number] = answer
                 try:
                     self.send(msgspec.structs.replace(message, request=number))
                     return await answer

@@ -42,6 +42,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), "
     "fullscreen=(self), geolocation=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Server": "diemcau",
 }
 _HSTS = "max-age=31536000"
 _SECRET_PATH = re.compile(r"^/join/[^/]+")

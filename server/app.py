@@ -1,0 +1,145 @@
+"""The web process: composition root. The supervisor starts it as ``python -m server.app``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from server import config as configuration
+from server import logs
+from server.config import Config
+from server.db.engine import Database
+from server.inbox import Inbox
+from server.live.gateway import Gateway, make_server
+from server.live.ticker import Ticker
+from server.signalling import Signalling
+from server.web import entry, health, middleware, pages, replay, static, whip
+from server.web.rates import Rates
+from server.web.site import SITE, Site
+
+log = structlog.get_logger("app")
+
+GATEWAY = web.AppKey("gateway", Gateway)
+FORM_OVERHEAD_BYTES = 1 << 20
+
+
+def build(
+    config: Config,
+    controls: list[str],
+    *,
+    runtime: str | None = None,
+    rates: Rates | None = None,
+) -> web.Application:
+    """The application with all its parts; they start and stop with it.
+
+    ``controls`` are the media workers' control sockets. The database must be migrated.
+    """
+    database = Database(config.database_url)
+    inbox = Inbox(database)
+    signalling = Signalling(config, database, controls)
+    site = Site(config, database, inbox, signalling, runtime=runtime)
+    app = web.Application(
+        client_max_size=config.upload_limit_bytes + FORM_OVERHEAD_BYTES,
+        middlewares=[
+            middleware.headers,
+            middleware.visitor,
+            middleware.errors,
+            middleware.forms(rates or Rates()),
+        ],
+    )
+    app[SITE] = site
+    app[whip.SESSIONS] = whip.Sessions()
+    for module in (entry, pages, static, whip, replay, health, *_organiser()):
+        app.add_routes(module.routes)
+    sockets = make_server()
+    sockets.attach(app)
+    gateway = Gateway(sockets, inbox, database, signalling, site.languages, config.public_url)
+    app[GATEWAY] = gateway
+    ticker = Ticker(inbox, database, gateway)
+
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        inbox.start()
+        await signalling.start()
+        ticker.start()
+        yield
+        await ticker.stop()
+        await gateway.stop()
+        await inbox.stop()
+        await signalling.stop()
+        database.close()
+
+    app.cleanup_ctx.append(running)
+    app.on_response_prepare.append(_finish)
+    return app
+
+
+async def _finish(request: web.Request, response: web.StreamResponse) -> None:
+    """Also responses that Socket.IO or a file makes by itself carry our headers."""
+    middleware.finish_headers(request, response)
+
+
+def _organiser() -> list[Any]:
+    """The organiser's pages (``server/web/organiser.py``)."""
+    name = "server.web.organiser"
+    return [import_module(name)] if find_spec(name) else []
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer with the configured certificate; None without one.
+
+    Raises: ConfigError where the files cannot be used.
+    """
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise configuration.ConfigError(f"Không dùng được chứng chỉ TLS: {error}.") from None
+    return context
+
+
+async def serve(config: Config, http: socket.socket, runtime: str) -> None:
+    """Serve on ``http`` until SIGTERM."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    controls = [str(Path(runtime) / f"worker-{index}.sock") for index in range(config.workers)]
+    app = build(config, controls, runtime=runtime)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, http, ssl_context=tls_context(config), backlog=1024).start()
+        log.info("serving", url=config.base_url(http.getsockname()[1]))
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+def main() -> None:
+    """The child of the supervisor: sockets and folders come as arguments."""
+    parser = argparse.ArgumentParser(prog="server.app")
+    parser.add_argument("--http-fd", type=int, required=True, help="inherited listening socket")
+    parser.add_argument("--runtime", required=True, help="folder of control sockets")
+    arguments = parser.parse_args()
+    config = configuration.load()
+    logs.configure(config.log_format, config.log_level)
+    http = socket.socket(fileno=arguments.http_fd)
+    http.setblocking(False)
+    asyncio.run(serve(config, http, arguments.runtime))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""``diemcau doctor``: what is in force, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from server import paths
+from server.config import PREFIX, SETTINGS, Config
+from server.errors import DomainError
+from server.supervisor import PortInUse, announced_addresses, listen_media, listen_tcp
+
+MIN_FREE_BYTES = 2 * 1000**3
+"""An hour of a recording at 4 Mbit/s is 1.8 GB."""
+
+
+def report(config: Config, out: TextIO) -> list[str]:
+    """Print the configuration without its secrets, then the problems; gives the problems."""
+    for name, setting in SETTINGS.items():
+        print(f"{PREFIX}{name} = {_shown(name, getattr(config, setting.field))}", file=out)
+    print(f"{PREFIX}MEDIA_ADDRESSES → {', '.join(announced_addresses(config))}", file=out)
+    print(f"static: {paths.STATIC}, templates: {paths.TEMPLATES}", file=out)
+    problems = list(_problems(config))
+    for problem in problems:
+        print(f"✗ {problem}", file=out)
+    if not problems:
+        print("✓ Không thấy vấn đề nào.", file=out)
+    return problems
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None or value == ():
+        return "(không đặt)"
+    if name == "DATABASE_URL":
+        try:
+            return make_url(str(value)).set(query={}).render_as_string(hide_password=True)
+        except ArgumentError:
+            return "(không đọc được)"
+    if SETTINGS[name].secret:
+        return "(đã đặt, không in ra)"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _problems(config: Config) -> Iterator[str]:
+    from server.app import tls_context
+    from server.config import ConfigError
+    from server.db.engine import require_current
+
+    try:
+        require_current(config.database_url)
+    except DomainError as error:
+        yield error.message % error.values if error.values else error.message
+    try:
+        tls_context(config)
+    except ConfigError as error:
+        yield str(error)
+    key = config.data_dir / "secret_key"
+    if key.exists() and stat.S_IMODE(key.stat().st_mode) & 0o077:
+        yield f"{key} đọc được bởi người khác; hãy chạy: chmod 600 {key}"
+    yield from _folder(config.recordings_dir)
+    yield from _ports(config)
+    loopback = config.host in ("127.0.0.1", "localhost", "::1")
+    if not config.secure and not loopback:
+        yield "Không có HTTPS: trình duyệt chỉ cho dùng camera trên localhost (TLS_CERT, TLS_KEY)."
+    if config.secure and not config.tls and announced_addresses(config) == ("127.0.0.1",):
+        yield "MEDIA_ADDRESSES chưa đặt: người ở máy khác sẽ không có hình và tiếng."
+
+
+def _folder(folder: Path) -> Iterator[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        yield f"Không tạo được {folder}: {error.strerror}."
+        return
+    if not os.access(folder, os.W_OK):
+        yield f"Không ghi được vào {folder}."
+    status = os.statvfs(folder)
+    if status.f_bavail * status.f_frsize < MIN_FREE_BYTES:
+        yield f"{folder}: còn dưới 2 GB, không đủ cho một buổi ghi hình."
+
+
+def _ports(config: Config) -> Iterator[str]:
+    held: list[socket.socket] = []
+    try:
+        held.append(listen_tcp(config.host, config.port))
+        for index in range(config.workers):
+            held += listen_media(config.host, config.media_port and config.media_port + index)
+    except PortInUse as error:
+        yield f"{error} (Bình thường nếu máy chủ đang chạy.)"
+    finally:
+        for each in held:
+            each.close()

@@ -1,0 +1,92 @@
+"""``/healthz`` and ``/metrics``: whether this server can serve, and figures about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from server.web.site import Site, site_of
+
+log = structlog.get_logger("health")
+
+PATIENCE_S = 3.0
+WORKERS = Gauge("diemcau_media_workers_connected", "Media workers that web is connected to")
+RESTARTS = Gauge("diemcau_child_restarts", "Times a child was started again", ["child"])
+WAITING = Gauge("diemcau_inbox_waiting", "Commands that wait for the writer")
+
+
+def _ask(session: Session) -> None:
+    session.execute(text("select 1"))
+
+
+async def _database(site: Site) -> str | None:
+    """None, or what is wrong."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await site.database.read(_ask)
+    except Exception:
+        log.exception("database does not answer")
+        return "the database does not answer"
+    return None
+
+
+def children_of(runtime: str | None) -> dict[str, dict[str, Any]]:
+    """What the supervisor last wrote about its children; empty without a supervisor."""
+    if runtime is None:
+        return {}
+    try:
+        written: dict[str, dict[str, Any]] = json.loads(
+            (Path(runtime) / "children.json").read_text()
+        )
+    except (OSError, ValueError):
+        return {}
+    return written
+
+
+async def check(site: Site) -> tuple[dict[str, Any], list[str]]:
+    """The parts and how they stand; and the reasons why this server cannot serve."""
+    children = children_of(site.runtime)
+    reasons = []
+    if wrong := await _database(site):
+        reasons.append(wrong)
+    workers = site.signalling.standing()
+    reasons += [f"media worker {i} is not connected" for i, up in enumerate(workers) if not up]
+    recorders = {n: c for n, c in children.items() if n.startswith("recorder")}
+    reasons += [f"{name} does not run" for name, child in recorders.items() if not child["running"]]
+    parts = {
+        "database": "ok" if wrong is None else wrong,
+        "workers": ["ok" if up else "not connected" for up in workers],
+        "recorders": ["ok" if c["running"] else "not running" for c in recorders.values()],
+    }
+    return parts, reasons
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """200 when it can serve, 503 with the reasons when not."""
+    parts, reasons = await check(site_of(request))
+    body: dict[str, Any] = {"status": "unavailable" if reasons else "ok", **parts}
+    if reasons:
+        body["reason"] = "; ".join(reasons)
+    headers = {"Cache-Control": "no-store"}
+    return web.json_response(body, status=503 if reasons else 200, headers=headers)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Prometheus text."""
+    site = site_of(request)
+    WORKERS.set(sum(site.signalling.standing()))
+    WAITING.set(site.inbox.waiting)
+    for name, child in children_of(site.runtime).items():
+        RESTARTS.labels(name).set(child["restarts"])
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+routes = [web.get("/healthz", healthz), web.get("/metrics", metrics)]

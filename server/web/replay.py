@@ -1,0 +1,173 @@
+"""The replay page and the files of a recording, for those who may see it.
+
+One may see it by a seat of its conference, by an appointment (signed in), or by a viewer's token
+(header, or the cookie that the viewer's link set).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.conferences.models import Appointment, Conference
+from server.errors import DomainError, NotFound, Unauthenticated
+from server.people.links import actor_of_bearer
+from server.people.seats import actor_of_seat
+from server.permissions import Actor, Permission, Reach, Role, Target, may, reach
+from server.recordings import replayed
+from server.recordings.markers import markers
+from server.recordings.models import Recording
+from server.web.bearer import token_of
+from server.web.entry import view_cookie
+from server.web.site import now, render, site_of, visitor_of
+
+TYPES = {
+    "m3u8": "application/vnd.apple.mpegurl",
+    "m4s": "video/iso.segment",
+    "mp4": "video/mp4",
+    "json": "application/json",
+}
+FILE = r"(?:presentation-\d{4}/)?[A-Za-z0-9][A-Za-z0-9_-]{0,80}\.(?:m3u8|m4s|mp4|json)"
+_ID = r"[A-Za-z0-9_-]{1,64}"
+_SECONDS = {
+    "m4s": "private, max-age=86400",
+    "mp4": "no-cache",
+    "m3u8": "no-cache",
+    "json": "no-cache",
+}
+
+
+def _actors(
+    session: Session,
+    cookies: dict[str, str],
+    bearer: str | None,
+    account: int | None,
+    recording: Recording,
+) -> Any:
+    """Everyone that this browser may be in the recording's conference."""
+    tokens = [bearer, cookies.get(view_cookie(recording.id))]
+    for token in filter(None, tokens):
+        yield from _known(actor_of_bearer, session, token, now())
+    for name, secret in cookies.items():
+        if name.startswith("seat_"):
+            yield from _known(actor_of_seat, session, name.removeprefix("seat_"), secret, now())
+    if account is not None:
+        query = select(Appointment.role).where(
+            Appointment.account_id == account,
+            Appointment.conference_id == recording.conference_id,
+            Appointment.dismissed_at.is_(None),
+        )
+        for role in session.scalars(query):
+            yield Actor(f"account:{account}", Role(role), recording.conference_id)
+
+
+def _known(find: Any, *arguments: Any) -> list[Actor]:
+    try:
+        return [find(*arguments)]
+    except DomainError:
+        return []
+
+
+def _open(
+    session: Session,
+    recording_id: str,
+    cookies: dict[str, str],
+    bearer: str | None,
+    account: int | None,
+) -> tuple[Recording, Conference, Actor]:
+    """The recording, for one who may see it. Raises: NotFound, Unauthenticated."""
+    recording = session.get(Recording, recording_id)
+    for actor in [] if recording is None else _actors(session, cookies, bearer, account, recording):
+        assert recording is not None
+        own = Target(recording.conference_id, actor.site_id, actor.person_id)
+        if may(actor, Permission.SEE_REPLAY, own):
+            conference = session.get_one(Conference, recording.conference_id)
+            session.expunge_all()
+            return recording, conference, actor
+    # Who may not see it is not told whether it exists.
+    raise Unauthenticated() if not cookies and bearer is None else NotFound()
+
+
+async def _opened(request: web.Request) -> tuple[Recording, Conference, Actor]:
+    account = visitor_of(request).account
+    return await site_of(request).database.read(
+        _open,
+        request.match_info["recording"],
+        dict(request.cookies),
+        token_of(request),
+        account.id if account else None,
+    )
+
+
+async def page(request: web.Request) -> web.Response:
+    """The replay page."""
+    recording, conference, actor = await _opened(request)
+    base = f"/replay/{recording.id}"
+    boot: dict[str, Any] = {
+        "recording": recording.id,
+        "master": f"{base}/master.m3u8",
+        "native": f"{base}/native.m3u8",
+        "timeline": f"{base}/timeline.json",
+        "live": recording.ended_at is None,
+        "zero_at": recording.zero_at.isoformat().replace("+00:00", "Z"),
+        "title": conference.title,
+        "conference": conference.slug,
+        "timezone": conference.timezone,
+        "lang": visitor_of(request).language.code,
+        "role": actor.role.value,
+        "journal": f"{base}/journal.json",
+    }
+    boot["markers"] = await site_of(request).database.read(_markers, recording)
+    return render(
+        request,
+        "replay/replay.html",
+        time_zone=conference.timezone,
+        recording=recording,
+        conference=conference,
+        markers=boot["markers"],
+        timeline_url=boot["timeline"],
+        staff=reach(actor.role, Permission.SEE_REPORTS) > Reach.NONE,
+        boot=boot,
+    )
+
+
+def _markers(session: Session, recording: Recording) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = msgspec.to_builtins(markers(session, recording))
+    return made
+
+
+async def journal(request: web.Request) -> web.Response:
+    """``journal.json``: the events that those who watch may see, and the markers made of them."""
+    recording, _conference, _actor = await _opened(request)
+    database = site_of(request).database
+    events = await database.read(replayed.told, recording)
+    body = {"events": events, "markers": await database.read(_markers, recording)}
+    return web.json_response(body, headers={"Cache-Control": "private, no-cache"})
+
+
+async def file(request: web.Request) -> web.StreamResponse:
+    """A playlist, segment or clip; byte ranges as players ask for them."""
+    recording, _conference, _actor = await _opened(request)
+    name = request.match_info["file"]
+    path: Path = site_of(request).config.recordings_dir / recording.id / name
+    if not re.fullmatch(FILE, name) or not path.is_file():
+        raise NotFound()
+    kind = name.rpartition(".")[2]
+    response = web.FileResponse(path)
+    response.content_type = TYPES[kind]
+    growing = kind != "m4s" or recording.ended_at is None
+    response.headers["Cache-Control"] = "private, no-cache" if growing else _SECONDS["m4s"]
+    return response
+
+
+routes = [
+    web.get(f"/replay/{{recording:{_ID}}}", page),
+    web.get(f"/replay/{{recording:{_ID}}}/journal.json", journal),
+    web.get(f"/replay/{{recording:{_ID}}}/{{file:.+}}", file),
+]

@@ -1,0 +1,278 @@
+"""WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): encoders publish, players watch, over HTTP.
+
+The same negotiation as that of seat pages. The server is ICE-lite with all its candidates in the
+answer, so trickled candidates (RFC 8840) are taken and not needed; a fragment with new
+credentials is an ICE restart.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from server.errors import N_, DomainError, Invalid, NotFound
+from server.permissions import Actor, Permission
+from server.web.bearer import require_bearer
+from server.web.site import Site, site_of
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+MAX_SDP_BYTES = 200_000
+MAX_HELD = 4096
+TURN_LASTS_S = 86400
+_WATCHED = re.compile(r"stage|screen|site:[a-z0-9-]{1,60}")
+_CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*?)\s*$", re.MULTILINE)
+_RESTART_LINES = re.compile(r"^a=(?:ice-ufrag:|ice-pwd:|candidate:|end-of-candidates)")
+
+
+class WrongType(DomainError):
+    """A body of another media type (RFC 9110 section 15.5.16)."""
+
+    code = "media_type"
+    status = 415
+    message = N_("Nội dung gửi lên phải là %(type)s.")
+
+
+class Unprocessable(DomainError):
+    """A body of the right type that makes no sense (RFC 9110 section 15.5.21)."""
+
+    code = "sdp"
+    status = 422
+    message = N_("Bản mô tả SDP không hợp lệ hoặc máy chủ không hỗ trợ.")
+
+
+class Precondition(DomainError):
+    """``If-Match`` is missing (428) or of an older ICE session (412); RFC 9725 section 4.3.2."""
+
+    code = "precondition"
+    status = 412
+    message = N_("Phiên đã thay đổi (If-Match không khớp).")
+
+
+@dataclass(slots=True)
+class Held:
+    """What a restart by fragment needs of a session: who holds it, its offer, its ETag."""
+
+    holder: str
+    offer: str
+    etag: str
+
+
+class Sessions:
+    """Sessions made over HTTP, the oldest forgotten beyond ``MAX_HELD``."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Held] = OrderedDict()
+
+    def keep(self, session: str, held: Held) -> None:
+        """Remember a session."""
+        self._held[session] = held
+        while len(self._held) > MAX_HELD:
+            self._held.popitem(last=False)
+
+    def of(self, session: str, actor: Actor) -> Held:
+        """The session of this holder. Raises: NotFound."""
+        held = self._held.get(session)
+        if held is None or held.holder != actor.holder:
+            raise NotFound()
+        return held
+
+    def drop(self, session: str) -> None:
+        """Forget a session that ended."""
+        self._held.pop(session, None)
+
+
+SESSIONS = web.AppKey("whip_sessions", Sessions)
+
+
+def credentials(sdp: str) -> dict[str, str]:
+    """``ufrag`` and ``pwd``, the first of each, of a description or fragment."""
+    found: dict[str, str] = {}
+    for name, value in _CREDENTIAL.findall(sdp):
+        found.setdefault(name, value)
+    return found
+
+
+def etag_of(sdp: str) -> str:
+    """The ETag of an ICE session: of the client's credentials."""
+    made = repr(sorted(credentials(sdp).items())).encode()
+    return hashlib.sha256(made).hexdigest()[:16]
+
+
+def renewed(offer: str, fragment: str) -> str:
+    """``offer`` with the ICE credentials of ``fragment`` in every section, without candidates."""
+    new = credentials(fragment)
+    lines = []
+    for line in offer.splitlines():
+        if line.startswith("a=ice-ufrag:"):
+            lines += [f"a=ice-ufrag:{new['ufrag']}", f"a=ice-pwd:{new['pwd']}"]
+        elif not _RESTART_LINES.match(line):
+            lines.append(line)
+    return "\r\n".join(lines) + "\r\n"
+
+
+def fragment_of(answer: str) -> str:
+    """The ICE part of an answer, as the body that answers a restart (RFC 8840 section 9)."""
+    wanted = (
+        "a=ice-lite",
+        "a=ice-options",
+        "a=ice-ufrag",
+        "a=ice-pwd",
+        "m=",
+        "a=mid",
+        "a=candidate",
+    )
+    lines, media = [], 0
+    for line in answer.splitlines():
+        media += line.startswith("m=")
+        if media <= 1 and line.startswith((*wanted, "a=end-of-candidates")):
+            lines.append(line)
+    return "\r\n".join(lines) + "\r\n"
+
+
+async def _body(request: web.Request, media_type: str) -> str:
+    if request.content_type != media_type:
+        raise WrongType(type=media_type)
+    if (request.content_length or 0) > MAX_SDP_BYTES:
+        raise Unprocessable()
+    try:
+        text = (await request.read()).decode()
+    except UnicodeDecodeError:
+        raise Unprocessable() from None
+    if not text.strip() or len(text) > MAX_SDP_BYTES:
+        raise Unprocessable()
+    return text
+
+
+def turn_links(site: Site, holder: str) -> list[str]:
+    """``Link`` headers for the TURN server (RFC 9725 section 4.6), time-limited credentials by
+    the REST scheme that coturn calls ``use-auth-secret``."""
+    url, secret = site.config.turn_url, site.config.turn_secret
+    if url is None or secret is None:
+        return []
+    name = f"{int(time.time()) + TURN_LASTS_S}:{holder}"
+    password = base64.b64encode(hmac.new(secret.encode(), name.encode(), "sha1").digest()).decode()
+    return [
+        f'<{url}>; rel="ice-server"; username="{name}"; credential="{password}"; '
+        'credential-type="password"'
+    ]
+
+
+def _created(
+    request: web.Request, actor: Actor, session: str, offer: str, answer: str
+) -> web.Response:
+    held = Held(actor.holder, offer, etag_of(offer))
+    request.config_dict[SESSIONS].keep(session, held)
+    response = web.Response(status=201, text=answer, content_type=SDP)
+    response.headers["Location"] = f"{request.path.rstrip('/')}/{session}"
+    response.headers["ETag"] = f'"{held.etag}"'
+    response.headers["Accept-Patch"] = FRAGMENT
+    for link in turn_links(site_of(request), actor.holder):
+        response.headers.add("Link", link)
+    return response
+
+
+async def publish(request: web.Request) -> web.Response:
+    """``POST /whip/{conference}[?source=screen]``: publish the camera of the token's site."""
+    actor = await require_bearer(request, Permission.PUBLISH)
+    source = request.query.get("source", "camera")
+    if source not in ("camera", "screen"):
+        raise Invalid()
+    offer = await _body(request, SDP)
+    session, answer = await _negotiated(site_of(request).signalling.publish(actor, source, offer))
+    return _created(request, actor, session, offer, answer)
+
+
+async def watch(request: web.Request) -> web.Response:
+    """``POST /whep/{conference}?source=stage``: watch one source."""
+    actor = await require_bearer(request, Permission.RECEIVE)
+    source = request.query.get("source", "stage")
+    if not _WATCHED.fullmatch(source):
+        raise Invalid()
+    offer = await _body(request, SDP)
+    session, answer = await _negotiated(site_of(request).signalling.watch(actor, source, offer))
+    return _created(request, actor, session, offer, answer)
+
+
+async def _negotiated(asked: object) -> tuple[str, str]:
+    """Await the worker's answer; what it calls invalid is an SDP it cannot use."""
+    try:
+        session, sdp = await asked  # type: ignore[misc]
+    except Invalid:
+        raise Unprocessable() from None
+    return session, sdp
+
+
+async def patch(request: web.Request) -> web.Response:
+    """Trickle (204) or ICE restart (200 with the server's new credentials)."""
+    actor = await _holder(request)
+    session = request.match_info["session"]
+    sessions = request.config_dict[SESSIONS]
+    held = sessions.of(session, actor)
+    fragment = await _body(request, FRAGMENT)
+    given = credentials(fragment)
+    restarts = "ufrag" in given and given != credentials(held.offer)
+    _check_match(request, held, restarts)
+    if not restarts:
+        return web.Response(status=204)
+    if "pwd" not in given:
+        raise Unprocessable()
+    offer = renewed(held.offer, fragment)
+    _, answer = await _negotiated(site_of(request).signalling.restart(actor, session, offer))
+    sessions.keep(session, Held(actor.holder, offer, etag_of(offer)))
+    response = web.Response(status=200, text=fragment_of(answer), content_type=FRAGMENT)
+    response.headers["ETag"] = f'"{etag_of(offer)}"'
+    return response
+
+
+def _check_match(request: web.Request, held: Held, restarts: bool) -> None:
+    match = request.headers.get("If-Match")
+    if match is None:
+        error = Precondition(N_("Thiếu If-Match."))
+        error.status = 428
+        raise error
+    # A restart may say "*"; candidates must name the ICE session that they belong to.
+    if not (restarts and match.strip() == "*") and held.etag not in match:
+        raise Precondition()
+
+
+async def _holder(request: web.Request) -> Actor:
+    whip = request.path.startswith("/whip/")
+    return await require_bearer(request, Permission.PUBLISH if whip else Permission.RECEIVE)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """End the session; again is no error."""
+    actor = await _holder(request)
+    session = request.match_info["session"]
+    await site_of(request).signalling.close(actor, session)
+    request.config_dict[SESSIONS].drop(session)
+    return web.Response(status=200)
+
+
+async def options(request: web.Request) -> web.Response:
+    """What may be posted, and the ICE servers for who shows a token (RFC 9725 section 4.6)."""
+    response = web.Response(status=204)
+    response.headers["Accept-Post"] = SDP
+    response.headers["Allow"] = "OPTIONS, POST"
+    if "Authorization" in request.headers:
+        actor = await _holder(request)
+        for link in turn_links(site_of(request), actor.holder):
+            response.headers.add("Link", link)
+    return response
+
+
+routes = [
+    web.post("/whip/{conference}", publish),
+    web.post("/whep/{conference}", watch),
+    *(web.options(f"/{kind}/{{conference}}", options) for kind in ("whip", "whep")),
+    *(web.patch(f"/{kind}/{{conference}}/{{session}}", patch) for kind in ("whip", "whep")),
+    *(web.delete(f"/{kind}/{{conference}}/{{session}}", delete) for kind in ("whip", "whep")),
+]
