@@ -19,7 +19,7 @@ from server.media.publication import Publication, Track
 from server.media.recording import Feed
 from server.media.subscription import Receiver, Subscriber, Watcher
 
-SILENT_S = 12.0
+SILENCE_S = 12.0
 """no authentic packet and no valid check for so long: gone (browsers check every 2.5 s)"""
 CONNECT_S = 25.0
 """from description to the end of the handshake"""
@@ -31,7 +31,14 @@ Send = Callable[[msgspec.Struct], None]
 class Conference:
     """See the module. ``report`` takes messages for web, ``record`` those for the recorder."""
 
-    def __init__(self, slug: str, report: Send, record: Send, finish: Callable[[Feed], None]):
+    def __init__(
+        self,
+        slug: str,
+        report: Send,
+        record: Send,
+        finish: Callable[[Feed], None],
+        silence_s: float = SILENCE_S,
+    ) -> None:
         self.slug = slug
         self.desired = messages.Desired(slug, -1, {})
         self.publications: dict[str, Publication] = {}
@@ -40,6 +47,7 @@ class Conference:
         self._report = report
         self._record = record
         self._finish = finish
+        self._silence_s = silence_s
         self._heard: list[str] = []
         """floor sources, the loudest first"""
         self._published: messages.Published | None = None
@@ -243,7 +251,7 @@ class Conference:
             if not session.peer.connected:
                 if now_s - session.created_at_s > CONNECT_S:
                     self.close(session, "failed")
-            elif now_s - session.peer.binding.heard_at_s > SILENT_S:
+            elif now_s - session.peer.binding.heard_at_s > self._silence_s:
                 self.close(session, "silent")
 
     def send_lines(self, elapsed_s: float) -> None:

@@ -25,7 +25,7 @@ from server.media.control import ControlServer, RecorderLink
 from server.media.ice import Binding, IceLite
 from server.media.peer import finish_closing, make_certificate
 from server.media.recording import Feed
-from server.media.router import Conference, Session
+from server.media.router import SILENCE_S, Conference, Session
 from server.media.sessions import Negotiator, Refusal
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,14 @@ class Worker:
     """Conferences over one UDP socket."""
 
     def __init__(
-        self, sock: socket.socket, control: Path, recorder: Path, addresses: Sequence[str]
+        self,
+        sock: socket.socket,
+        control: Path,
+        recorder: Path,
+        addresses: Sequence[str],
+        silence_s: float = SILENCE_S,
     ) -> None:
+        self._silence_s = silence_s
         self._ice = IceLite(sock)
         self._ice.find_by_ssrc = self._find_by_ssrc
         certificate, fingerprint = make_certificate()
@@ -134,7 +140,9 @@ class Worker:
     def _conference(self, slug: str) -> Conference:
         conference = self._conferences.get(slug)
         if conference is None:
-            conference = Conference(slug, self._control.send, self._recorder.send, self._finish)
+            conference = Conference(
+                slug, self._control.send, self._recorder.send, self._finish, self._silence_s
+            )
             self._conferences[slug] = conference
         return conference
 
@@ -240,6 +248,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--recorder", type=Path, required=True, help="the recorder's Unix socket")
     parser.add_argument("--address", required=True, help="comma-separated IPs for candidates")
     parser.add_argument("--media-port", type=int, default=0, help="UDP port without --udp-fd")
+    parser.add_argument(
+        "--silence-s", type=float, default=SILENCE_S, help="a peer that is silent so long is gone"
+    )
     return parser.parse_args(argv)
 
 
@@ -250,6 +261,7 @@ async def run(
     addresses: Sequence[str],
     udp_fd: int | None = None,
     media_port: int = 0,
+    silence_s: float = SILENCE_S,
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
@@ -257,7 +269,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with contextlib.closing(_udp_socket(udp_fd, media_port)) as sock:
-        await Worker(sock, control, recorder, addresses).run(stop)
+        await Worker(sock, control, recorder, addresses, silence_s).run(stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -275,6 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             addresses=addresses,
             udp_fd=arguments.udp_fd,
             media_port=arguments.media_port,
+            silence_s=arguments.silence_s,
         )
     )
     return 0

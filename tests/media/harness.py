@@ -145,19 +145,20 @@ class WorkerProcess:
         self._log = folder / "worker.log"
         self.peers: list[RTCPeerConnection] = []
 
-    async def start(self) -> None:
-        """Start, and wait until web is connected."""
+    async def start(self, *extra: str) -> None:
+        """Start with ``extra`` arguments, and wait until web is connected."""
         await self.recorder.start(self.recorder_path)
-        await self.spawn()
+        await self.spawn(0, *extra)
         await self.web.connect(self.control)
 
-    async def spawn(self, port: int = 0) -> None:
+    async def spawn(self, port: int = 0, *extra: str) -> None:
         """Start the process alone."""
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "server.media.worker",
                 "--control", str(self.control), "--recorder", str(self.recorder_path),
                 "--address", "127.0.0.1", "--media-port", str(port),
+                *extra,
                 stdout=log, stderr=log,
             )  # fmt: skip
 
