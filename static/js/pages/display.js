@@ -209,7 +209,6 @@ byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 // Any touch of the machine is the gesture that a browser waits for.
 addEventListener("pointerdown", () => receiver.soundBlocked && receiver.unblockSound());
 addEventListener("keydown", () => receiver.soundBlocked && receiver.unblockSound());
-byId("join-address").textContent = `${location.host}/join`;
 setInterval(renderTime, 250);
 keepAwake();
 render();

@@ -182,7 +182,6 @@ function renderRoster(state) {
     of: t("/ %(n)s có mặt", { n: formatNumber(site?.expected ?? 0) }),
   });
   byId("present-meter", HTMLProgressElement).value = share;
-  byId("count").textContent = `${site?.present ?? 0}/${site?.expected ?? 0}`;
   const query = byId("roster-search", HTMLInputElement).value;
   // A hundred and fifty rows are drawn only when something in them has changed.
   const content = [query, which, state.attendance, state.roster];
@@ -191,7 +190,6 @@ function renderRoster(state) {
   const rows = rosterRows(state, query, which);
   renderList(byId("roster"), "roster-template", rows, (row) => row.person, (row) => ({
     ...row,
-    checkedText: row.present ? ` · ${row.checked}` : "",
     verb: row.present ? t("Bỏ") : t("Điểm danh"),
     label: row.present
       ? t("Bỏ điểm danh %(name)s", { name: row.name })

@@ -2,6 +2,7 @@
 /** A quiz on the room's screen: the item and its countdown, then its chart. */
 
 import { formatClock, formatNumber, formatPercent, t } from "../i18n.js";
+import { shortName } from "./stage.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../state.js").Entity} Entity */
@@ -68,7 +69,7 @@ export function siteRows(state, run) {
       const share = whole ? part / whole : 0;
       return {
         id: site.id,
-        name: site.name,
+        name: shortName(site.name),
         share,
         own: site.id === state.me.site,
         figure: revealed ? formatPercent(share) : `${formatNumber(part)} / ${formatNumber(whole)}`,

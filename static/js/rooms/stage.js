@@ -28,6 +28,12 @@ export function sourceText(state, source) {
 }
 
 /**
+ * A site's name where all around it are sites too: "Điểm cầu huyện Văn Lâm" → "huyện Văn Lâm".
+ * @param {string} name
+ */
+export const shortName = (name) => name.replace(/^điểm cầu\s+(?=\S)/iu, "");
+
+/**
  * Whether packets of a source reach the server; true where nothing is known of it.
  * @param {State} state
  * @param {string | null} source
