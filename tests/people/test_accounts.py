@@ -1,0 +1,89 @@
+"""Passwords and sign-ins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.orm import Session
+
+from server.errors import Conflict, Invalid, SlowDown, Unauthenticated
+from server.people import accounts, tries
+from server.people.models import SignIn
+from tests.play import NOON
+
+PASSWORD = "mười hai điểm cầu"
+
+
+def test_a_password_signs_in_until_it_expires(session: Session) -> None:
+    hoa = accounts.create_account(session, "Hoa", PASSWORD, NOON, name="Cô Hoa")
+    token = accounts.verify_password(session, " HOA", PASSWORD, NOON)
+    assert accounts.account_of_sign_in(session, token, NOON).id == hoa.id
+    assert token not in session.query(SignIn).one().token_hash
+    with pytest.raises(Unauthenticated):
+        accounts.account_of_sign_in(session, token, NOON + accounts.SIGN_IN_LASTS)
+    accounts.sign_out(session, token, NOON)
+    with pytest.raises(Unauthenticated):
+        accounts.account_of_sign_in(session, token, NOON)
+
+
+def test_short_passwords_and_taken_names_are_refused(session: Session) -> None:
+    with pytest.raises(Invalid):
+        accounts.create_account(session, "hoa", "123456789", NOON)
+    accounts.create_account(session, "hoa", "1234567890", NOON)
+    with pytest.raises(Conflict):
+        accounts.create_account(session, "HOA", PASSWORD, NOON)
+
+
+def test_wrong_passwords_make_one_wait_even_for_the_right_one(session: Session) -> None:
+    accounts.create_account(session, "hoa", PASSWORD, NOON)
+    for _ in range(tries.PASSWORD.free):
+        with pytest.raises(Unauthenticated):
+            accounts.verify_password(session, "hoa", "sai mật khẩu", NOON)
+    with pytest.raises(SlowDown) as slow:
+        accounts.verify_password(session, "hoa", PASSWORD, NOON)
+    assert slow.value.retry_after_s == tries.PASSWORD.wait_s
+    later = NOON + timedelta(seconds=tries.PASSWORD.wait_s)
+    assert accounts.verify_password(session, "hoa", PASSWORD, later)
+    with pytest.raises(Unauthenticated):  # the count began anew
+        accounts.verify_password(session, "hoa", "sai mật khẩu", later)
+
+
+def test_an_unknown_name_is_refused_in_the_same_words(session: Session) -> None:
+    accounts.create_account(session, "hoa", PASSWORD, NOON)
+    said = []
+    for name in ("hoa", "ai đó"):
+        with pytest.raises(Unauthenticated) as refused:
+            accounts.verify_password(session, name, "sai mật khẩu", NOON)
+        said.append(refused.value.message)
+    assert said[0] == said[1]
+
+
+def test_a_new_password_ends_the_other_sign_ins(session: Session) -> None:
+    hoa = accounts.create_account(session, "hoa", PASSWORD, NOON, must_change=True)
+    here = accounts.sign_in(session, hoa, NOON)
+    elsewhere = accounts.sign_in(session, hoa, NOON)
+    with pytest.raises(Unauthenticated):
+        accounts.change_password(session, hoa.id, "không phải", "một mật khẩu mới", NOON)
+    accounts.change_password(session, hoa.id, PASSWORD, "một mật khẩu mới", NOON, keep=here)
+    assert accounts.account_of_sign_in(session, here, NOON).must_change is False
+    with pytest.raises(Unauthenticated):
+        accounts.account_of_sign_in(session, elsewhere, NOON)
+
+
+def test_a_disabled_account_is_nobody(session: Session) -> None:
+    hoa = accounts.create_account(session, "hoa", PASSWORD, NOON)
+    token = accounts.sign_in(session, hoa, NOON)
+    accounts.disable(session, hoa, NOON)
+    with pytest.raises(Unauthenticated):
+        accounts.account_of_sign_in(session, token, NOON)
+    with pytest.raises(Unauthenticated):
+        accounts.verify_password(session, "hoa", PASSWORD, NOON)
+
+
+def test_waits_double_up_to_a_bound_and_are_forgotten() -> None:
+    limit = tries.Limit(free=2, wait_s=10, longest_wait_s=35, memory_s=100)
+    assert [tries.wait_s(limit, n, 0) for n in range(6)] == [0, 0, 10, 20, 35, 35]
+    assert tries.wait_s(limit, 3, 15) == 5
+    assert tries.wait_s(limit, 3, 20) == 0
+    assert tries.wait_s(limit, 99, 100) == 0
