@@ -36,6 +36,8 @@ PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
     (lib, "srtp_unprotect_rtcp"),
 )
 """each private function that this module counts on; a test asserts that it exists"""
+PRIVATE_ATTRIBUTES = ("_rx_srtp", "_tx_srtp", "_role", "_state")
+"""the same for attributes of a transport"""
 
 BUFFER_BYTES = 2048
 MAX_TRAILER_BYTES = 148

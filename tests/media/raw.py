@@ -141,9 +141,7 @@ class RawPeer:
         self, worker: WorkerProcess, holder: str, wall: int = 0, *, vp8: bool = True
     ) -> None:
         """Receive by slots as a page does."""
-        offered = await worker.web.ask(
-            messages.Receive, conference=SLUG, holder=holder, wall=wall
-        )
+        offered = await worker.web.ask(messages.Receive, conference=SLUG, holder=holder, wall=wall)
         assert isinstance(offered, messages.Answered), offered
         self.session = offered.session
         description = self.read(offered.sdp)
@@ -157,9 +155,7 @@ class RawPeer:
             for section in description.sections
         ]
         binding = self.peer.binding
-        transport = sdp.Transport(
-            binding.ufrag, binding.password, self.fingerprint, "active", ()
-        )
+        transport = sdp.Transport(binding.ufrag, binding.password, self.fingerprint, "active", ())
         answer = negotiation.write_answer(description, lines, transport, session=1)
         accepted = await worker.web.ask(
             messages.Accept, session=self.session, holder=holder, sdp=answer
@@ -218,4 +214,3 @@ class RawPeer:
             self.send_audio(i, b"sound" + tag)
             await asyncio.sleep(0.02)
         return start + count
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.media import messages
-from tests.media.harness import SLUG, WorkerProcess, eventually
+from tests.media.harness import WorkerProcess, eventually
 
 SITE = messages.Grant(publish=("site:a",), receive=True, own="site:a")
 OTHER = messages.Grant(publish=("site:b",), receive=True, own="site:b")
@@ -16,22 +16,29 @@ def near(value: int | None, shade: int) -> bool:
     return value is not None and abs(value - shade) < 12
 
 
-async def test_stage_moves_between_publishers_without_renegotiation(worker: WorkerProcess) -> None:
+async def test_stage_and_floor_move_between_publishers_without_renegotiation(
+    worker: WorkerProcess,
+) -> None:
     web = worker.web
-    web.desire(GRANTS, stage="site:a", floor=("site:a",), wall=("site:a", "site:b"))
-    await worker.publish("seat-a", "site:a", shade=60)
-    await worker.publish("seat-b", "site:b", shade=200)
+    wall = ("site:a", "site:b")
+    web.desire(GRANTS, stage="site:a", floor=("site:a",), wall=wall)
+    await worker.publish("seat-a", "site:a", shade=60, tone_hz=400)
+    await worker.publish("seat-b", "site:b", shade=200, tone_hz=1000, codec="VP8")
     page = await worker.receive("display", wall=3)
     await eventually(lambda: near(page.shade.get("stage"), 60))
     await eventually(lambda: near(page.shade.get("wall0"), 60))
     await eventually(lambda: near(page.shade.get("wall1"), 200))
+    await eventually(lambda: 350 <= page.hz.get("audio0", 0) <= 450)
     slots = web.last(messages.Slots)
     assert slots is not None and slots.session == page.session
     assert slots.slots["stage"] == "site:a" and slots.slots["wall1"] == "site:b"
     assert slots.slots["wall2"] is None and slots.slots["presentation"] is None
 
-    web.desire(GRANTS, stage="site:b", floor=("site:a",), wall=("site:a", "site:b"))
+    web.desire(GRANTS, stage="site:b", floor=("site:b",), wall=wall)
+    await eventually(lambda: web.last(messages.Slots).slots["stage"] == "site:b")
     await eventually(lambda: near(page.shade["stage"], 200))
-    assert web.last(messages.Slots).slots["stage"] == "site:b"
+    await eventually(lambda: 950 <= page.hz["audio0"] <= 1050)
     count = page.frames["stage"]
     await eventually(lambda: page.frames["stage"] > count + 10)
+    lines = await eventually(lambda: web.last(messages.Lines))
+    assert lines.lines["site:a"].bitrate_bps > 10_000 and lines.lines["site:a"].loss == 0

@@ -52,9 +52,7 @@ async def test_a_switch_waits_for_a_keyframe_and_leaves_no_seam(
     ]  # fmt: skip
     first = packets[0][0].sequence
     assert [h.sequence for h, _ in packets] == [(first + i) & 0xFFFF for i in range(6)]
-    steps = [
-        (packets[i + 1][0].timestamp - packets[i][0].timestamp) & 0xFFFFFFFF for i in range(5)
-    ]
+    steps = [(packets[i + 1][0].timestamp - packets[i][0].timestamp) & 0xFFFFFFFF for i in range(5)]
     assert steps[0] == 0 and steps[1] == 3000 and steps[3] == 0 and steps[4] == 3000
     assert 900 <= steps[2] < 90_000 * 5  # the time that passed here
     assert {h.payload_type for h, _ in packets} == {102}
@@ -225,7 +223,12 @@ async def test_malformed_packets_change_nothing(worker: WorkerProcess, raw: Make
         "806a00040000000000001001",
     ):
         a.peer.send_rtp(bytes.fromhex(head), b"")
-    for body in ("80c80001000010", "8fc900010000", "81cdffff00000000", "9fce0003000000000000000000"):
+    for body in (
+        "80c80001000010",
+        "8fc900010000",
+        "81cdffff00000000",
+        "9fce0003000000000000000000",
+    ):
         a.peer.send_rtcp(bytes.fromhex(body))
         page.peer.send_rtcp(bytes.fromhex(body))
     stranger.close()

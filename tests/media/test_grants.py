@@ -1,0 +1,209 @@
+"""Who may do what, and who hears whom: enforced by the worker, whatever a client sends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from server.media import messages
+from tests.media.harness import SLUG, WorkerProcess, eventually
+from tests.media.raw import PARAMETERS, RawPeer
+
+Make = Callable[[], RawPeer]
+SITE_A = messages.Grant(publish=("site:a", "site:a:screen"), receive=True, own="site:a")
+SITE_B = messages.Grant(publish=("site:b",), receive=True, own="site:b")
+SITE_C = messages.Grant(publish=("site:c",), receive=True, own="site:c")
+SITE_D = messages.Grant(publish=("site:d",), receive=True, own="site:d")
+GRANTS = {
+    "seat-a": SITE_A,
+    "seat-b": SITE_B,
+    "seat-c": SITE_C,
+    "seat-d": SITE_D,
+    "encoder": messages.Grant(publish=("site:a",)),
+    "display": messages.Grant(receive=True),
+}
+
+
+async def test_what_is_not_granted_is_refused(worker: WorkerProcess, raw: Make) -> None:
+    web, peer = worker.web, raw()
+    offer = peer.offer()
+
+    async def refused(kind: type, **values: object) -> str:
+        answer = await web.ask(kind, **values)
+        assert isinstance(answer, messages.Refused), answer
+        return answer.code
+
+    async def publish(holder: str, source: str, sdp: str = offer) -> str:
+        return await refused(
+            messages.Publish, conference=SLUG, holder=holder, source=source, sdp=sdp
+        )
+
+    assert await publish("seat-a", "site:a") == "not_found", "no desired state yet"
+    web.desire(GRANTS)
+    assert await publish("stranger", "site:a") == "forbidden"
+    assert await publish("seat-a", "site:b") == "forbidden"
+    assert await publish("display", "site:a") == "forbidden"
+    assert await publish("seat-a", "site:a", "v=0\r\nnonsense") == "invalid"
+    assert await publish("seat-a", "site:a", offer.replace("a=fingerprint", "a=x")) == "invalid"
+    no_codec = offer.replace("H264", "AV1").replace("opus", "G729")
+    assert await publish("seat-a", "site:a", no_codec) == "codec"
+    assert await refused(messages.Receive, conference=SLUG, holder="encoder") == "forbidden"
+    values = {"conference": SLUG, "source": "stage", "sdp": peer.offer("recvonly")}
+    assert await refused(messages.Watch, holder="encoder", **values) == "forbidden"
+
+    await peer.publish(worker, "seat-a", "site:a")
+    for kind in (messages.Restart, messages.Accept, messages.Close):
+        rest = {} if kind is messages.Close else {"sdp": offer}
+        assert await refused(kind, session=peer.session, holder="seat-b", **rest) == "forbidden"
+    assert await refused(messages.Restart, session="gone", holder="seat-a") == "not_found"
+    closed = await web.ask(messages.Close, session="gone", holder="seat-a")
+    assert isinstance(closed, messages.Answered)
+    await web.ask(messages.Close, session=peer.session, holder="seat-a")
+    await eventually(lambda: web.last(messages.Published).publications == ())
+    assert web.last(messages.Closed) is None, "what web asked for is no news"
+
+
+async def test_a_forged_certificate_or_password_gets_nowhere(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    worker.web.desire(GRANTS)
+    forger, stranger = raw(), raw()
+    forger.fingerprint = stranger.fingerprint  # described, but not what the handshake shows
+    answered = await worker.web.ask(
+        messages.Publish, conference=SLUG, holder="seat-a", source="site:a", sdp=forger.offer()
+    )
+    description = forger.read(answered.sdp)
+    stranger.read(answered.sdp)
+    stranger.check(password="wrong")
+    stranger.socket.setblocking(False)
+    await asyncio.sleep(0.2)
+    assert stranger.peer.binding.address is None and not stranger.packets
+    forger.peer.binding.address = forger.server
+    forger.ice._by_address[forger.server] = forger.peer.binding
+    forger.check()
+    forger.peer.describe_remote(description.sections[0].fingerprints, client=False)
+    forger.peer.handle_reachable()
+    closed = await eventually(lambda: worker.web.last(messages.Closed))
+    assert closed.reason == "failed" and closed.source == "site:a"
+
+
+async def test_a_second_publication_takes_over_and_revoked_ones_end(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    web, first, second, page = worker.web, raw(), raw(), raw()
+    web.desire(GRANTS, stage="site:a")
+    await first.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    first.send_video(1, 0, PARAMETERS + b"first")
+    await eventually(lambda: len(page.got("stage")) == 1)
+    await second.publish(worker, "encoder", "site:a")
+    closed = await eventually(lambda: web.last(messages.Closed))
+    assert (closed.session, closed.holder, closed.reason) == (first.session, "seat-a", "taken_over")
+    second.send_video(500, 0, PARAMETERS + b"second")
+    await eventually(lambda: page.got("stage")[-1][1] == PARAMETERS + b"second")
+    (publication,) = (await eventually(lambda: web.last(messages.Published))).publications
+    assert (publication.session, publication.holder) == (second.session, "encoder")
+
+    rest = {name: grant for name, grant in GRANTS.items() if name != "encoder"}
+    web.desire(rest, stage="site:a")
+    closed = await eventually(lambda: web.last(messages.Closed, reason="revoked"))
+    assert closed.session == second.session
+    slots = await eventually(
+        lambda: (s := web.last(messages.Slots)) and s.slots["stage"] is None and s
+    )
+    assert slots.session == page.session
+    web.send(messages.Desired(SLUG, 1, GRANTS, stage="site:b"))  # late: a lower revision
+    answer = await web.ask(
+        messages.Publish, conference=SLUG, holder="encoder", source="site:a", sdp=second.offer()
+    )
+    assert isinstance(answer, messages.Refused) and answer.code == "forbidden"
+
+
+async def test_only_the_floor_is_heard_and_never_in_its_own_room(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    web = worker.web
+    sites = {name: raw() for name in "abcd"}
+    web.desire(GRANTS, floor=("site:a",))
+    for name, peer in sites.items():
+        await peer.publish(worker, f"seat-{name}", f"site:{name}")
+    room, display = raw(), raw()
+    await room.receive(worker, "seat-a")
+    await display.receive(worker, "display")
+
+    async def talk(turns: int = 15, **levels: int) -> None:
+        for i in range(turns):
+            for name, peer in sites.items():
+                peer.send_audio(talk.count * 100 + i, name.encode(), levels.get(name, 30))
+            await asyncio.sleep(0.02)
+        talk.count += 1
+
+    talk.count = 0
+
+    def heard(page: RawPeer) -> set[bytes]:
+        return {payload for i in range(3) for _, payload in page.got(f"audio{i}")}
+
+    await talk()
+    await eventually(lambda: heard(display) == {b"a"})
+    assert heard(room) == set()
+    speaking = await eventually(lambda: web.last(messages.Speaking))
+    assert speaking.sources == ("site:a",)
+
+    web.desire(GRANTS, floor=("site:a", "site:b"))
+    await asyncio.sleep(0.1)
+    display.packets.clear()
+    await talk()
+    await eventually(lambda: heard(display) == {b"a", b"b"} and heard(room) == {b"b"})
+
+    web.desire(GRANTS, floor=())
+    await eventually(
+        lambda: set(web.last(messages.Slots, session=display.session).slots.values()) == {None}
+    )
+    display.packets.clear()
+    await talk()
+    assert heard(display) == set()
+
+    # Four hold the floor: the loudest three are heard, each in one slot of its own.
+    web.desire(GRANTS, floor=("site:a", "site:b", "site:c", "site:d"))
+    await talk(40, a=60, b=20, c=20, d=20)
+    await asyncio.sleep(0.3)
+    display.packets.clear()
+    await talk(15, a=60, b=20, c=20, d=20)
+    await eventually(lambda: heard(display) == {b"b", b"c", b"d"})
+    for i in range(3):
+        assert len({payload for _, payload in display.got(f"audio{i}")}) == 1
+    assert heard(display) == {b"b", b"c", b"d"}
+
+
+async def test_web_may_die_and_silent_peers_end(worker: WorkerProcess, raw: Make) -> None:
+    web = worker.web
+    web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    a, page = raw(), raw()
+    await a.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    await a.pump(5)
+    await eventually(lambda: page.got("stage"))
+    await web.close()
+    page.packets.clear()
+    await a.pump(5, start=5)
+    await eventually(lambda: len(page.got("stage")) == 10)
+
+    web.received.clear()
+    await web.connect(worker.control)
+    published = await eventually(lambda: web.last(messages.Published))
+    assert [p.source for p in published.publications] == ["site:a"]
+    slots = await eventually(lambda: web.last(messages.Slots))
+    assert slots.slots["stage"] == "site:a" and slots.session == page.session
+
+    web.received.clear()
+    for _ in range(25):  # longer than the silence that is allowed: checks alone keep the page
+        page.check()
+        await asyncio.sleep(0.1)
+    closed = await eventually(lambda: web.last(messages.Closed))
+    assert (closed.reason, closed.source) == ("silent", "site:a")
+    assert closed.session == a.session
+    assert web.last(messages.Closed, session=page.session) is None
+    await eventually(lambda: web.last(messages.Published).publications == ())
+    web.send(messages.Forget(SLUG))
+    closed = await eventually(lambda: web.last(messages.Closed, session=page.session))
+    assert closed.reason == "revoked"

@@ -1,0 +1,162 @@
+"""Sequence numbers, time stamps, histories, levels and keyframes, with plain integers."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.media import keyframes, levels
+from server.media.history import History
+from server.media.rewrite import Rewriter
+from server.media.sequence import MAX_TRIES, RETRY_S, Arrivals, extend
+from server.media.timeline import SourceClock, Timeline
+
+
+def test_extend_follows_wraps_in_both_directions() -> None:
+    assert extend(2, 65534) == 65538
+    assert extend(65534, 65538) == 65534
+    assert extend(7, 70000) == 65536 + 7
+
+
+def test_arrivals_find_holes_and_duplicates() -> None:
+    arrivals = Arrivals(90000)
+    base = arrivals.receive(65534, 0, 10, 0.0)
+    assert base is not None
+    assert arrivals.receive(1, 0, 10, 0.0) == base + 3
+    assert arrivals.due(0.0) == [65535, 0]
+    assert arrivals.due(0.01) == [], "not asked again at once"
+    assert arrivals.receive(65535, 0, 10, 0.02) == base + 1
+    assert arrivals.receive(65535, 0, 10, 0.02) is None
+    assert arrivals.due(0.1) == [0]
+    assert arrivals.report() == (64, 1), "one of four"
+    assert arrivals.receive(2, 0, 10, 0.2) == base + 4
+    assert arrivals.report() == (0, 1)
+
+
+def test_arrivals_give_up_and_begin_anew() -> None:
+    arrivals = Arrivals(90000)
+    arrivals.receive(0, 0, 10, 0.0)
+    arrivals.receive(2, 0, 10, 0.0)
+    asked = sum(bool(arrivals.due(i * RETRY_S)) for i in range(30))
+    assert 0 < asked <= MAX_TRIES
+    before = arrivals.highest
+    assert before is not None
+    after = arrivals.receive(30000, 0, 10, 2.0)
+    assert after is not None and after > before and after & 0xFFFF == 30000
+    assert not arrivals.due(2.0), "a new beginning has no holes"
+
+
+@given(st.lists(st.integers(0, 0xFFFF), max_size=200))
+def test_arrivals_never_number_a_packet_twice(sequences: list[int]) -> None:
+    arrivals = Arrivals(48000)
+    numbers = [arrivals.receive(s, 0, 1, 0.0) for s in sequences]
+    known = [n for n in numbers if n is not None]
+    assert len(known) == len(set(known)) and all(n > 0 for n in known)
+    assert all(n & 0xFFFF == s for n, s in zip(numbers, sequences, strict=True) if n is not None)
+
+
+def test_history_keeps_the_newest() -> None:
+    history = History(4)
+    for number in range(6):
+        history.put(number, bytes([number]))
+    history.put(1, b"late")
+    assert [history.get(n) for n in range(7)] == [
+        None, None, b"\x02", b"\x03", b"\x04", b"\x05", None,
+    ]  # fmt: skip
+
+
+parts = st.lists(
+    st.tuples(st.integers(65536, 1 << 30), st.integers(0, 0xFFFFFFFF), st.integers(1, 50)),
+    min_size=1,
+    max_size=7,
+)
+
+
+@given(parts)
+def test_rewriting_has_no_seam_and_leads_back(parts: list[tuple[int, int, int]]) -> None:
+    rewriter: Rewriter[int] = Rewriter(90000)
+    now_s, sent = 100.0, []
+    for index, (number, timestamp, count) in enumerate(parts):
+        rewriter.switch(index, number, timestamp, now_s)
+        assert rewriter.forward(number - 1, timestamp, now_s) is None
+        for i in range(count):
+            out = rewriter.forward(number + i, (timestamp + 3000 * i) & 0xFFFFFFFF, now_s)
+            assert out is not None
+            sent.append((*out, index, number + i))
+            now_s += 1 / 30
+    for before, after in zip(sent, sent[1:], strict=False):
+        assert (after[0] - before[0]) & 0xFFFF == 1
+        assert abs(((after[1] - before[1]) & 0xFFFFFFFF) - 3000) <= 1
+    for sequence, timestamp, index, number in sent:
+        found = rewriter.origin(sequence)
+        assert found is not None and (found[0].origin, found[1]) == (index, number)
+    assert rewriter.origin((sent[-1][0] + 1) & 0xFFFF) is None
+
+
+def test_timelines_of_one_publisher_share_its_clock() -> None:
+    clock = SourceClock()
+    picture, sound = Timeline(clock, 90000), Timeline(clock, 48000)
+    assert picture.timestamp_at(10.0) is None
+    picture.packet(500, 10.0)
+    assert picture.timestamp_at(11.0) == 500 + 90000
+    picture.report(5 << 32, 1000, 20.3)  # 300 ms on the way
+    sound.report(5 << 32, 7, 20.1)  # 100 ms: a better measure of the clocks' difference
+    assert picture.timestamp_at(20.1) == 1000
+    assert sound.timestamp_at(21.1) == 7 + 48000
+
+
+def test_loudness_is_steady() -> None:
+    loudness = levels.Loudness()
+    now_s = 0.0
+    for _ in range(50):
+        loudness.hear(25, now_s)
+        now_s += 0.02
+    assert loudness.speaks(now_s)
+    for _ in range(15):  # a pause between words
+        loudness.hear(90, now_s)
+        now_s += 0.02
+    assert loudness.speaks(now_s)
+    for _ in range(100):
+        loudness.hear(90, now_s)
+        now_s += 0.02
+    assert not loudness.speaks(now_s)
+
+
+def test_the_loudest_stay_unless_clearly_beaten() -> None:
+    heard = {"a": 40.0, "b": 30.0, "c": 36.0, "d": 20.0}
+    assert levels.loudest(heard, [], 3) == ["d", "b", "c"]
+    assert levels.loudest(heard, ["a", "b", "d"], 3) == ["d", "b", "a"]
+    assert levels.place(["x", None, "b"], ["b", "d", "c"]) == ["d", "c", "b"]
+
+
+def test_keyframes_are_found_by_their_parameter_sets() -> None:
+    h264 = keyframes.H264Entry()
+    assert h264.begins(bytes.fromhex("65aa")), "none in band so far: an IDR must do"
+    stap = bytes.fromhex("78 0002 67aa 0001 68")
+    assert h264.begins(stap) and h264.begins(bytes.fromhex("67aa"))
+    assert not h264.begins(bytes.fromhex("65aa")), "it follows its parameter sets"
+    assert not h264.begins(bytes.fromhex("7c 85")) and not h264.begins(bytes.fromhex("61"))
+    vp8 = keyframes.Vp8Entry()
+    assert vp8.begins(bytes.fromhex("10 00")) and not vp8.begins(bytes.fromhex("10 01"))
+    assert vp8.begins(bytes.fromhex("90 f0 8001 05 20 00")), "after a long descriptor"
+    assert not vp8.begins(bytes.fromhex("00 00")) and not vp8.begins(bytes.fromhex("11 00"))
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+def test_entries_survive_any_payload(payload: bytes) -> None:
+    for codec in ("H264", "VP8", "opus"):
+        keyframes.entry(codec).begins(payload)
+
+
+def test_requests_are_joined() -> None:
+    requests = keyframes.Requests()
+    assert not requests.due(0.0)
+    requests.want()
+    requests.want()
+    assert requests.due(0.0) and not requests.due(1.0)
+    requests.want()
+    assert not requests.due(0.2) and requests.due(0.6)
+    requests.want()
+    requests.arrived(0.7)
+    assert not requests.due(2.0)

@@ -1,0 +1,89 @@
+"""The recorder is fed what the stage shows and the floor says, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from server.media import messages, rtcp, rtp
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.raw import PARAMETERS, RawPeer
+
+Make = Callable[[], RawPeer]
+GRANTS = {
+    f"seat-{name}": messages.Grant(publish=(f"site:{name}", f"site:{name}:screen"))
+    for name in "abc"
+}
+RECORDING = messages.Recording("r1", "/nowhere", 0, "Hội nghị")
+
+
+async def test_the_recorder_follows_stage_floor_and_presentation(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    web, recorder = worker.web, worker.recorder
+    a, b, screen = raw(), raw(), raw()
+    on_air = {"stage": "site:a", "floor": ("site:b",), "recording": RECORDING}
+    web.desire(GRANTS, **on_air)
+    await a.publish(worker, "seat-a", "site:a")
+    await b.publish(worker, "seat-b", "site:b")
+    await screen.publish(worker, "seat-a", "site:a:screen")
+
+    def media() -> set[tuple[str, str]]:
+        found = [m for m in recorder.received if isinstance(m, messages.Media)]
+        return {(m.source, m.kind) for m in found}
+
+    count = 0
+    for peer in (a, b, screen):
+        count = await peer.pump(3)
+    await eventually(lambda: media() == {("site:a", "video"), ("site:b", "audio")})
+    begin = recorder.received
+    assert begin[0] == messages.Record(RECORDING)
+    assert {(m.track, m.source) for m in begin if isinstance(m, messages.Show)} == {
+        ("stage", "site:a"),
+        ("presentation", None),
+    }
+    picture = next(m for m in begin if isinstance(m, messages.Media) and m.kind == "video")
+    header = rtp.parse(picture.rtp)
+    assert header is not None and header.ssrc == a.video_ssrc and not header.profile
+    assert picture.rtp[header.payload_start :] == PARAMETERS
+    assert abs(picture.at_us - time.time_ns() // 1000) < 10_000_000
+
+    # A cut: the next source is asked for a keyframe at once.
+    b.reports.clear()
+    web.desire(GRANTS, **{**on_air, "stage": "site:b", "presentation": "site:a:screen"})
+    await eventually(lambda: b.items(rtcp.KeyframeRequest))
+    show = [m for m in recorder.received if isinstance(m, messages.Show)][2:]
+    assert [(m.track, m.source) for m in show] == [
+        ("stage", "site:b"),
+        ("presentation", "site:a:screen"),
+    ]
+    recorder.received.clear()
+    for peer in (b, screen):
+        await peer.pump(3, start=count)
+    await eventually(
+        lambda: {("site:b", "video"), ("site:b", "audio"), ("site:a:screen", "screen")} == media()
+    )
+
+    recorder.say(messages.Keyframe("site:b", "r1"))
+    b.reports.clear()
+    await eventually(lambda: b.items(rtcp.KeyframeRequest))
+    recorder.say(messages.Recorded("r1", "recording", 1000))
+    await eventually(lambda: web.last(messages.Recorded))
+
+    # The recorder dies and comes back: it is told everything again.
+    await recorder.stop()
+    recorder.received.clear()
+    worker.recorder_path.unlink(missing_ok=True)
+    await recorder.start(worker.recorder_path)
+    await eventually(lambda: len(recorder.received) >= 3)
+    assert recorder.received[0] == messages.Record(RECORDING)
+    assert {(m.track, m.source) for m in recorder.received if isinstance(m, messages.Show)} == {
+        ("stage", "site:b"),
+        ("presentation", "site:a:screen"),
+    }
+
+    web.desire(GRANTS, **{**on_air, "recording": None})
+    await eventually(lambda: any(isinstance(m, messages.Finish) for m in recorder.received))
+    recorder.received.clear()
+    await b.pump(3, start=2 * count)
+    assert media() == set()

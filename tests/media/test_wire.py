@@ -1,0 +1,238 @@
+"""Formats: right where a standard or another implementation says what is right, and unbreakable."""
+
+from __future__ import annotations
+
+import struct
+
+import aioice.stun
+import aiortc.rtp
+import pytest
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.media import messages, negotiation, peer, rtcp, rtp, sdp, stun
+from server.media.feedback import Feedback
+
+ADDRESSES = (("192.0.2.1", 32853), ("2001:db8:1234:5678:11:2233:4455:6677", 32853))
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_stun_is_understood_by_another_implementation(address: tuple[str, int]) -> None:
+    transaction = bytes(range(12))
+    reply = stun.success(transaction, address, "secret")
+    message = aioice.stun.parse_message(reply)
+    assert message.attributes["MESSAGE-INTEGRITY"] == aioice.stun.message_integrity(
+        reply[:-32], b"secret"
+    )
+    assert message.attributes["XOR-MAPPED-ADDRESS"] == address
+    refusal = aioice.stun.parse_message(stun.error(transaction, 487, "Role Conflict", "secret"))
+    assert refusal.attributes["ERROR-CODE"] == (487, "Role Conflict")
+
+
+def test_stun_checks_of_another_implementation_are_understood() -> None:
+    message = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.REQUEST)
+    message.attributes["USERNAME"] = "ours:theirs"
+    message.attributes["PRIORITY"] = 1
+    message.attributes["ICE-CONTROLLING"] = 5
+    message.attributes["USE-CANDIDATE"] = None
+    message.add_message_integrity(b"secret")
+    data = bytes(message)
+    check = stun.parse_check(data)
+    assert check is not None and check.local_ufrag == "ours" and check.use_candidate
+    assert check.verify("secret") and not check.verify("other") and not check.controlled
+    for i in range(len(data)):  # every bit counts, by fingerprint if not by integrity
+        forged = bytearray(data)
+        forged[i] ^= 1
+        again = stun.parse_check(bytes(forged))
+        assert again is None or not again.verify("secret")
+
+
+def test_stun_vector_of_rfc_5769() -> None:
+    request = bytes.fromhex(
+        "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e207465737420636c69656e74"
+        "002400046e0001ff80290008932ff9b151263b36000600096576746a3a683676592020200008001"
+        "49aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a280280004e57a3bcf"
+    )
+    check = stun.parse_check(request)
+    assert check is not None and check.local_ufrag == "evtj" and check.controlled
+    assert check.verify("VOkJxbRl1RmTxUk/WvJxBt")
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=120))
+def test_parsers_survive_any_bytes(data: bytes) -> None:
+    assert stun.parse_check(data) is None
+    header = rtp.parse(data)
+    if header is not None:
+        list(rtp.extensions(data, header))
+        assert rtp.parse(rtp.plain(data, header)) is not None
+    list(rtcp.parse(data))
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=100))
+def test_a_header_with_any_tail_survives(tail: bytes) -> None:
+    for first in (0x80, 0x90, 0xB0, 0xAF, 0x9F):
+        data = bytes([first, 96, 0, 1]) + bytes(8) + tail
+        header = rtp.parse(data)
+        if header is not None:
+            assert 12 <= header.payload_start <= header.payload_end <= len(data)
+            list(rtp.extensions(data, header))
+    for kind in (200, 201, 203, 205, 206):
+        for count in (0, 1, 4, 31):
+            body = tail[: len(tail) // 4 * 4]
+            list(rtcp.parse(rtcp.packet(count, kind, body)))
+
+
+def test_rtp_agrees_with_another_implementation() -> None:
+    block = rtp.extension_block([(1, b"stage"), (4, b"\x85")])
+    head = rtp.head(
+        padding=False, marker=True, payload_type=102, sequence=65535, timestamp=7, ssrc=9,
+        block=block,
+    )  # fmt: skip
+    theirs = aiortc.rtp.RtpPacket.parse(head + b"payload")
+    assert (theirs.marker, theirs.payload_type, theirs.sequence_number) == (1, 102, 65535)
+    assert (theirs.timestamp, theirs.ssrc, theirs.payload) == (7, 9, b"payload")
+    ours = rtp.parse(head + b"payload")
+    assert ours is not None
+    found = [(i, bytes(value)) for i, value in rtp.extensions(head + b"payload", ours)]
+    assert found == [(1, b"stage"), (4, b"\x85")]
+    padded = bytes([head[0] | 0x20]) + head[1:] + b"payload" + bytes([0, 0, 3])
+    ours = rtp.parse(padded)
+    assert ours is not None
+    assert rtp.plain(padded, ours)[12:] == b"payload"
+
+
+def test_rtcp_agrees_with_another_implementation() -> None:
+    nack = rtcp.nack(1, 2, [65534, 65535, 3, 20])
+    (theirs,) = aiortc.rtp.RtcpPacket.parse(nack)
+    assert [n & 0xFFFF for n in theirs.lost] == [65534, 65535, 3, 20]
+    assert list(rtcp.parse(nack)) == [rtcp.Nack(2, (65534, 65535, 3, 20))]
+    block = rtcp.ReportBlock(5, 64, -3, 70000, 12, 0xABCD, 99)
+    report = rtcp.receiver_report(1, [block], "name")
+    rr, sdes = aiortc.rtp.RtcpPacket.parse(report)
+    assert (rr.reports[0].packets_lost, rr.reports[0].highest_sequence) == (-3, 70000)
+    assert sdes.chunks[0].items == [(1, b"name")]
+    assert list(rtcp.parse(report)) == [block]
+    sender = rtcp.sender_report(4, 5 << 32, 1 << 32 | 6, 7, 8, "name")
+    sr, _ = aiortc.rtp.RtcpPacket.parse(sender)
+    assert (sr.ssrc, sr.sender_info.ntp_timestamp, sr.sender_info.rtp_timestamp) == (4, 5 << 32, 6)
+    assert list(rtcp.parse(rtcp.pli(1, 2))) == [rtcp.KeyframeRequest(2)]
+
+
+def decode_feedback(packet: bytes) -> dict[int, float]:
+    """Arrival times by number, read as the draft says (an independent reading)."""
+    base, count, reference = struct.unpack_from("!HHI", packet, 12)
+    clock_s = (reference >> 8) * 0.064
+    position, statuses = 20, []
+    while len(statuses) < count:
+        (chunk,) = struct.unpack_from("!H", packet, position)
+        position += 2
+        if chunk >> 15 == 0:
+            statuses += [chunk >> 13 & 3] * (chunk & 0x1FFF)
+        else:
+            assert chunk >> 14 & 1, "two-bit symbols"
+            statuses += [chunk >> (12 - 2 * i) & 3 for i in range(7)]
+    found = {}
+    for i, status in enumerate(statuses[:count]):
+        if status == 1:
+            clock_s += packet[position] * 250e-6
+            position += 1
+        elif status == 2:
+            clock_s += struct.unpack_from("!h", packet, position)[0] * 250e-6
+            position += 2
+        if status:
+            found[(base + i) & 0xFFFF] = clock_s
+    assert len(packet) - position < 4
+    return found
+
+
+@given(
+    st.integers(0, 0xFFFF),
+    st.lists(st.tuples(st.integers(1, 40), st.floats(0, 0.5)), min_size=1, max_size=60),
+)
+def test_transport_feedback_tells_each_arrival_once(
+    first: int, steps: list[tuple[int, float]]
+) -> None:
+    feedback, expected, told = Feedback(), {}, {}
+    number, now_s = first, 1000.0
+    for i, (step, wait_s) in enumerate(steps):
+        feedback.receive(number & 0xFFFF, now_s)
+        expected[number & 0xFFFF] = now_s
+        number, now_s = number + step, now_s + wait_s
+        if i % 7 == 6:
+            told |= decode_feedback(feedback.report(1, 2) or b"")
+    last = feedback.report(1, 2)
+    if last is not None:
+        told |= decode_feedback(last)
+    assert feedback.report(1, 2) is None
+    assert told.keys() == expected.keys()
+    assert all(abs(told[n] - expected[n]) < 0.001 for n in expected)
+
+
+def test_descriptions_are_negotiated_by_preference() -> None:
+    offer = sdp.parse(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 2\r\n"
+        "a=fingerprint:SHA-256 aa:bb\r\na=setup:passive\r\n"
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n"
+        "m=video 9 UDP/TLS/RTP/SAVPF 39 40 45 97 98\r\na=mid:1\r\na=sendonly\r\n"
+        "a=rtpmap:39 VP8/90000\r\na=rtpmap:40 H264/90000\r\na=rtpmap:45 H264/90000\r\n"
+        "a=rtpmap:97 H264/90000\r\na=rtpmap:98 rtx/90000\r\n"
+        "a=fmtp:40 packetization-mode=0;profile-level-id=42e01f\r\n"
+        "a=fmtp:45 packetization-mode=1; Profile-Level-Id=42E01F\r\n"
+        "a=fmtp:97 profile-level-id=640c1f;packetization-mode=1\r\n"
+        "a=rtcp-fb:* nack pli\r\na=ssrc:11 cname:x\r\na=ssrc:12 cname:x\r\n"
+        "a=ssrc-group:FID 11 12\r\na=rid:h send\r\na=simulcast:send h\r\n"
+        "m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:2\r\na=rtpmap:97 VP8/90000\r\n"
+    )
+    lines = negotiation.accept_offer(offer, publishing=True)
+    assert lines[0] is None and lines[2] is None, "one picture a publication"
+    line = lines[1]
+    assert line is not None and line.ssrcs == [11]
+    assert [codec.payload_type for codec in line.codecs] == [45]
+    remote = negotiation.remote(offer, offer=True)
+    assert remote.client and remote.fingerprints == [("sha-256", "AA:BB")]
+    transport = sdp.Transport("u", "p", "sha-256 CC", "active", (("192.0.2.1", 5000),))
+    answer = negotiation.write_answer(offer, lines, transport, session=1)
+    parsed = sdp.parse(answer)
+    assert parsed.bundle == ["1"] and [s.port for s in parsed.sections] == [0, 9, 0]
+    assert "simulcast" not in answer and "a=setup:active" in answer
+    assert parsed.sections[1].codecs[45].feedback == ["nack pli"]
+    played = negotiation.accept_offer(sdp.parse(str(answer.replace("recvonly", "sendrecv"))),
+                                      publishing=False)  # fmt: skip
+    assert played[1] is not None
+
+
+texts = st.text(alphabet=st.sampled_from("avm=:/ 0123456789-\r\nrtpmapfmtpssrcsetup"), max_size=200)
+
+
+@settings(max_examples=300)
+@given(texts)
+def test_any_description_is_parsed_or_invalid(text: str) -> None:
+    for whole in (text, f"v=0\n{text}", f"v=0\nm=video 9 UDP/TLS/RTP/SAVPF 96\na={text}"):
+        try:
+            negotiation.accept_offer(sdp.parse(whole), publishing=True)
+        except (sdp.InvalidDescription, negotiation.NoCommonCodec):
+            pass
+
+
+@given(st.binary(max_size=300))
+def test_frames_of_messages_are_decoded_or_refused(data: bytes) -> None:
+    decoder = messages.Decoder(messages.ToWorker)
+    good = messages.encode(messages.Forget("x"))
+    assert list(decoder.feed(good + good[:3])) == [messages.Forget("x")]
+    assert list(decoder.feed(good[3:])) == [messages.Forget("x")]
+    try:
+        list(messages.Decoder(messages.ToWorker).feed(data))
+    except ValueError:  # msgspec's errors are ValueErrors too
+        pass
+
+
+def test_every_private_name_of_aiortc_and_pylibsrtp_exists() -> None:
+    for owner, name in peer.PRIVATE_NAMES:
+        assert hasattr(owner, name), name
+    certificate, _ = peer.make_certificate()
+    transport = RTCDtlsTransport(object(), [certificate])  # type: ignore[arg-type]
+    for name in peer.PRIVATE_ATTRIBUTES:
+        assert hasattr(transport, name), name
