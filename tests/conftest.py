@@ -11,9 +11,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 
 from server.db.engine import Database, make_engine, migrate
 from tests.cast import Cast, bring_in
+
+# Tracebacks with every local variable take seconds, and might show secrets.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 KINDS = ("sqlite", "postgresql")
 

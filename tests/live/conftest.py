@@ -1,0 +1,159 @@
+"""A real server: aiohttp, python-socketio, inbox and database; real clients over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+from aiohttp import ClientSession, web
+
+from server.config import load
+from server.db.engine import Database
+from server.i18n import read_languages
+from server.inbox import Inbox
+from server.live.gateway import Gateway, make_server
+from server.permissions import Actor
+from server.signalling import Signalling
+from server.state import State, apply
+from tests.cast import Cast
+
+PATIENCE_S = 10.0
+
+
+@dataclass
+class Page:
+    """A client that keeps its state as a page does."""
+
+    client: socketio.AsyncClient
+    seq: int = 0
+    state: State = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    live: dict[str, Any] = field(default_factory=dict)
+    snapshots: int = 0
+    closed: bool = False
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.client.on("snapshot", self._on_snapshot)
+        self.client.on("events", self._on_events)
+        self.client.on("head", self._on_head)
+        self.client.on("live", self._on_live)
+        self.client.on("disconnect", self._on_disconnect)
+
+    def _on_snapshot(self, snapshot: dict[str, Any]) -> None:
+        self.state, self.seq = snapshot["state"], snapshot["seq"]
+        self.snapshots += 1
+        self._news.set()
+
+    def _on_events(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            if event["seq"] > self.seq:
+                self.state = apply(self.state, event["type"], event["data"])
+                self.seq = event["seq"]
+                self.events.append(event)
+        self._news.set()
+
+    def _on_head(self, seq: int) -> None:
+        self.seq = max(self.seq, seq)
+        self._news.set()
+
+    def _on_live(self, facts: list[dict[str, Any]]) -> None:
+        self.live |= {fact["type"]: fact["data"] for fact in facts}
+        self._news.set()
+
+    def _on_disconnect(self, _reason: object = None) -> None:
+        self.closed = True
+        self._news.set()
+
+    async def until(self, true: Callable[[Page], bool]) -> None:
+        """Wait for something to become true. Raises: TimeoutError."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not true(self):
+                self._news.clear()
+                await self._news.wait()
+
+    async def send(self, type_: str, payload: object, key: object) -> dict[str, Any]:
+        """A command; gives its acknowledgement."""
+        answer: dict[str, Any] = await self.client.call(type_, (payload, key), timeout=PATIENCE_S)
+        return answer
+
+
+@dataclass
+class Venue:
+    """The running server."""
+
+    url: str
+    gateway: Gateway
+    inbox: Inbox
+    database: Database
+    cast: Cast
+    pages: list[Page] = field(default_factory=list)
+
+    async def open(
+        self,
+        actor: Actor,
+        since: int | None = None,
+        *,
+        secret: str | None = None,
+        headers: dict[str, str] | None = None,
+        lang: str = "vi",
+    ) -> Page:
+        """Connect a seat. Raises: socketio's ConnectionError where it is refused."""
+        secret = self.cast.secrets[actor.holder] if secret is None else secret
+        cookie = f"seat_{actor.holder}={secret}; lang={lang}"
+        page = Page(socketio.AsyncClient(reconnection=False))
+        self.pages.append(page)
+        await page.client.connect(
+            self.url,
+            headers={"Cookie": cookie, **(headers or {})},
+            auth={"seat": actor.holder, "since": since},
+            transports=["websocket"],
+        )
+        return page
+
+    async def close(self, page: Page) -> None:
+        """Hang up."""
+        await page.client.disconnect()
+        await page.until(lambda p: p.closed)
+
+
+@pytest.fixture
+async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
+    """The cast's conference, served. No media worker: nobody asks for media here."""
+    inbox = Inbox(database)
+    inbox.start()
+    config = load({}, data_dir=tmp_path)
+    signalling = Signalling(config, database, [])
+    server = make_server()
+    gateway = Gateway(server, inbox, database, signalling, read_languages())
+    app = web.Application()
+    server.attach(app)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    venue = Venue(f"http://127.0.0.1:{port}", gateway, inbox, database, cast)
+    yield venue
+    for page in venue.pages:
+        if page.client.connected:
+            await page.client.disconnect()
+    await gateway.stop()
+    await inbox.stop()
+    await signalling.stop()
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[ClientSession]:
+    """A plain HTTP client."""
+    async with ClientSession() as session:
+        yield session
+
+
+Open = Callable[..., Awaitable[Page]]
