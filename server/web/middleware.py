@@ -6,6 +6,7 @@ Order, outermost first: ``headers`` (security headers, access log), ``visitor`` 
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -144,6 +145,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _told(request, broken)
 
 
+def _dumps(body: object) -> str:
+    return json.dumps(body, ensure_ascii=False)
+
+
 def _of_http(error: web.HTTPException) -> DomainError:
     if error.status == 404:
         return NotFound()
@@ -163,7 +168,7 @@ def _told(request: web.Request, error: DomainError) -> web.Response:
         body = {"error": error.code, "message": language.explain(error)}
         if error.retry_after_s is not None:
             body["retry_after_s"] = error.retry_after_s  # type: ignore[assignment]
-        response = web.json_response(body, status=error.status)
+        response = web.json_response(body, status=error.status, dumps=_dumps)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if error.status == 401 and request.path.startswith(_BEARER_PATHS):

@@ -7,10 +7,10 @@ One may see it by a seat of its conference, by an appointment (signed in), or by
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -35,12 +35,8 @@ TYPES = {
 }
 FILE = r"(?:presentation-\d{4}/)?[A-Za-z0-9][A-Za-z0-9_-]{0,80}\.(?:m3u8|m4s|mp4|json)"
 _ID = r"[A-Za-z0-9_-]{1,64}"
-_SECONDS = {
-    "m4s": "private, max-age=86400",
-    "mp4": "no-cache",
-    "m3u8": "no-cache",
-    "json": "no-cache",
-}
+_FINISHED = "private, max-age=86400"
+"""Segments of a recording that has ended do not change; everything else may."""
 
 
 def _actors(
@@ -49,7 +45,7 @@ def _actors(
     bearer: str | None,
     account: int | None,
     recording: Recording,
-) -> Any:
+) -> Iterator[Actor]:
     """Everyone that this browser may be in the recording's conference."""
     tokens = [bearer, cookies.get(view_cookie(recording.id))]
     for token in filter(None, tokens):
@@ -83,15 +79,17 @@ def _open(
 ) -> tuple[Recording, Conference, Actor]:
     """The recording, for one who may see it. Raises: NotFound, Unauthenticated."""
     recording = session.get(Recording, recording_id)
-    for actor in [] if recording is None else _actors(session, cookies, bearer, account, recording):
-        assert recording is not None
+    if recording is None:
+        raise NotFound()
+    known = False
+    for actor in _actors(session, cookies, bearer, account, recording):
+        known = True
         own = Target(recording.conference_id, actor.site_id, actor.person_id)
         if may(actor, Permission.SEE_REPLAY, own):
             conference = session.get_one(Conference, recording.conference_id)
             session.expunge_all()
             return recording, conference, actor
-    # Who may not see it is not told whether it exists.
-    raise Unauthenticated() if not cookies and bearer is None else NotFound()
+    raise NotFound() if known else Unauthenticated()
 
 
 async def _opened(request: web.Request) -> tuple[Recording, Conference, Actor]:
@@ -137,9 +135,21 @@ async def page(request: web.Request) -> web.Response:
     )
 
 
+_KINDS = {"agenda": "agenda", "question": "question", "quiz": "activity"}
+
+
 def _markers(session: Session, recording: Recording) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = msgspec.to_builtins(markers(session, recording))
-    return made
+    """As the page takes them: ``kind``, ``at_ms``, ``end_ms`` (None while it lasts), ``text``, ``id``."""
+    return [
+        {
+            "kind": _KINDS[each.kind],
+            "at_ms": each.at_ms,
+            "end_ms": each.end_ms,
+            "text": each.title,
+            "id": each.id,
+        }
+        for each in markers(session, recording)
+    ]
 
 
 async def journal(request: web.Request) -> web.Response:
@@ -162,7 +172,7 @@ async def file(request: web.Request) -> web.StreamResponse:
     response = web.FileResponse(path)
     response.content_type = TYPES[kind]
     growing = kind != "m4s" or recording.ended_at is None
-    response.headers["Cache-Control"] = "private, no-cache" if growing else _SECONDS["m4s"]
+    response.headers["Cache-Control"] = "private, no-cache" if growing else _FINISHED
     return response
 
 

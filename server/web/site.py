@@ -80,11 +80,18 @@ SITE = web.AppKey("site", Site)
 VISITOR = web.RequestKey("visitor", Visitor)
 
 
+class _Undefined(jinja2.StrictUndefined):
+    """A missing value may be tested for, and never be shown by mistake."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
 def _environment(language: Language) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(paths.TEMPLATES),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=_Undefined,
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,0 +1,220 @@
+"""Coming in: forms, sign-in, links, codes and PINs, as browsers do it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from server.conferences.models import Conference
+from server.people import links
+from server.people.models import Link, Seat
+from server.permissions import Role
+from server.recordings.models import Recording
+from server.web.entry import local
+from server.web.site import now
+from tests.web.conftest import PASSWORD, House
+
+
+def a_link(house: House, role: Role, **place: int | None) -> str:
+    """A fresh link's address."""
+    with house.database.write_session() as session:
+        ends = now() + timedelta(days=1)
+        _, token = links.create_link(session, role, house.cast.conference_id, now(), ends, **place)
+        session.commit()
+    return f"/join/{token}"
+
+
+def seats(house: House) -> int:
+    return house.database.read_now(lambda s: s.scalar(select(func.count()).select_from(Seat)) or 0)
+
+
+def actor_seat(location: str) -> str:
+    assert location.startswith("/s/") and location.endswith("/")
+    return location.split("/")[2]
+
+
+async def test_a_link_shows_what_it_is_and_spends_nothing_until_its_form(house: House) -> None:
+    path = a_link(house, Role.OPERATOR, site_id=house.cast.da_nang)
+    before = seats(house)
+    browser = house.browser()
+    answer, text = await browser.get(path)
+    assert answer.status == 200
+    assert "Đà Nẵng" in text and "Cán bộ kỹ thuật điểm cầu" in text and "Tập huấn" in text
+    await browser.raw("HEAD", path)
+    assert seats(house) == before
+    answer, _ = await browser.post(path)
+    assert answer.status == 303 and seats(house) == before + 1
+    seat = actor_seat(answer.headers["Location"])
+    cookie = answer.cookies[f"seat_{seat}"]
+    assert cookie["httponly"] and cookie["samesite"] == "Lax" and cookie["path"] == "/"
+    answer, text = await browser.get(answer.headers["Location"])
+    assert answer.status == 200 and 'id="boot"' in text
+
+
+async def test_a_link_for_one_use_is_refused_to_a_second_browser(house: House) -> None:
+    path = a_link(house, Role.OPERATOR, site_id=house.cast.hue)
+    assert (await house.browser().post(path))[0].status == 303
+    answer, text = await house.browser().post(path)
+    assert answer.status == 409 and "đã được dùng" in text
+
+
+async def test_the_token_of_a_link_reaches_no_referer_and_no_cache(house: House) -> None:
+    answer, _ = await house.browser().get(a_link(house, Role.DISPLAY, site_id=house.cast.hue))
+    assert answer.headers["Referrer-Policy"] == "strict-origin"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_an_unknown_link_is_told_in_the_readers_language(house: House) -> None:
+    answer, text = await house.browser().get("/join/khong-co")
+    assert answer.status == 404 and "Đường dẫn không đúng" in text
+    assert "Traceback" not in text
+
+
+async def test_a_link_of_an_appointed_account_signs_it_in_too(house: House) -> None:
+    organiser = house.cast.organiser
+    path = a_link(house, Role.ORGANISER, account_id=organiser.account_id)
+    browser = house.browser()
+    answer, _ = await browser.post(path)
+    assert answer.headers["Location"] == "/conferences/tap-huan"
+    assert browser.cookie("sign_in")
+    _, text = await browser.get("/")
+    assert organiser.name in text and "Tập huấn" in text
+
+
+async def test_a_viewers_link_leads_to_the_replay(house: House) -> None:
+    with house.database.write_session() as session:
+        conference_id = house.cast.conference_id
+        zero = session.get_one(Conference, conference_id).starts_at
+        session.add(Recording(id="rec-tap-huan", conference_id=conference_id, zero_at=zero))
+        session.commit()
+    browser = house.browser()
+    assert (await browser.get("/replay/rec-tap-huan"))[0].status == 401
+    answer, _ = await browser.post(a_link(house, Role.VIEWER))
+    assert answer.headers["Location"] == "/replay/rec-tap-huan"
+    answer, text = await browser.get("/replay/rec-tap-huan")
+    assert answer.status == 200 and "/replay/rec-tap-huan/master.m3u8" in text
+
+
+async def test_a_trainee_comes_in_by_code_and_comes_back_by_the_qr(house: House) -> None:
+    with house.database.write_session() as session:
+        for seat in session.scalars(select(Seat).where(Seat.role == "trainee")):
+            seat.revoked_at = now()
+        for row in session.scalars(select(Conference)):
+            row.join_code = "ABC234"
+        from server.people.models import Person
+
+        for person in session.scalars(select(Person).where(Person.name == "Nguyễn Thị Lan")):
+            person.code = "LAN00001"
+        session.commit()
+    phone = house.browser()
+    answer, text = await phone.post("/c/ABC234", {"code": "sai-roi"})
+    assert answer.status == 404 and "Mã cá nhân không đúng" in text and "Lan" not in text
+    answer, _ = await phone.post("/c/ABC234", {"code": "lan-00001"})
+    assert answer.status == 303
+    page = answer.headers["Location"]
+    _, text = await phone.get(page)
+    assert "Nguyễn Thị Lan" in text
+    answer, _ = await phone.get("/c/ABC234")
+    assert answer.status == 303 and answer.headers["Location"] == page
+    answer, text = await house.browser().post("/c/ABC234", {"code": "LAN00001"})
+    assert answer.status == 409 and "điện thoại khác" in text
+
+
+async def test_wrong_personal_codes_make_a_device_wait(house: House) -> None:
+    with house.database.write_session() as session:
+        session.scalars(select(Conference)).one().join_code = "ABC234"
+        session.commit()
+    phone = house.browser()
+    for _ in range(5):
+        assert (await phone.post("/c/ABC234", {"code": "SAI"}))[0].status == 404
+    answer, text = await phone.post("/c/ABC234", {"code": "SAI"})
+    assert answer.status == 429 and "thử lại sau" in text
+    assert (await house.browser().post("/c/ABC234", {"code": "SAI"}))[0].status == 404
+
+
+async def test_a_room_opens_by_pin_and_a_display_waits(house: House) -> None:
+    with house.database.write_session() as session:
+        session.scalars(select(Conference)).one().join_code = "ABC234"
+        session.commit()
+    room = {"conference": "ABC234", "site": str(house.cast.hue)}
+    page = "/join?code=abc-234"
+    browser = house.browser()
+    _, text = await browser.get(page)
+    assert "Huế" in text and "Đà Nẵng" in text
+    answer, _ = await browser.post("/join", {**room, "role": "operator", "pin": "000000"}, page=page)
+    assert answer.status == 403
+    answer, _ = await browser.post("/join", {**room, "role": "operator", "pin": "123456"}, page=page)
+    operator_page = answer.headers["Location"]
+    assert (await browser.get(operator_page))[0].status == 200
+    screen = house.browser()
+    answer, _ = await screen.post("/join", {**room, "role": "display", "pin": "123456"}, page=page)
+    answer, text = await screen.get(answer.headers["Location"])
+    assert answer.status == 200 and "đang chờ" in text and 'http-equiv="refresh"' in text
+    answer, _ = await browser.post("/join", {**room, "role": "moderator", "pin": "123456"}, page=page)
+    assert answer.status == 400
+
+
+async def test_an_account_signs_in_changes_its_password_and_out(house: House) -> None:
+    browser = house.browser()
+    answer, text = await browser.post("/sign-in", {"username": "moi", "password": "sai"})
+    assert answer.status == 401 and "không đúng" in text and 'value="moi"' in text
+    answer, _ = await browser.post("/sign-in", {"username": "MOI", "password": PASSWORD})
+    assert answer.headers["Location"] == "/password"
+    form = {"old": PASSWORD, "new": "một câu khác hẳn", "again": "một câu khác hẳn"}
+    answer, text = await browser.post("/password", {**form, "again": "khác"})
+    assert answer.status == 400 and "không giống nhau" in text
+    answer, _ = await browser.post("/password", form)
+    assert answer.status == 303
+    answer, _ = await browser.post("/sign-out", page="/")
+    assert answer.status == 303 and browser.cookie("sign_in") is None
+    answer, _ = await browser.get("/password")
+    assert answer.status == 303 and answer.headers["Location"].startswith("/sign-in")
+    answer, _ = await browser.post("/sign-in", {"username": "moi", "password": PASSWORD})
+    assert answer.status == 401
+
+
+async def test_sign_in_goes_on_to_the_page_that_was_asked_for_and_never_elsewhere(
+    house: House,
+) -> None:
+    good = {"username": "thu", "password": PASSWORD}
+    answer, _ = await house.browser().post("/sign-in", {**good, "next": "/password"})
+    assert answer.headers["Location"] == "/password"
+    answer, _ = await house.browser().post("/sign-in", {**good, "next": "//xau.example/"})
+    assert answer.headers["Location"] == "/conferences"
+
+
+@pytest.mark.parametrize("path", ["//a.b", "https://a.b", "/\\a.b", "", "a", "/a\r\nb", None])
+def test_no_form_leads_to_another_site(path: str | None) -> None:
+    assert local(path, "/nha") == "/nha"
+
+
+async def test_an_appointed_account_enters_its_conference_in_its_role_alone(house: House) -> None:
+    browser = house.browser()
+    path = a_link(house, Role.MODERATOR, account_id=house.cast.moderator.account_id)
+    await browser.post(path)
+    answer, _ = await browser.post("/conferences/tap-huan/enter", {"role": "moderator"}, page="/")
+    assert (await browser.get(answer.headers["Location"]))[0].status == 200
+    answer, _ = await browser.post("/conferences/tap-huan/enter", {"role": "organiser"}, page="/")
+    assert answer.status == 403
+
+
+async def test_the_language_is_switched_by_a_form_and_kept(house: House) -> None:
+    browser = house.browser()
+    _, text = await browser.get("/sign-in")
+    assert '<html lang="vi"' in text and "Mật khẩu" in text
+    answer, _ = await browser.post("/language", {"lang": "en", "next": "/sign-in"}, page="/")
+    assert answer.headers["Location"] == "/sign-in"
+    _, text = await browser.get("/sign-in")
+    assert '<html lang="en"' in text and "Password" in text and "Mật khẩu" not in text
+    answer, text = await browser.get("/join/khong-co")
+    assert "The link is wrong" in text
+
+
+async def test_an_encoders_link_is_no_page_to_enter(house: House) -> None:
+    path = a_link(house, Role.ENCODER, site_id=house.cast.hue)
+    answer, text = await house.browser().get(path)
+    assert answer.status == 200 and "Bearer" in text
+    with house.database.read_session() as session:
+        assert session.scalars(select(Link).where(Link.role == "encoder")).one().redeemed_at is None

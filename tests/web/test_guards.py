@@ -1,0 +1,178 @@
+"""What holds for every request: CSRF, rates, headers, errors, languages, files."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+
+from server.i18n import choose, read_languages
+from server.web.middleware import masked
+from server.web.rates import MAX_BUCKETS, Buckets, Rate, Rates
+from tests.web.conftest import PASSWORD, House
+
+
+async def test_a_form_without_its_token_or_from_another_site_changes_nothing(house: House) -> None:
+    browser = house.browser()
+    form = {"lang": "en"}
+    answer, _ = await browser.raw("POST", "/language", data=form)
+    assert answer.status == 403
+    await browser.get("/")
+    answer, text = await browser.raw("POST", "/language", data={**form, "csrf": "0" * 64})
+    assert answer.status == 403 and "Biểu mẫu đã cũ" in text
+    for headers in ({"Origin": "https://xau.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer, text = await browser.post("/language", form, page="/", headers=headers)
+        assert answer.status == 403 and "trang khác" in text
+    own = {"Origin": str(browser.base.origin()), "Sec-Fetch-Site": "same-origin"}
+    answer, _ = await browser.post("/language", form, page="/", headers=own)
+    assert answer.status == 303
+
+
+async def test_a_token_of_one_browser_is_worth_nothing_in_another(house: House) -> None:
+    import re
+
+    _, text = await house.browser().get("/")
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', text)
+    assert token
+    other = house.browser()
+    await other.get("/")
+    answer, _ = await other.raw("POST", "/language", data={"lang": "en", "csrf": token[1]})
+    assert answer.status == 403
+
+
+async def test_a_device_that_sends_too_many_forms_waits_and_others_do_not(house: House) -> None:
+    browser = house.browser()
+    for _ in range(12):
+        assert (await browser.post("/language", {"lang": "vi"}, page="/"))[0].status == 303
+    answer, _ = await browser.post("/language", {"lang": "vi"}, page="/")
+    assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
+    assert (await house.browser().post("/language", {"lang": "vi"}, page="/"))[0].status == 303
+
+
+def test_buckets_fill_up_again_with_time_and_forget_the_oldest() -> None:
+    clock = [0.0]
+    buckets = Buckets(Rate(burst=2, per_s=0.5), lambda: clock[0])
+    assert buckets.take("a") == 0 and buckets.take("a") == 0
+    assert buckets.take("a") == pytest.approx(2.0)
+    clock[0] = 2.0
+    assert buckets.take("a") == 0
+    assert buckets.take("a") > 0
+    for number in range(MAX_BUCKETS):
+        buckets.take(str(number))
+    assert buckets.take("a") == 0
+
+
+def test_an_address_has_a_wide_bucket_of_its_own() -> None:
+    rates = Rates(Rate(1, 1), Rate(3, 1), clock=lambda: 0.0)
+    assert [rates.take(device, "room") for device in "abc"] == [0, 0, 0]
+    assert rates.take("d", "room") > 0
+    assert rates.take("e", "elsewhere") == 0
+
+
+async def test_every_answer_carries_the_security_headers(house: House) -> None:
+    for path in ("/", "/khong-co", "/healthz", "/static/css/base.css", "/socket.io/?EIO=4"):
+        answer, _ = await house.browser().get(path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in policy and "default-src 'none'" in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "camera=(self)" in answer.headers["Permissions-Policy"]
+        assert "Strict-Transport-Security" not in answer.headers
+
+
+async def test_errors_are_pages_for_people_and_json_for_programs(house: House) -> None:
+    browser = house.browser()
+    answer, text = await browser.get("/khong-co")
+    assert answer.status == 404 and answer.content_type == "text/html" and "Không tìm thấy" in text
+    answer, text = await browser.get("/khong-co", headers={"Accept": "*/*", "Accept-Language": "en"})
+    assert answer.status == 404 and answer.content_type == "application/json"
+    assert '"error": "not_found"' in text and "not found" in text.lower()
+    answer, _ = await browser.raw("PUT", "/")
+    assert answer.status == 405 and "GET" in answer.headers["Allow"]
+
+
+async def test_what_breaks_inside_shows_nothing_of_the_inside(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.server.app, "_frozen", False, raising=False)
+    from server.web import site
+
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("mật khẩu của máy chủ là 123")
+
+    monkeypatch.setattr(site.Site, "template", broken)
+    answer, text = await house.browser().get("/sign-in", headers={"Accept": "*/*"})
+    assert answer.status == 500
+    assert "123" not in text and "RuntimeError" not in text and "Máy chủ gặp lỗi" in text
+
+
+async def test_no_log_line_holds_a_links_token_a_cookie_or_a_password(house: House) -> None:
+    from server import logs
+
+    kept = logging.getLogger().handlers[:], logging.getLogger().level
+    written = io.StringIO()
+    logs.configure("json", "info")
+    handler = logging.getLogger().handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+    try:
+        browser = house.browser()
+        await browser.get("/join/bi-mat-cua-duong-dan")
+        await browser.post("/sign-in", {"username": "thu", "password": PASSWORD})
+    finally:
+        logging.getLogger().handlers[:] = kept[0]
+        logging.getLogger().setLevel(kept[1])
+    lines = written.getvalue()
+    assert '"path": "/join/…"' in lines and '"path": "/sign-in"' in lines
+    for secret in ("bi-mat", PASSWORD, browser.cookie("sign_in"), browser.cookie("device")):
+        assert secret and secret not in lines
+
+
+def test_only_the_token_is_left_out_of_a_path() -> None:
+    assert masked("/join/abc") == "/join/…" and masked("/join") == "/join"
+    assert masked("/s/abc/") == "/s/abc/"
+
+
+@pytest.mark.parametrize(
+    ("wished", "accepted", "chosen"),
+    [
+        (None, "", "vi"),
+        (None, "en-GB,en;q=0.9", "en"),
+        (None, "vi-VN,vi;q=0.9,en;q=0.8", "vi"),
+        (None, "fr,en;q=0.5,vi;q=0.7", "vi"),
+        (None, "fr", "vi"),
+        (None, "en;q=x,,;", "vi"),
+        ("vi", "en", "vi"),
+        ("xx", "en", "en"),
+    ],
+)
+def test_a_readers_language(wished: str | None, accepted: str, chosen: str) -> None:
+    assert choose(read_languages(), wished, accepted).code == chosen
+
+
+async def test_static_files_are_compressed_and_revalidated(house: House) -> None:
+    browser = house.browser()
+    answer, text = await browser.get("/static/css/base.css", headers={"Accept-Encoding": "gzip"})
+    assert answer.status == 200 and answer.headers["Content-Encoding"] == "gzip" and "{" in text
+    again = {"If-None-Match": answer.headers["ETag"]}
+    answer, text = await browser.get("/static/css/base.css", headers=again)
+    assert answer.status == 304 and text == ""
+    answer, _ = await browser.get("/static/js/i18n.js")
+    assert answer.content_type == "text/javascript"
+
+
+@pytest.mark.parametrize("name", ["../setup.cfg", "..%2fsetup.cfg", "css/../../setup.cfg", "css", ""])
+async def test_nothing_outside_of_static_is_served(house: House, name: str) -> None:
+    from yarl import URL
+
+    browser = house.browser()
+    async with browser.session.get(
+        URL(f"{browser.base}static/{name}", encoded=True), allow_redirects=False
+    ) as answer:
+        assert answer.status == 404
+
+
+async def test_messages_for_scripts(house: House) -> None:
+    answer, text = await house.browser().get("/i18n/en.js")
+    assert answer.status == 200 and text.startswith("globalThis.diemcauMessages={")
+    assert (await house.browser().get("/i18n/xx.js"))[0].status == 404
