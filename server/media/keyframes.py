@@ -4,6 +4,8 @@ from __future__ import annotations
 
 MIN_INTERVAL_S = 0.5
 """at most two requests a second and source: each costs the publisher a large frame"""
+PATIENCE_S = 0.7
+"""a keyframe that comes later than this after a request came by itself"""
 
 Bytes = bytes | memoryview
 
@@ -91,6 +93,9 @@ class Requests:
     def __init__(self) -> None:
         self._asked_at_s = float("-inf")
         self._wanted = False
+        self._unanswered_since_s: float | None = None
+        self.ignored = False
+        """does the publisher pay no heed? Encoders often do not"""
 
     def want(self) -> None:
         """Somebody needs a keyframe."""
@@ -102,8 +107,15 @@ class Requests:
             return False
         self._wanted = False
         self._asked_at_s = now_s
+        if self._unanswered_since_s is None:
+            self._unanswered_since_s = now_s
+        elif now_s - self._unanswered_since_s >= PATIENCE_S:
+            self.ignored = True
         return True
 
     def arrived(self, now_s: float) -> None:
         """A keyframe has begun; wishes from before it are fulfilled."""
         self._wanted = False
+        if self._unanswered_since_s is not None:
+            self.ignored = now_s - self._unanswered_since_s >= PATIENCE_S
+            self._unanswered_since_s = None

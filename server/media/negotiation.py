@@ -69,10 +69,12 @@ def _preference(codec: sdp.Codec) -> int:
     return 1 if profile.startswith("42") else 2
 
 
-def remote(description: sdp.Description, *, offer: bool) -> Remote:
+def remote(description: sdp.Description, *, offer: bool, publishing: bool = True) -> Remote:
     """The DTLS side of a description (RFC 8842, 5).
 
-    To ``actpass`` we answer ``active``: it saves a round trip.
+    To a publisher's ``actpass`` we answer ``active``: it saves a round trip. To a player's,
+    ``passive``: the DTLS server chooses the SRTP profile, and ours prefers the cheaper GCM where
+    browsers prefer AES-CM.
 
     Raises: sdp.InvalidDescription.
     """
@@ -82,7 +84,7 @@ def remote(description: sdp.Description, *, offer: bool) -> Remote:
     first = usable[0]
     roles = {"passive": True, "active": False}
     if offer:
-        roles["actpass"] = True
+        roles["actpass"] = publishing
     if first.setup not in roles:
         raise sdp.InvalidDescription("setup")
     if not any(algorithm.startswith("sha-") for algorithm, _ in first.fingerprints):

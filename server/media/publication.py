@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from server.media.subscription import Output
 
 ALIVE_S = 2.0
+MAX_GROUP_S = 5.0
+MAX_GROUP_PACKETS = 300
+"""a longer group would choke the subscriber's line when sent at once"""
 CNAME = "diemcau"
 Tap = Callable[["Track", bytes, rtp.Header], None]
 
@@ -45,6 +48,8 @@ class Track:
         self.requests = keyframes.Requests()
         self.timeline = Timeline(publication.clock, self.clock_rate_hz)
         self.loudness = Loudness()
+        self._entered: tuple[int, float] | None = None
+        """number and arrival of the latest packet at which the stream can be entered"""
         self.outputs: set[Output] = set()
         self.tap: Tap | None = None
         """the recording's, None while this track is not recorded"""
@@ -54,6 +59,7 @@ class Track:
         if self.ssrc not in (None, ssrc):
             self.entry = keyframes.entry(self.codec)
             self.history = History()
+            self._entered = None
             self.timeline = Timeline(self.publication.clock, self.clock_rate_hz)
             highest = self.arrivals.highest
             self.arrivals = Arrivals(self.clock_rate_hz)
@@ -75,10 +81,29 @@ class Track:
         begins = self.entry.begins(view)
         if begins:
             self.requests.arrived(now_s)
+            self._entered = (number, now_s)
         for output in tuple(self.outputs):
             output.receive(self, number, header, packet, begins, now_s)
         if self.tap is not None:
             self.tap(self, packet, header)
+
+    def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:
+        """(number, packet) of the latest group of pictures so far; empty if it has holes or is old.
+
+        It lets a subscriber begin at once where the publisher makes no keyframe on request.
+        """
+        if self._entered is None or self.arrivals.highest is None:
+            return []
+        first, at_s = self._entered
+        if now_s - at_s > MAX_GROUP_S or self.arrivals.highest - first >= MAX_GROUP_PACKETS:
+            return []
+        group = []
+        for number in range(first, self.arrivals.highest + 1):
+            packet = self.history.get(number)
+            if packet is None:
+                return []
+            group.append((number, packet))
+        return group
 
     def losses(self, now_s: float) -> bytes:
         """The NACK and PLI that are due, possibly nothing."""

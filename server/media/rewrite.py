@@ -9,13 +9,16 @@ needs to be kept for NACK.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from server.media.sequence import extend
 
 MAX_PARTS = 8
 """older ones are forgotten: nobody asks for packets of eight switches ago"""
+SQUEEZED_S = 0.001
+"""between pictures of the past that are sent at once"""
 
 Origin = TypeVar("Origin")
 
@@ -30,6 +33,14 @@ class Part(Generic[Origin]):
     shift: int
     """outgoing minus incoming unwrapped number"""
     timestamp_shift: int
+    squeezed: dict[int, int] = field(default_factory=dict)
+    """outgoing time stamps of the pictures of the past that this part began with"""
+
+    def timestamp(self, timestamp: int) -> int:
+        """The outgoing time stamp of an incoming one."""
+        if self.squeezed and timestamp in self.squeezed:
+            return self.squeezed[timestamp]
+        return (timestamp + self.timestamp_shift) & 0xFFFFFFFF
 
 
 class Rewriter(Generic[Origin]):
@@ -49,14 +60,31 @@ class Rewriter(Generic[Origin]):
         """The present part, None before the first packet."""
         return self._parts[-1] if self._parts else None
 
-    def switch(self, origin: Origin, number: int, timestamp: int, now_s: float) -> None:
-        """From incoming packet ``number`` (unwrapped) with ``timestamp`` on, forward ``origin``."""
+    def switch(
+        self,
+        origin: Origin,
+        number: int,
+        timestamp: int,
+        now_s: float,
+        past: Sequence[int] = (),
+    ) -> None:
+        """From incoming packet ``number`` (unwrapped) on, forward ``origin``.
+
+        ``timestamp`` is the present one. ``past`` are the time stamps, in order, of pictures
+        before it that will be sent first, all at once: they get places of their own between
+        what was sent and the present, a millisecond each.
+        """
+        least_s = max(0.01, (len(past) + 1) * SQUEEZED_S)  # no two pictures share a time stamp
         elapsed = 0
         if self._sent_at_s is not None:
-            # At least 10 ms, so that two frames never share a time stamp.
-            elapsed = round(max(now_s - self._sent_at_s, 0.01) * self._clock_rate_hz)
-        timestamp_shift = (self._timestamp + elapsed - timestamp) & 0xFFFFFFFF
-        self._parts.append(Part(origin, number, self._highest + 1 - number, timestamp_shift))
+            elapsed = round(max(now_s - self._sent_at_s, least_s) * self._clock_rate_hz)
+        present = (self._timestamp + elapsed) & 0xFFFFFFFF
+        step = round(SQUEEZED_S * self._clock_rate_hz)
+        squeezed = {
+            before: (present - (len(past) - i) * step) & 0xFFFFFFFF for i, before in enumerate(past)
+        }
+        shift = (present - timestamp) & 0xFFFFFFFF
+        self._parts.append(Part(origin, number, self._highest + 1 - number, shift, squeezed))
         del self._parts[:-MAX_PARTS]
 
     def forward(self, number: int, timestamp: int, now_s: float) -> tuple[int, int] | None:
@@ -65,7 +93,7 @@ class Rewriter(Generic[Origin]):
         if number < part.first_in:
             return None
         out = number + part.shift
-        out_timestamp = (timestamp + part.timestamp_shift) & 0xFFFFFFFF
+        out_timestamp = part.timestamp(timestamp)
         if out > self._highest:
             self._highest = out
             self._timestamp = out_timestamp

@@ -121,7 +121,7 @@ class Negotiator:
         try:
             offer = sdp.parse(text)
             lines = negotiation.accept_offer(offer, publishing=publishing)
-            return offer, lines, negotiation.remote(offer, offer=True)
+            return offer, lines, negotiation.remote(offer, offer=True, publishing=publishing)
         except sdp.InvalidDescription as error:
             raise Refusal("invalid") from error
         except negotiation.NoCommonCodec as error:

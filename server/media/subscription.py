@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from server.media import rtcp, rtp
+from server.media import keyframes, rtcp, rtp
 from server.media.negotiation import Line, normal_name
 from server.media.peer import Peer
 from server.media.publication import CNAME, Track
@@ -97,9 +97,34 @@ class Output:
         if self._pending is None:
             return
         self._pending.requests.want()
-        overdue = now_s - self._pending_since_s > CUT_LIMIT_S
+        waited_s = now_s - self._pending_since_s
+        if self._pending.requests.ignored or waited_s > keyframes.PATIENCE_S:
+            self._begin_with_the_past(self._pending, now_s)
+        if self._pending is None:
+            return
+        overdue = waited_s > CUT_LIMIT_S
         if overdue and self.shown is not None and self.shown is not self._pending:
             self._show(None)
+
+    def _begin_with_the_past(self, track: Track, now_s: float) -> None:
+        """Enter ``track`` by its latest group of pictures, squeezed into some milliseconds."""
+        if track.kind != "video" or not self.peer.connected:
+            return
+        group = [
+            (number, header, packet)
+            for number, packet in track.latest_group(now_s)
+            if (header := rtp.parse(packet)) is not None
+        ]
+        if not group:
+            return
+        times = list(dict.fromkeys(header.timestamp for _, header, _ in group))
+        self._rewriter.switch(track, group[0][0], times[-1], now_s, times[:-1])
+        self._pending = None
+        self._show(track)
+        for number, header, packet in group:
+            numbers = self._rewriter.forward(number, header.timestamp, now_s)
+            if numbers is not None:
+                self._send(track, header, packet, *numbers)
 
     def receive(
         self,
@@ -152,7 +177,7 @@ class Output:
             packet = part.origin.history.get(number)
             header = rtp.parse(packet) if packet is not None else None
             if packet is not None and header is not None:
-                timestamp = (header.timestamp + part.timestamp_shift) & 0xFFFFFFFF
+                timestamp = part.timestamp(header.timestamp)
                 self._send(part.origin, header, packet, sequence, timestamp)
 
     def request_keyframe(self) -> None:

@@ -160,3 +160,30 @@ def test_requests_are_joined() -> None:
     requests.want()
     requests.arrived(0.7)
     assert not requests.due(2.0)
+
+
+def test_who_ignores_requests_is_known() -> None:
+    requests = keyframes.Requests()
+    for now_s in (0.0, 0.5, 1.0):
+        requests.want()
+        requests.due(now_s)
+    assert requests.ignored
+    requests.arrived(2.0)
+    assert requests.ignored, "it came by itself"
+    requests.want()
+    assert requests.due(3.0)
+    requests.arrived(3.2)
+    assert not requests.ignored
+
+
+def test_the_past_is_squeezed_between_what_was_sent_and_now() -> None:
+    rewriter: Rewriter[str] = Rewriter(90000)
+    rewriter.switch("a", 65536, 0, 1.0)
+    sent = [rewriter.forward(65536, 0, 1.0)]
+    past = [3000 * i for i in range(29)]
+    rewriter.switch("b", 70000, 3000 * 29, 1.02, past)
+    sent += [rewriter.forward(70000 + i, 3000 * i, 1.02) for i in range(30)]
+    stamps = [out[1] for out in sent if out is not None]
+    steps = [(b - a) & 0xFFFFFFFF for a, b in zip(stamps, stamps[1:], strict=False)]
+    assert len(stamps) == 31 and all(step == 90 for step in steps)
+    assert sum(steps) >= 0.02 * 90000

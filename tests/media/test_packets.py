@@ -256,3 +256,24 @@ async def test_a_players_offer_is_answered_before_there_is_a_source(
     await eventually(lambda: player.got("v") and player.got("a"))
     assert {p[-1:] for _, p in player.got("v")} == {b"a"}
     assert {p[-1:] for _, p in player.got("a")} == {b"b"}, "the floor's sound, not the stage's"
+
+
+async def test_a_source_that_ignores_requests_is_entered_by_its_latest_group(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    a, page = raw(), raw()
+    await a.publish(worker, "seat-a", "site:a")
+    for number in range(30):  # a keyframe, then ten pictures of three packets
+        a.send_video(number, number // 3 * 3000, SLICE if number else PARAMETERS)
+    await page.receive(worker, "display")
+    await eventually(lambda: len(page.got("stage")) == 30)
+    a.send_video(30, 30_000, SLICE)
+    await eventually(lambda: len(page.got("stage")) == 31)
+    headers = [header for header, _ in page.got("stage")]
+    begin = headers[0].timestamp
+    assert [(h.timestamp - begin) & 0xFFFFFFFF for h in headers] == [
+        90 * (number // 3) for number in range(30)
+    ] + [90 * 9 + 3000]
+    first = headers[0].sequence
+    assert [h.sequence for h in headers] == [(first + i) & 0xFFFF for i in range(31)]
