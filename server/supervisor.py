@@ -222,9 +222,16 @@ class Supervisor:
         for child in self.children:
             child.start()
 
+    def keep(self, name: str, *arguments: str) -> None:
+        """Keep one more process running beside the server's own: ``python -m arguments``."""
+        self._add(name, *arguments)
+        self.children[-1].start()
+
     async def stop(self) -> None:
         """End the children in order and give the sockets back."""
-        for kind in ("web", "worker", "recorder"):
+        kinds = ("web", "worker", "recorder")
+        guests = {child.name for child in self.children if not child.name.startswith(kinds)}
+        for kind in (*guests, *kinds):
             ending = [child for child in self.children if child.name.startswith(kind)]
             timeout_s = self.config.shutdown_timeout_s
             await asyncio.gather(*(child.stop(timeout_s) for child in ending))

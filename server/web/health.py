@@ -57,6 +57,8 @@ async def check(site: Site) -> tuple[dict[str, Any], list[str]]:
     reasons = []
     if wrong := await _database(site):
         reasons.append(wrong)
+    if (site.config.data_dir / "preparing").exists():
+        reasons.append("the server is being prepared")
     workers = site.signalling.standing()
     reasons += [f"media worker {i} is not connected" for i, up in enumerate(workers) if not up]
     recorders = {n: c for n, c in children.items() if n.startswith("recorder")}

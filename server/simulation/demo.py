@@ -1,0 +1,348 @@
+"""``diemcau demo``: the reference conference in a fresh database, live, with simulated rooms.
+
+Standard output begins with one JSON object for programs (contract.md); people read what follows.
+Until the room on stage is heard, the file ``preparing`` in the data folder keeps ``/healthz`` at
+503, so that whoever waits for it finds a living conference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server import config as configuration
+from server import supervisor, tls
+from server.conferences.models import AgendaItem, Conference, Site
+from server.config import Config
+from server.db.engine import Database, migrate
+from server.inbox import Inbox
+from server.people import accounts, links
+from server.people.models import Account, Person
+from server.permissions import Actor, Role
+from server.protocol import (
+    AddSite,
+    AgendaEntry,
+    Appoint,
+    Command,
+    CreateActivity,
+    CreateConference,
+    GiveFloor,
+    ImportRoster,
+    MoveConference,
+    QuizItem,
+    RosterRow,
+    SetAgenda,
+    StartItem,
+)
+from server.simulation import reference
+from server.simulation.reference import Entry, Room
+
+PHONES_A_SITE = 12
+"""Trainees with a connected phone at each simulated site; the others are ticked by hand."""
+TRAINEES_TO_TRY = 5
+LINKS_LAST = timedelta(days=2)
+SITE_ROLES = (Role.OPERATOR, Role.DISPLAY)
+
+
+@dataclass
+class Plan:
+    """What the troupe acts out, and what people are told. Holds secrets: mode 0600."""
+
+    base_url: str = ""
+    conference: str = ""
+    recording: str = ""
+    join_code: str = ""
+    verify_tls: bool = True
+    preparing: str = ""
+    clips: str = ""
+    encoders: dict[str, str] = field(default_factory=dict)
+    """site slug → token, of the simulated sites; the one on stage first"""
+    operators: dict[str, str] = field(default_factory=dict)
+    """site slug → token of its operator's link, of the simulated sites"""
+    phones: list[dict[str, str]] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    """role → token, for people"""
+    encoder: str = ""
+    """the vacant site's"""
+    trainee_codes: list[str] = field(default_factory=list)
+    """codes of trainees of the vacant site"""
+    password: str = ""
+
+
+def configure(parsed: argparse.Namespace) -> Config:
+    """A configuration of its own under a temporary folder; TLS where others come by network."""
+    folder = Path(tempfile.mkdtemp(prefix="diemcau-demo-"))
+    kept = ("LOG_FORMAT", "LOG_LEVEL", "PUBLIC_URL", "TLS_CERT", "TLS_KEY", "MEDIA_ADDRESSES")
+    environ = {
+        configuration.PREFIX + name: os.environ[configuration.PREFIX + name]
+        for name in kept
+        if configuration.PREFIX + name in os.environ
+    }
+    environ.setdefault(configuration.PREFIX + "LOG_LEVEL", "warning")
+    media_port = 0 if parsed.media_port is None else parsed.media_port
+    config = configuration.load(environ, data_dir=folder).with_(
+        host=parsed.host, port=parsed.port, media_port=media_port, workers=parsed.workers
+    )
+    if config.host in ("127.0.0.1", "localhost", "::1") or config.tls:
+        return config
+    addresses = supervisor.announced_addresses(config)
+    certificate, key = tls.make_certificate(_cache(), (*addresses, "localhost"))
+    return config.with_(
+        tls_cert=certificate,
+        tls_key=key,
+        public_url=config.public_url or f"https://{addresses[0]}:{config.port}",
+    )
+
+
+def run(config: Config, parsed: argparse.Namespace) -> int:
+    """Load, serve and act until Ctrl-C; then nothing is left behind. Raises: PortInUse."""
+    preparing = config.data_dir / "preparing"
+    preparing.touch()
+    try:
+        migrate(config.database_url)
+        plan = asyncio.run(_load(config, parsed.simulate))
+        plan.verify_tls = not config.tls
+        plan.preparing, plan.clips = str(preparing), str(_cache() / "clips")
+
+        def ready(running: supervisor.Supervisor) -> None:
+            plan.base_url = running.base_url
+            print(json.dumps(_announcement(plan), ensure_ascii=False), flush=True)
+            _tell(plan)
+            path = config.data_dir / "plan.json"
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
+            running.keep("simulation", "server.simulation.troupe", str(path))
+
+        asyncio.run(supervisor.run(config, ready))
+        return 0
+    finally:
+        shutil.rmtree(config.data_dir, ignore_errors=True)
+
+
+def _cache() -> Path:
+    """Where clips and the certificate outlive a demo."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / "diemcau"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _announcement(plan: Plan) -> Mapping[str, object]:
+    urls = {role: f"{plan.base_url}/join/{token}" for role, token in plan.links.items()}
+    return {
+        "base_url": plan.base_url,
+        "conference": plan.conference,
+        "recording": plan.recording,
+        "urls": {**urls, "check_in": f"{plan.base_url}/c/{plan.join_code}"},
+        "tokens": {"encoder": plan.encoder, "viewer": plan.links["viewer"]},
+        "trainee_codes": plan.trainee_codes,
+    }
+
+
+def _tell(plan: Plan) -> None:
+    vacant = next(room.name for room in reference.SITES if room.slug == reference.VACANT)
+    told = {
+        "organiser": "Ban tổ chức",
+        "moderator": "Bàn điều phối",
+        "operator": f"Cán bộ kỹ thuật, điểm cầu {vacant} (để trống cho bạn)",
+        "display": f"Màn hình điểm cầu {vacant}",
+        "trainee": f"Điện thoại một học viên của {vacant}",
+        "speaker": "Báo cáo viên",
+        "advisor": "Tổ tham mưu",
+        "observer": "Giám sát",
+        "viewer": "Xem lại bản ghi",
+    }
+    print(f"\n{reference.TITLE}\n")
+    for role, about in told.items():
+        print(f"  {about}\n    {plan.base_url}/join/{plan.links[role]}")
+    print(f"\n  Học viên quét mã, hoặc mở {plan.base_url}/c/{plan.join_code}")
+    print(f"  rồi nhập một trong các mã: {', '.join(plan.trainee_codes)}")
+    names = ", ".join(dict.fromkeys(name for _role, name, _full in reference.PEOPLE))
+    print(f"\n  Đăng nhập: {names}; mật khẩu: {plan.password}")
+    if not plan.verify_tls:
+        print("\n  Chứng chỉ tự tạo: trình duyệt sẽ hỏi một lần, chọn “Nâng cao” rồi “Tiếp tục”.")
+    print("\n  Ctrl-C để dừng.\n", flush=True)
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+async def _load(config: Config, simulate: int) -> Plan:
+    """Fill the database by the same commands as people's; the conference is live at the end."""
+    database = Database(config.database_url)
+    inbox = Inbox(database)
+    inbox.start()
+    try:
+        return await _Loader(inbox, database).load(simulate)
+    finally:
+        await inbox.stop()
+        database.close()
+
+
+class _Loader:
+    def __init__(self, inbox: Inbox, database: Database) -> None:
+        self._inbox, self._database = inbox, database
+        self._plan = Plan(password=secrets.token_urlsafe(9))
+
+    async def load(self, simulate: int) -> Plan:
+        """Raises: DomainError where our own data does not follow our own rules."""
+        organiser = await self._inbox.transact(self._people)
+        begins_at = _day_start()
+        made = await self._inbox.submit(
+            organiser,
+            CreateConference(
+                title=reference.TITLE,
+                organiser=reference.ORGANISER,
+                starts_at=begins_at,
+                ends_at=begins_at + timedelta(hours=10),
+                timezone=reference.TIMEZONE,
+                slug=reference.SLUG,
+            ),
+        )
+        self._actor = Actor(
+            organiser.holder, Role.ORGANISER, made["id"], account_id=organiser.account_id
+        )
+        await self._prepare(begins_at)
+        rows = reference.roster()
+        await self._act(ImportRoster(rows=tuple(_row(entry) for entry in rows)))
+        simulated = _simulated(simulate)
+        await self._go_live(simulated[0])
+        await self._inbox.transact(lambda s: self._invite(s, made["id"], rows, simulated))
+        return self._plan
+
+    async def _act(self, command: Command) -> None:
+        await self._inbox.submit(self._actor, command)
+
+    def _people(self, session: Session) -> Actor:
+        now = datetime.now(UTC)
+        for role, username, name in reference.PEOPLE:
+            accounts.create_account(
+                session,
+                username,
+                self._plan.password,
+                now,
+                name=name,
+                is_organiser=role == Role.ORGANISER,
+            )
+        return accounts.actor_of_account(_account(session, reference.PEOPLE[0][1]))
+
+    async def _prepare(self, begins_at: datetime) -> None:
+        for role, username, _name in reference.PEOPLE[1:]:
+            await self._act(Appoint(username=username, role=role))  # type: ignore[arg-type]
+        for room in reference.SITES:
+            await self._act(AddSite(name=room.name, slug=room.slug, kind=room.kind))  # type: ignore[arg-type]
+        items = [
+            AgendaEntry(
+                title=talk.title,
+                kind=talk.kind,  # type: ignore[arg-type]
+                speaker=talk.speaker,
+                starts_at=starts_at,
+                ends_at=ends_at,
+            )
+            for talk, starts_at, ends_at in reference.agenda_times(begins_at)
+        ]
+        await self._act(SetAgenda(items=tuple(items)))
+        for quiz in reference.QUIZZES:
+            choices = tuple(QuizItem(**asdict(choice)) for choice in quiz.items)
+            await self._act(CreateActivity(title=quiz.title, items=choices))
+
+    async def _go_live(self, on_stage: Room) -> None:
+        for state in ("lobby", "live"):
+            await self._act(MoveConference(to=state))  # type: ignore[arg-type]
+        sites = await self._database.read(_site_ids)
+        await self._act(GiveFloor(site=sites[on_stage.slug]))
+        await self._act(StartItem(item=await self._database.read(_item_id, reference.CURRENT)))
+
+    def _invite(
+        self, session: Session, conference_id: int, rows: list[Entry], simulated: list[Room]
+    ) -> None:
+        """Links for the troupe and for people."""
+        now = datetime.now(UTC)
+        plan, sites = self._plan, _site_ids(session)
+        conference = session.get_one(Conference, conference_id)
+        plan.conference, plan.join_code = conference.slug, conference.join_code
+        plan.recording = conference.recording or ""
+
+        def link(role: Role, **about: int) -> str:
+            _link, token = links.create_link(
+                session,
+                role,
+                conference_id,
+                now,
+                now + LINKS_LAST,
+                site_id=about.get("site"),
+                account_id=about.get("account"),
+                person_id=about.get("person"),
+                reusable=True,
+            )
+            return token
+
+        for room in simulated:
+            plan.encoders[room.slug] = link(Role.ENCODER, site=sites[room.slug])
+            plan.operators[room.slug] = link(Role.OPERATOR, site=sites[room.slug])
+            own = [entry for entry in rows if entry.site == room.slug]
+            plan.phones += [{"code": e.code, "site": e.site} for e in own[:PHONES_A_SITE]]
+        for name, username, _full in reversed(reference.PEOPLE):
+            plan.links[name] = link(Role(name), account=_account(session, username).id)
+        vacant = sites[reference.VACANT]
+        for role in SITE_ROLES:
+            plan.links[role.value] = link(role, site=vacant)
+        codes = [entry.code for entry in rows if entry.site == reference.VACANT]
+        plan.trainee_codes = codes[1 : 1 + TRAINEES_TO_TRY]
+        person = session.scalars(select(Person.id).where(Person.code == codes[0])).one()
+        plan.links["trainee"] = link(Role.TRAINEE, site=vacant, person=person)
+        plan.links["viewer"] = link(Role.VIEWER)
+        plan.encoder = link(Role.ENCODER, site=vacant)
+
+
+def _simulated(count: int) -> list[Room]:
+    """Which sites are simulated: never the vacant one; the first is on stage."""
+    rooms = [room for room in reference.SITES if room.slug != reference.VACANT]
+    return rooms[: max(1, min(count, len(rooms)))]
+
+
+def _day_start() -> datetime:
+    """So that the agenda item under way began a few minutes ago, on a full five minutes."""
+    zone = ZoneInfo(reference.TIMEZONE)
+    now = datetime.now(zone).replace(second=0, microsecond=0)
+    now -= timedelta(minutes=now.minute % 5)
+    return now - timedelta(minutes=reference.AGENDA[reference.CURRENT].from_min)
+
+
+def _row(entry: Entry) -> RosterRow:
+    return RosterRow(
+        name=entry.name,
+        site=entry.site,
+        code=entry.code,
+        unit=entry.unit,
+        post=entry.post,
+        group=entry.group,
+    )
+
+
+def _account(session: Session, username: str) -> Account:
+    account = accounts.find_account(session, username)
+    assert account is not None
+    return account
+
+
+def _site_ids(session: Session) -> dict[str, int]:
+    return {slug: id_ for slug, id_ in session.execute(select(Site.slug, Site.id))}
+
+
+def _item_id(session: Session, position: int) -> int:
+    query = select(AgendaItem.id).order_by(AgendaItem.position).offset(position).limit(1)
+    return session.scalars(query).one()
