@@ -24,6 +24,7 @@ from server.conferences.models import Conference, Site
 from server.db import models
 from server.db.base import Base
 from server.db.journal import Published
+from server.effects import RIGHTS
 from server.people.accounts import actor_of_account
 from server.people.models import Account, Person
 from server.people.seats import actor_of_seat, open_seat
@@ -177,7 +178,7 @@ class Play:
         loop = asyncio.new_event_loop()
         try:
             job = CommandJob(loop.create_future(), actor, command, None)
-            batch = Batch(self.session, self.now, [job])
+            batch = Batch(self.session, self.now, [job], {})
             answer = batch.answer(job)
             self.heard = batch.write()
             self.session.commit()
@@ -189,6 +190,8 @@ class Play:
             assert after == before, "a refused command changes nothing"
             raise answer.error
         for name, each in self.watched.items():
+            if type(command) in RIGHTS:  # who one is may have changed: connections are told
+                before[name]["me"] = self.sees(each)["me"]
             self._check_promise(name, each, before[name])
         return answer.result
 

@@ -94,4 +94,4 @@ def scores(session: Session, conference_id: int) -> list[Score]:
         .group_by(Response.run_id, Person.id, Person.code, Person.name, Person.sort_name)
         .order_by(Response.run_id, Person.sort_name, Person.id)
     )
-    return [Score(*row) for row in session.execute(query).tuples()]
+    return [Score(*row) for row in session.execute(query)]

@@ -99,7 +99,7 @@ def _close(session: Session, run: Run, now: datetime) -> Emit:
         .where(Response.run_id == run.id, Response.item_id == item.id)
         .group_by(Response.site_id, Response.option)
         .order_by(Response.site_id, Response.option)
-    ).tuples()
+    )
     chart = rules.chart(choices, len(item.options))
     run.closed_at = now
     run.announced = rules.answered(chart)

@@ -80,11 +80,8 @@ class QuestionRow:
 
 def listed(session: Session, conference_id: int) -> Sequence[QuestionRow]:
     """All questions of a conference as they were asked."""
-    sites = dict(
-        session.execute(
-            select(Site.id, Site.name).where(Site.conference_id == conference_id)
-        ).tuples()
-    )
+    query = select(Site.id, Site.name).where(Site.conference_id == conference_id)
+    sites = {site_id: name for site_id, name in session.execute(query)}
     return [
         QuestionRow(question, sites[question.site_id], asker or "", unit or "")
         for question, asker, unit in session.execute(_with_askers(conference_id))

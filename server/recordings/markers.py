@@ -64,7 +64,7 @@ def markers(session: Session, recording: Recording) -> list[Marker]:
         .where(JournalEntry.conference_id == recording.conference_id, JournalEntry.type.in_(_TYPES))
         .order_by(JournalEntry.seq)
     )
-    entries = [(at, type_, data) for at, type_, data in session.execute(query).tuples()]
+    entries = [(at, type_, data) for at, type_, data in session.execute(query)]
     return fold(entries, recording.zero_at)
 
 
