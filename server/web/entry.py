@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from server.conferences import joining
 from server.conferences.models import Appointment, Conference
 from server.conferences.models import Site as Room
-from server.errors import DomainError, Invalid, NotFound
+from server.errors import N_, DomainError, Invalid, NotFound
 from server.people import accounts, links
 from server.people.codes import normalise_code
 from server.people.models import Account as AccountRow
@@ -191,7 +191,7 @@ async def password(request: web.Request) -> web.Response:
 
     def change(session: Session) -> None:
         if form.get("new", "") != form.get("again", ""):
-            raise Invalid("Hai lần nhập mật khẩu mới không giống nhau.")
+            raise Invalid(N_("Hai lần nhập mật khẩu mới không giống nhau."))
         old, new = form.get("old", ""), form.get("new", "")
         accounts.change_password(session, account.id, old, new, now(), keep=keep)
 
@@ -279,7 +279,7 @@ def view_cookie(recording: str) -> str:
 
 def _view(request: web.Request, invitation: Invitation, token: str) -> web.Response:
     if invitation.recording is None:
-        raise NotFound("Hội nghị này chưa có bản ghi.")
+        raise NotFound(N_("Hội nghị này chưa có bản ghi."))
     response = see_other(f"/replay/{invitation.recording}")
     set_cookie(request, response, view_cookie(invitation.recording), token)
     return response

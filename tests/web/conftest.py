@@ -39,7 +39,12 @@ class Browser:
         return await self._ask("GET", path, **options)
 
     async def post(
-        self, path: str, form: dict[str, str] | None = None, *, page: str | None = None, **options: Any
+        self,
+        path: str,
+        form: dict[str, str] | None = None,
+        *,
+        page: str | None = None,
+        **options: Any,
     ) -> tuple[aiohttp.ClientResponse, str]:
         """Open ``page`` (``path`` itself), and send its form with ``form`` filled in."""
         _, text = await self.get(page or path)
@@ -47,7 +52,9 @@ class Browser:
         assert token, text
         return await self._ask("POST", path, data={"csrf": token[1], **(form or {})}, **options)
 
-    async def raw(self, method: str, path: str, **options: Any) -> tuple[aiohttp.ClientResponse, str]:
+    async def raw(
+        self, method: str, path: str, **options: Any
+    ) -> tuple[aiohttp.ClientResponse, str]:
         """Exactly this request."""
         return await self._ask(method, path, **options)
 

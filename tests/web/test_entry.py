@@ -143,16 +143,22 @@ async def test_a_room_opens_by_pin_and_a_display_waits(house: House) -> None:
     browser = house.browser()
     _, text = await browser.get(page)
     assert "Huế" in text and "Đà Nẵng" in text
-    answer, _ = await browser.post("/join", {**room, "role": "operator", "pin": "000000"}, page=page)
+    answer, _ = await browser.post(
+        "/join", {**room, "role": "operator", "pin": "000000"}, page=page
+    )
     assert answer.status == 403
-    answer, _ = await browser.post("/join", {**room, "role": "operator", "pin": "123456"}, page=page)
+    answer, _ = await browser.post(
+        "/join", {**room, "role": "operator", "pin": "123456"}, page=page
+    )
     operator_page = answer.headers["Location"]
     assert (await browser.get(operator_page))[0].status == 200
     screen = house.browser()
     answer, _ = await screen.post("/join", {**room, "role": "display", "pin": "123456"}, page=page)
     answer, text = await screen.get(answer.headers["Location"])
     assert answer.status == 200 and "đang chờ" in text and 'http-equiv="refresh"' in text
-    answer, _ = await browser.post("/join", {**room, "role": "moderator", "pin": "123456"}, page=page)
+    answer, _ = await browser.post(
+        "/join", {**room, "role": "moderator", "pin": "123456"}, page=page
+    )
     assert answer.status == 400
 
 

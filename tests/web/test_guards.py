@@ -84,7 +84,9 @@ async def test_errors_are_pages_for_people_and_json_for_programs(house: House) -
     browser = house.browser()
     answer, text = await browser.get("/khong-co")
     assert answer.status == 404 and answer.content_type == "text/html" and "Không tìm thấy" in text
-    answer, text = await browser.get("/khong-co", headers={"Accept": "*/*", "Accept-Language": "en"})
+    answer, text = await browser.get(
+        "/khong-co", headers={"Accept": "*/*", "Accept-Language": "en"}
+    )
     assert answer.status == 404 and answer.content_type == "application/json"
     assert '"error": "not_found"' in text and "not found" in text.lower()
     answer, _ = await browser.raw("PUT", "/")
@@ -161,7 +163,9 @@ async def test_static_files_are_compressed_and_revalidated(house: House) -> None
     assert answer.content_type == "text/javascript"
 
 
-@pytest.mark.parametrize("name", ["../setup.cfg", "..%2fsetup.cfg", "css/../../setup.cfg", "css", ""])
+@pytest.mark.parametrize(
+    "name", ["../setup.cfg", "..%2fsetup.cfg", "css/../../setup.cfg", "css", ""]
+)
 async def test_nothing_outside_of_static_is_served(house: House, name: str) -> None:
     from yarl import URL
 

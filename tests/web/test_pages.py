@@ -58,7 +58,9 @@ async def test_the_qr_code_is_a_picture_for_seats_alone(house: House) -> None:
     browser = house.browser()
     page = browser.take_seat(house.cast, house.cast.display.holder)
     answer, text = await browser.get(f"{page}qr.svg")
-    assert answer.content_type == "image/svg+xml" and text.startswith("<svg") and "style" not in text
+    assert (
+        answer.content_type == "image/svg+xml" and text.startswith("<svg") and "style" not in text
+    )
     assert (await house.browser().get(f"{page}qr.svg"))[0].status == 401
 
 
@@ -73,7 +75,9 @@ async def test_health_says_why_it_is_not_well(house: House) -> None:
     house.config.data_dir.joinpath("web.db").write_bytes(b"not a database" * 1000)
     for suffix in ("-wal", "-shm"):
         house.config.data_dir.joinpath(f"web.db{suffix}").unlink(missing_ok=True)
-    house.server.app[__import__("server.web.site", fromlist=["SITE"]).SITE].database.engine.dispose()
+    house.server.app[
+        __import__("server.web.site", fromlist=["SITE"]).SITE
+    ].database.engine.dispose()
     answer, text = await house.browser().get("/healthz")
     assert answer.status == 503
     assert json.loads(text)["reason"] == "the database does not answer"
