@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from server.conferences.models import Appointment, Conference, RosterEntry, Site
+from server.people.codes import normalise_code
 from server.people.models import Account, Person, Unit
 from server.people.names import search_key, sort_key
 from server.people.seats import open_seat
@@ -69,7 +70,7 @@ def bring_in(session: Session, slug: str = "tap-huan") -> Cast:
         ends_at=START + timedelta(hours=8),
         live_at=START,
         recording=f"rec-{slug}",
-        join_code=f"JOIN-{slug}",
+        join_code=normalise_code(slug),
         pin="123456",
         created_at=START - timedelta(days=7),
     )

@@ -85,6 +85,7 @@ export const EFFECTS = {
   "attendance.checked_in": { merge: "attendance", key: "person" },
   "attendance.undone": { remove: "attendance", key: "person" },
   "question.asked": { merge: "questions", key: "id" },
+  "question.sent": { merge: "sent", key: "id" },
   "question.asker_named": { merge: "questions", key: "id" },
   "question.approved": { merge: "questions", key: "id" },
   "question.set_aside": { merge: "questions", key: "id" },

@@ -70,7 +70,6 @@ async def test_every_role_begins_with_its_snapshot(venue: Venue) -> None:
         ("question.ask", {"text": ""}),
         ("question.ask", {"text": "x" * 2001}),
         ("question.ask", {"text": "a\x00b"}),
-        ("question.ask", {"text": "\ud800"}),
         ("question.ask", None),
         ("question.ask", "text"),
         ("question.ask", []),
@@ -217,9 +216,7 @@ async def test_nothing_is_lost_or_doubled_for_who_comes_in_the_middle(venue: Ven
 
     async def storm() -> None:
         for n in range(60):
-            await moderator.send(
-                "site.mute", {"site": venue.cast.hue, "muted": bool(n % 2)}, f"{n}"
-            )
+            await moderator.send("site.mute", {"site": venue.cast.hue, "muted": n % 2 == 0}, f"{n}")
 
     task = asyncio.create_task(storm())
     pages = []
