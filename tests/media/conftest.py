@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from tests.media.harness import WorkerProcess
+from tests.media.harness import Process, WorkerProcess
 from tests.media.raw import RawPeer
 
 
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[WorkerProcess]:
-    """A worker with a web connection and a listening recorder; silence is 2 s here."""
-    process = WorkerProcess(tmp_path)
-    await process.start("--silence-s", "2")
+@pytest.fixture(scope="session")
+def media_process() -> Iterator[Process]:
+    """One worker for all tests: its conferences come and go."""
+    process = Process()
     yield process
-    await process.stop()
+    process.stop()
+
+
+@pytest.fixture
+async def worker(media_process: Process) -> AsyncIterator[WorkerProcess]:
+    """The worker with a web connection and a listening recorder."""
+    connected = WorkerProcess(media_process)
+    await connected.start()
+    yield connected
+    await connected.stop()
 
 
 @pytest.fixture

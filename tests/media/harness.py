@@ -6,6 +6,7 @@ import array
 import asyncio
 import fractions
 import math
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -132,49 +133,66 @@ class Recorder:
             self.writer.close()
 
 
-class WorkerProcess:
-    """``python -m server.media.worker`` and everything it talks to but peers."""
+class Process:
+    """``python -m server.media.worker``; silence is 2 s here. One serves a whole test run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         # Socket paths are limited to 107 bytes: pytest's folders may be too deep.
-        self._short = tempfile.TemporaryDirectory(prefix="dc")
-        self.control = Path(self._short.name) / "control"
-        self.recorder_path = Path(self._short.name) / "recorder"
+        self._folder = tempfile.TemporaryDirectory(prefix="dc")
+        self.control = Path(self._folder.name) / "control"
+        self.recorder = Path(self._folder.name) / "recorder"
+        self._log = Path(self._folder.name) / "log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "server.media.worker", "--address", "127.0.0.1"),
+                    *("--control", self.control, "--recorder", self.recorder, "--silence-s", "2"),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def verify(self) -> None:
+        """It must still be there, and have met no exception that it did not expect."""
+        log = self._log.read_text()
+        assert self._process.poll() is None, log
+        assert "Traceback" not in log, log
+
+    def stop(self) -> None:
+        """End it; it must end in good order, and leave no socket behind."""
+        self._process.terminate()
+        status = self._process.wait(10)
+        assert status == 0, self._log.read_text()
+        assert not self.control.exists()
+        self._folder.cleanup()
+
+
+class WorkerProcess:
+    """The worker's process with a web and a recorder of this test's own."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.control = process.control
+        self.recorder_path = process.recorder
         self.web = Web()
         self.recorder = Recorder()
-        self._log = folder / "worker.log"
         self.peers: list[RTCPeerConnection] = []
 
-    async def start(self, *extra: str) -> None:
-        """Start with ``extra`` arguments, and wait until web is connected."""
+    async def start(self) -> None:
+        """Connect."""
+        self.recorder_path.unlink(missing_ok=True)
         await self.recorder.start(self.recorder_path)
-        await self.spawn(0, *extra)
         await self.web.connect(self.control)
 
-    async def spawn(self, port: int = 0, *extra: str) -> None:
-        """Start the process alone."""
-        with self._log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "server.media.worker",
-                "--control", str(self.control), "--recorder", str(self.recorder_path),
-                "--address", "127.0.0.1", "--media-port", str(port),
-                *extra,
-                stdout=log, stderr=log,
-            )  # fmt: skip
-
     async def stop(self) -> None:
-        """End everything; the worker must still have been there, without a stray exception."""
+        """End this test's conference and disconnect."""
         await asyncio.gather(*(peer.close() for peer in self.peers))
+        self.web.send(messages.Forget(SLUG))
+        number = await self.web.ask(messages.Close, session="gone", holder="nobody")
+        assert number.session == "gone", "the worker still answers"
         await self.web.close()
-        ended_itself = self.process.returncode
-        if ended_itself is None:
-            self.process.terminate()
-        status = await asyncio.wait_for(self.process.wait(), 10)
         await self.recorder.stop()
-        self._short.cleanup()
-        log = self._log.read_text()
-        assert ended_itself is None and status == 0, log
-        assert "Traceback" not in log, log
+        self.process.verify()
 
     def peer(self) -> RTCPeerConnection:
         """A peer connection that is closed at the end."""

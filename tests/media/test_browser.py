@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -92,7 +93,7 @@ async def browser() -> AsyncIterator[Browser]:
     """One Chromium for two pages."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=ARGUMENTS
+            executable_path=shutil.which("chromium"), args=ARGUMENTS
         )
         yield chromium
         await chromium.close()
