@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from server.errors import N_, Conflict, Invalid, NotFound, Unauthenticated
 from server.people import tries
-from server.people.models import Account, Seat, SignIn
+from server.people.models import Account, SignIn
 from server.people.names import nfc
+from server.people.seats import revoke
 from server.people.tokens import hash_token, new_token
 from server.permissions import Actor, Role
 
@@ -183,9 +184,9 @@ def sign_out(session: Session, token: str, now: datetime) -> None:
 def disable(session: Session, account: Account, now: datetime) -> None:
     """Take an account out of use: no sign-in and no seat of it works any more."""
     account.disabled_at = now
-    for table in (SignIn, Seat):
-        session.execute(
-            update(table)
-            .where(table.account_id == account.id, table.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
+    session.execute(
+        update(SignIn)
+        .where(SignIn.account_id == account.id, SignIn.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    revoke(session, now, account_id=account.id)

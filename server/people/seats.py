@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.errors import N_, Conflict, Forbidden, Invalid, Unauthenticated
@@ -128,10 +128,10 @@ def _name(session: Session, seat: Seat) -> str:
 def revoke(session: Session, now: datetime, **which: object) -> list[str]:
     """Revoke the seats whose columns equal ``which`` (``id=``, ``link_id=``, ``conference_id=`` with
     ``person_id=`` …); gives their ids, so that their connections can be cut."""
-    condition = [getattr(Seat, column) == value for column, value in which.items()]
-    assert condition, "revoking every seat of the server is never meant"
-    condition.append(Seat.revoked_at.is_(None))
-    ids = list(session.scalars(select(Seat.id).where(*condition)))
-    if ids:
-        session.execute(update(Seat).where(*condition).values(revoked_at=now))
-    return ids
+    assert which, "revoking every seat of the server is never meant"
+    conditions = [getattr(Seat, column) == value for column, value in which.items()]
+    seats = session.scalars(select(Seat).where(*conditions, Seat.revoked_at.is_(None))).all()
+    for seat in seats:
+        seat.revoked_at = now
+    session.flush()
+    return [seat.id for seat in seats]
