@@ -10,7 +10,7 @@ import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { playLiveStream } from "../rooms/live-stream.js";
 import { countdown, currentRun, optionRows, siteRows } from "../rooms/quiz-board.js";
-import { isAlive, Tile } from "../rooms/stage.js";
+import { emptyStageText, isAlive, isPublished, Tile } from "../rooms/stage.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 
 /** A question longer than this is set smaller, so that the lower third stays low. */
@@ -92,7 +92,7 @@ function renderMode(state) {
   byId("cover").hidden = !covered;
   fill(byId("cover"), { title: stateTitle(conference), about: coverText(conference) });
   const board = byId("board");
-  const presenting = Boolean(conference.presentation) && !covered;
+  const presenting = isPublished(state, conference.presentation) && !covered;
   byId("presentation").hidden = !presenting;
   byId("stage").hidden = presenting && !conference.stage;
   board.classList.toggle("presentation-first", presenting);
@@ -149,7 +149,7 @@ function renderQuiz(state) {
   if (!run) return;
   const revealed = run.correct !== null && run.correct !== undefined;
   fill(byId("quiz"), {
-    position: t("Câu %(position)s / %(items)s", { position: run.position + 1, items: run.items }),
+    position: t("Câu %(position)s / %(items)s", { position: run.position, items: run.items }),
     quizTitle: run.title,
     question: run.text,
     answered: t("%(n)s người đã trả lời", { n: formatNumber(run.answered) }),
@@ -165,7 +165,7 @@ function renderQuiz(state) {
 
 function renderMedia() {
   const { state } = connection;
-  stage.render(state, t("Chưa có hình trên màn hình chung"));
+  stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
   liveStream?.render(state);
   byId("sound-banner").hidden = !receiver.soundBlocked;

@@ -16,7 +16,7 @@ import { playLiveStream } from "../rooms/live-stream.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
 import { questionStateText } from "../rooms/questions.js";
 import { rosterRows } from "../rooms/roster.js";
-import { isAlive, Tile } from "../rooms/stage.js";
+import { emptyStageText, isAlive, isPublished, Tile } from "../rooms/stage.js";
 import { lineFigures, publishText, publishTrouble, showQuality } from "../rooms/uplink.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 import { setUpTabs } from "../tabs.js";
@@ -211,11 +211,12 @@ function renderAdmissions(state) {
 function renderMedia() {
   const { state } = connection;
   preflight.render();
-  stage.render(state, t("Chưa có hình trên màn hình chung"));
+  stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
   liveStream?.render(state);
-  byId("presentation").hidden = !state.conference.presentation;
-  byId("pictures").classList.toggle("pair", Boolean(state.conference.presentation));
+  const presenting = isPublished(state, state.conference.presentation);
+  byId("presentation").hidden = !presenting;
+  byId("pictures").classList.toggle("pair", presenting);
   renderSelf();
   renderSound(state);
   showQuality(byId("downlink"), receiver.line);

@@ -170,7 +170,7 @@ function renderCountdown() {
   const left = run.state === "open" ? Math.max(0, deadline - connection.now()) : 0;
   const element = byId("countdown");
   fill(element, {
-    position: t("Câu %(position)s / %(items)s", { position: run.position + 1, items: run.items }),
+    position: t("Câu %(position)s / %(items)s", { position: run.position, items: run.items }),
     left: run.state === "open" ? formatClock(Math.ceil(left / 1000)) : t("Hết giờ"),
   });
   find(element, "progress", HTMLProgressElement).value = left / (deadline - opened);

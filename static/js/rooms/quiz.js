@@ -36,7 +36,7 @@ export function renderRun(state) {
   if (!run) return;
   const key = run.correct ?? state.keys?.[String(run.item)]?.key;
   fill(card, {
-    title: `${run.title} · ${run.position + 1}/${run.items}`,
+    title: `${run.title} · ${run.position}/${run.items}`,
     text: run.text,
     answered: t("%(n)s người đã trả lời", { n: formatNumber(run.answered) }),
   });
@@ -53,7 +53,7 @@ export function renderRun(state) {
   for (const [name, shown] of Object.entries({
     close: run.state === "open",
     reveal: run.state === "closed" && run.correct === null,
-    next: run.state === "closed" && run.position + 1 < run.items,
+    next: run.state === "closed" && run.position < run.items,
     finish: run.state === "closed",
   })) {
     const button = card.querySelector(`[data-run=${name}]`);

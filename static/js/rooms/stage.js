@@ -34,6 +34,28 @@ export function sourceText(state, source) {
 export const shortName = (name) => name.replace(/^điểm cầu\s+(?=\S)/iu, "");
 
 /**
+ * Whether anybody publishes a source, heard at this moment or not; true while that is unknown.
+ * @param {State} state
+ * @param {string | null} source
+ * @returns {boolean}
+ */
+export function isPublished(state, source) {
+  const publications = state.live?.publications;
+  return Boolean(source) && (!publications || (source ?? "") in publications);
+}
+
+/**
+ * What the stage says while its slot shows nothing: a site was put on it, or none was.
+ * @param {State} state
+ */
+export function emptyStageText(state) {
+  const site = siteOfSource(state, state.conference.stage)?.name;
+  return site
+    ? t("Chưa có hình từ %(site)s", { site })
+    : t("Chưa có hình trên màn hình chung");
+}
+
+/**
  * Whether packets of a source reach the server; true where nothing is known of it.
  * @param {State} state
  * @param {string | null} source

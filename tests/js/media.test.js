@@ -1,0 +1,131 @@
+// Run by `node --test tests/js/`. What the media modules decide from numbers and names alone.
+import assert from "node:assert/strict";
+import test from "node:test";
+
+globalThis.document = {
+  documentElement: { lang: "vi", dataset: {} },
+  addEventListener() {},
+};
+const { between, qualityText, totals } = await import("../../static/js/media/quality.js");
+const { loudness } = await import("../../static/js/media/meter.js");
+const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
+const { floorText, ownFloor } = await import("../../static/js/rooms/floor.js");
+const { isAlive, isPublished, shortName, sourceText } = await import(
+  "../../static/js/rooms/stage.js"
+);
+const { countdown, optionRows, siteRows } = await import("../../static/js/rooms/quiz-board.js");
+
+/** @param {Record<string, number>} changed */
+const sum = (changed) => ({
+  at_ms: 0, bytes: 0, packets: 0, lost: 0, freezes: 0, rtt_ms: 20, fraction_lost: 0, ...changed,
+});
+
+test("a line's quality follows loss, delay, freezes and silence", () => {
+  const start = sum({});
+  const level = (/** @type {any} */ end, silent_ms = 0) =>
+    between(start, sum({ at_ms: 2000, ...end }), silent_ms).level;
+  assert.equal(level({ packets: 1000 }), 4);
+  assert.equal(level({ packets: 970, lost: 30 }), 3);
+  assert.equal(level({ packets: 1000, freezes: 1 }), 2);
+  assert.equal(level({ packets: 800, lost: 200 }), 1);
+  assert.equal(level({ packets: 1000, fraction_lost: 0.06 }), 2);
+  assert.equal(level({ packets: 1000, rtt_ms: 700 }), 2);
+  assert.equal(level({}, 3000), 0);
+  assert.equal(qualityText(0), "Mất tín hiệu");
+  assert.equal(between(start, sum({ at_ms: 2000, bytes: 250_000 }), 0).bitrate_bps, 1_000_000);
+});
+
+test("a report's streams are added up, of candidate pairs only the nominated counts", () => {
+  const report = new Map([
+    ["a", { type: "inbound-rtp", bytesReceived: 10, packetsReceived: 2, packetsLost: 1, freezeCount: 1 }],
+    ["b", { type: "inbound-rtp", bytesReceived: 5, packetsReceived: 1, packetsLost: -1 }],
+    ["c", { type: "candidate-pair", nominated: true, currentRoundTripTime: 0.03 }],
+    ["d", { type: "candidate-pair", nominated: false, currentRoundTripTime: 3 }],
+  ]);
+  assert.deepEqual(totals(report, 7), {
+    at_ms: 7, bytes: 15, packets: 3, lost: 1, freezes: 1, rtt_ms: 30, fraction_lost: 0,
+  });
+});
+
+test("loudness is 0 in silence, 1 at full scale, and even in decibels between", () => {
+  assert.equal(loudness(new Float32Array(64)), 0);
+  assert.equal(loudness(new Float32Array(64).fill(1)), 1);
+  assert.ok(Math.abs(loudness(new Float32Array(64).fill(0.0316)) - 0.5) < 0.01); // −30 dB
+});
+
+/** @returns {any} two rooms, the seat in Văn Lâm */
+const state = () => ({
+  conference: { stage: "site:van-lam", presentation: null },
+  me: { site: 1 },
+  sites: {
+    1: { id: 1, slug: "van-lam", name: "Điểm cầu huyện Văn Lâm", position: 1, present: 4, floor_since: null, muted: false },
+    2: { id: 2, slug: "an-thi", name: "Điểm cầu huyện Ân Thi", position: 0, present: 9, floor_since: null, muted: false },
+  },
+  requests: {},
+  attendance: { 7: { person: 7, site: 1, checked_in_at: "2023-06-03T01:30:00Z", evidence: "qr" } },
+  roster: {
+    5: { person: 5, name: "Nguyễn Văn Ước", unit: "Xã Đại Đồng", post: "", code: "0005" },
+    7: { person: 7, name: "Đỗ Thị Ánh", unit: "Xã Lạc Đạo", post: "Văn phòng", code: "0007" },
+    6: { person: 6, name: "Lê Văn An", unit: "Xã Lạc Đạo", post: "", code: "0006" },
+  },
+  live: {},
+});
+
+test("a roster is searched without diacritics and ordered by given name", () => {
+  const names = (/** @type {string} */ query, /** @type {any} */ which = "all") =>
+    rosterRows(state(), query, which).map((row) => row.name);
+  assert.deepEqual(names(""), ["Lê Văn An", "Đỗ Thị Ánh", "Nguyễn Văn Ước"]);
+  assert.deepEqual(names("do thi"), ["Đỗ Thị Ánh"]);
+  assert.deepEqual(names("lac dao"), ["Lê Văn An", "Đỗ Thị Ánh"]);
+  assert.deepEqual(names("0005"), ["Nguyễn Văn Ước"]);
+  assert.deepEqual(names("", "present"), ["Đỗ Thị Ánh"]);
+  assert.deepEqual(names("", "absent"), ["Lê Văn An", "Nguyễn Văn Ước"]);
+  assert.match(rosterRows(state(), "anh", "all")[0].checked, /^08:30 · quét mã$/);
+  assert.ok(byGivenName("Trần Văn Bình", "Nguyễn Thị Cúc") < 0);
+});
+
+test("a room knows how it stands to the floor", () => {
+  const now = state();
+  assert.equal(ownFloor(now), "silent");
+  now.requests = {
+    2: { id: 2, site: 1, reason: "", requested_at: "2023-06-03T01:31:00Z" },
+    1: { id: 1, site: 2, reason: "", requested_at: "2023-06-03T01:30:00Z" },
+  };
+  assert.equal(ownFloor(now), "waiting");
+  assert.match(floorText(now).about, /^Thứ 2 .* 08:31$/);
+  now.sites[1].floor_since = "2023-06-03T01:32:00Z";
+  assert.equal(floorText(now).title, "Điểm cầu này đang phát biểu");
+  now.sites[1].muted = true;
+  assert.equal(ownFloor(now), "muted");
+});
+
+test("a source has its site's name; it is alive and published as the server says", () => {
+  const now = state();
+  assert.equal(sourceText(now, "site:an-thi"), "Điểm cầu huyện Ân Thi");
+  assert.equal(sourceText(now, "site:an-thi:screen"), "Trình chiếu · Điểm cầu huyện Ân Thi");
+  assert.equal(sourceText(now, null), "");
+  assert.equal(shortName("Điểm cầu huyện Ân Thi"), "huyện Ân Thi");
+  assert.equal(isAlive(now, "site:an-thi"), true); // nothing is known yet
+  now.live.publications = { "site:an-thi": { video: "H264", audio: true, alive: false } };
+  assert.equal(isAlive(now, "site:an-thi"), false);
+  assert.equal(isPublished(now, "site:an-thi"), true);
+  assert.equal(isPublished(now, "site:van-lam"), false);
+  assert.equal(isPublished(now, null), false);
+});
+
+test("a quiz counts down by the given clock, then shows options and sites", () => {
+  const run = {
+    run: 1, item: 3, state: "open", options: ["a", "b"], chart: null, correct: null,
+    opened_at: "2023-06-03T01:30:00Z", deadline_at: "2023-06-03T01:30:20Z",
+  };
+  const at = (/** @type {number} */ s) => countdown(run, Date.parse(run.opened_at) + s * 1000);
+  assert.deepEqual(at(5), { open: true, left: "0:15", share: 0.75, last: false });
+  assert.equal(at(16).last, true);
+  assert.equal(at(99).left, "0:00");
+  const closed = { ...run, state: "closed", chart: { 1: [3, 1], 2: [0, 4] }, correct: null };
+  assert.deepEqual(optionRows(closed).map((row) => row.figure), ["3 · 38%", "5 · 63%"]);
+  assert.deepEqual(siteRows(state(), closed).map((row) => row.figure), ["4 / 9", "4 / 4"]);
+  const revealed = { ...closed, correct: 1 };
+  assert.deepEqual(siteRows(state(), revealed).map((row) => row.figure), ["100%", "25%"]);
+  assert.deepEqual(optionRows(revealed).map((row) => row.correct), [false, true]);
+});
