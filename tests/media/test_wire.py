@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import aioice.stun
 import aiortc.rtp
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from server.media import messages, negotiation, peer, rtcp, rtp, sdp, stun
 from server.media.feedback import Feedback
 
+PACKETS = Path(__file__).parent.parent / "packets"
 ADDRESSES = (("192.0.2.1", 32853), ("2001:db8:1234:5678:11:2233:4455:6677", 32853))
 
 
@@ -200,6 +202,23 @@ def test_descriptions_are_negotiated_by_preference() -> None:
     played = negotiation.accept_offer(sdp.parse(str(answer.replace("recvonly", "sendrecv"))),
                                       publishing=False)  # fmt: skip
     assert played[1] is not None
+
+
+def test_a_captured_simulcast_offer_is_answered_with_one_layer() -> None:
+    text = (PACKETS / "chromium-simulcast-offer.sdp").read_text()
+    offer = sdp.parse(text)
+    audio, video = negotiation.accept_offer(offer, publishing=True)
+    assert audio is not None and video is not None
+    assert negotiation.normal_name(audio.codecs[0]) == "opus"
+    (codec,) = video.codecs
+    assert codec.format["profile-level-id"] == "42e01f"
+    assert codec.format["packetization-mode"] == "1"
+    assert set(video.extensions) == {rtp.MID_URI, rtp.TRANSPORT_CC_URI}
+    assert set(audio.extensions) == {rtp.MID_URI, rtp.AUDIO_LEVEL_URI, rtp.TRANSPORT_CC_URI}
+    transport = sdp.Transport("u", "p", "sha-256 CC", "active", (("192.0.2.1", 5000),))
+    answer = negotiation.write_answer(offer, [audio, video], transport, session=1)
+    assert "simulcast" not in answer and "a=rid" not in answer
+    assert "transport-cc" in answer and "nack pli" in answer
 
 
 texts = st.text(alphabet=st.sampled_from("avm=:/ 0123456789-\r\nrtpmapfmtpssrcsetup"), max_size=200)
