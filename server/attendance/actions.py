@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import cast
 
 from sqlalchemy import Row, and_, func, insert, select
 from sqlalchemy.orm import Session
@@ -43,10 +42,8 @@ def _in_force(session: Session, conference_id: int, person_id: int) -> CheckInRo
     return session.scalar(query)
 
 
-def _expected(
-    session: Session, conference_id: int, person_id: int
-) -> Row[tuple[int, datetime | None]]:
-    """(site, when checked in or None) of somebody on the roster. Raises: NotFound."""
+def _expected(session: Session, conference_id: int, person_id: int) -> Row[int, datetime]:
+    """(site, when checked in; None where not) of somebody on the roster. Raises: NotFound."""
     query = (
         select(RosterEntry.site_id, CheckInRow.at)
         .outerjoin(
@@ -98,8 +95,7 @@ def check_in(session: Session, actor: Actor, command: CheckIn, now: datetime) ->
     if actor.person_id is None:
         raise NotFound(_NOT_EXPECTED)
     link = session.scalar(select(Seat.link_id).where(Seat.id == actor.holder))
-    evidence = cast(Evidence, "code" if link is None else "qr")
-    return _check_in(session, actor, actor.person_id, evidence, now)
+    return _check_in(session, actor, actor.person_id, "code" if link is None else "qr", now)
 
 
 def target_of_person(session: Session, actor: Actor, command: Tick | Untick) -> Target:

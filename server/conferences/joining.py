@@ -31,9 +31,9 @@ _WRONG_PIN = N_("Mã PIN không đúng.")
 
 def make_link(session: Session, actor: Actor, command: CreateLink, now: datetime) -> Outcome:
     """Result ``{"token", "link"}``; the token is shown this once."""
-    states = CHANGEABLE | {ENDED, ARCHIVED} if command.role == Role.VIEWER else CHANGEABLE
-    conference = conference_of(session, actor, states)
     role = Role(command.role)
+    states = CHANGEABLE | {ENDED, ARCHIVED} if role is Role.VIEWER else CHANGEABLE
+    conference = conference_of(session, actor, states)
     if role is Role.TRAINEE:
         raise Invalid(N_("Học viên vào bằng mã hội nghị và mã cá nhân, không cần đường dẫn."))
     if role in SITE_ROLES and command.site is None:

@@ -37,7 +37,6 @@ from server.protocol import (
     Appoint,
     Appointed,
     ConferenceMoved,
-    ConferenceState,
     ConferenceUpdated,
     CreateConference,
     Dismiss,
@@ -153,7 +152,7 @@ def move_conference(
         conference.ended_at = now
     conference.state = command.to
     event = ConferenceMoved(
-        state=cast(ConferenceState, conference.state),
+        state=command.to,
         live_at=conference.live_at,
         ended_at=conference.ended_at,
         recording=conference.recording,

@@ -73,7 +73,7 @@ class AgendaItem(Base):
 
 
 class Site(Base):
-    """A room of one conference (điểm cầu). ``expected`` and ``present`` are the counts last announced."""
+    """A room of one conference (điểm cầu); ``expected`` and ``present`` as last announced."""
 
     __tablename__ = "sites"
     __table_args__ = (

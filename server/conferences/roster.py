@@ -15,6 +15,7 @@ from server.conferences.loading import conference_of
 from server.conferences.models import Conference, RosterEntry, Site
 from server.conferences.rules import CHANGEABLE
 from server.conferences.sites import sites_of
+from server.db.base import Base
 from server.db.journal import Emit
 from server.db.outcome import Actions, Outcome
 from server.errors import N_, Invalid, NotFound
@@ -188,8 +189,9 @@ def _write_persons(session: Session, rows: list[_Row], units: dict[str, int]) ->
 def _write_entries(session: Session, conference: Conference, rows: list[_Row]) -> set[int]:
     """Place everyone at their site; gives the sites that gained or lost somebody, or whose people
     may have changed. The seats of those who moved go with them."""
-    table = RosterEntry.__table__.c
-    query = select(table.person_id, table.site_id).where(table.conference_id == conference.id)
+    query = select(RosterEntry.person_id, RosterEntry.site_id).where(
+        RosterEntry.conference_id == conference.id
+    )
     before: dict[int, int] = {p: s for p, s in session.execute(query)}
     new, moved, touched = [], [], set()
     for row in rows:
@@ -210,13 +212,13 @@ def _write_entries(session: Session, conference: Conference, rows: list[_Row]) -
     if new:
         session.execute(insert(RosterEntry), new)
     if moved:
-        for model in (RosterEntry, Seat):
-            columns = model.__table__.c  # type: ignore[attr-defined]
+        for name in (RosterEntry.__tablename__, Seat.__tablename__):
+            table = Base.metadata.tables[name]
             statement = (
-                update(model.__table__)  # type: ignore[attr-defined]
+                update(table)
                 .where(
-                    columns.conference_id == conference.id,
-                    columns.person_id == bindparam("person"),
+                    table.c.conference_id == conference.id,
+                    table.c.person_id == bindparam("person"),
                 )
                 .values(site_id=bindparam("site"))
             )

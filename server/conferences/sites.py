@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -26,7 +25,6 @@ from server.protocol import (
     QuestionAsked,
     RemoveSite,
     SiteAdded,
-    SiteKind,
     SiteMuted,
     SiteRemoved,
     SiteUpdated,
@@ -76,7 +74,7 @@ def update_site(session: Session, actor: Actor, command: UpdateSite, now: dateti
         raise Conflict(N_("Điểm “%(name)s” đang được đưa lên hình."), name=site.name)
     site.name = name
     site.kind = command.kind
-    event = SiteUpdated(id=site.id, name=site.name, kind=cast(SiteKind, site.kind))
+    event = SiteUpdated(id=site.id, name=site.name, kind=command.kind)
     return Outcome(emits=[Emit(event, site_id=site.id)])
 
 

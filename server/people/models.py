@@ -119,7 +119,7 @@ class Seat(Base):
 
 
 class WrongTry(Base):
-    """Wrong codes, PINs and passwords, counted by device and place, never by network address alone."""
+    """Wrong codes, PINs and passwords, counted by device and place, never by address alone."""
 
     __tablename__ = "wrong_tries"
     __table_args__ = (CheckConstraint("count >= 0", name="count_positive"),)

@@ -126,8 +126,8 @@ def _name(session: Session, seat: Seat) -> str:
 
 
 def revoke(session: Session, now: datetime, **which: object) -> list[str]:
-    """Revoke the seats whose columns equal ``which`` (``id=``, ``link_id=``, ``conference_id=`` with
-    ``person_id=`` …); gives their ids, so that their connections can be cut."""
+    """Revoke the seats whose columns equal ``which`` (``id=``, ``link_id=``, ``person_id=`` …);
+    gives their ids, so that their connections can be cut."""
     assert which, "revoking every seat of the server is never meant"
     conditions = [getattr(Seat, column) == value for column, value in which.items()]
     seats = session.scalars(select(Seat).where(*conditions, Seat.revoked_at.is_(None))).all()

@@ -38,7 +38,7 @@ def wait_s(limit: Limit, count: int, since_last_s: float) -> float:
     if count < limit.free or since_last_s >= limit.memory_s:
         return 0.0
     doublings = min(count - limit.free, 16)
-    pause = min(limit.wait_s * 2**doublings, limit.longest_wait_s)
+    pause = min(limit.wait_s * (1 << doublings), limit.longest_wait_s)
     return max(0.0, pause - since_last_s)
 
 

@@ -1,4 +1,4 @@
-"""Snapshot part: questions, each with the fields that its reader may see; and the list for reports."""
+"""Snapshot part: questions, each with what its reader may see; and the list for reports."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from server.questions.facts import question_asked
 from server.questions.models import Question
 from server.questions.rules import PUBLIC
 
-_Asked = tuple[Question, str | None, str | None]
 
-
-def _with_askers(conference_id: int | None) -> Select[_Asked]:
+def _with_askers(conference_id: int | None) -> Select[Question, str, str]:
     return (
         select(Question, Person.name, Unit.name)
         .outerjoin(Person, Person.id == Question.person_id)
@@ -49,7 +47,7 @@ def _is_own(actor: Actor, question: Question) -> bool:
     return question.person_id is not None and may(actor, Permission.SEE_RESPONSE, target)
 
 
-def _seen(actor: Actor, row: Row[_Asked]) -> dict[str, Any] | None:
+def _seen(actor: Actor, row: Row[Question, str, str]) -> dict[str, Any] | None:
     question, asker, unit = row
     target = Target(question.conference_id, question.site_id, question.person_id)
     sees_all = may(actor, Permission.SEE_QUESTION, target)
