@@ -103,8 +103,14 @@ def a_config(folder: Path, **changes: Any) -> Config:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[House]:
-    """The web process without media workers: what it does by itself."""
+def controls() -> list[str]:
+    """The media workers' control sockets: none, where a test does not override it."""
+    return []
+
+
+@pytest.fixture
+async def house(tmp_path: Path, sqlite_template: Path, controls: list[str]) -> AsyncIterator[House]:
+    """The web process, with the media workers of ``controls``."""
     shutil.copy(sqlite_template, tmp_path / "web.db")
     config = a_config(tmp_path)
     database = Database(config.database_url)
@@ -114,7 +120,7 @@ async def house(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[House]:
         create_account(session, "moi", PASSWORD, now(), name="Người mới", must_change=True)
         session.commit()
     rates = Rates(device=Rate(12, 0.01), address=Rate(1000, 100))
-    server = TestServer(build(config, [], rates=rates))
+    server = TestServer(build(config, controls, rates=rates))
     await server.start_server()
     house = House(server, config, database, cast, [])
     yield house

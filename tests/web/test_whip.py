@@ -1,0 +1,258 @@
+"""WHIP and WHEP over HTTP, with a real worker and aiortc peers; replay files by bearer token."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+from aiortc import RTCPeerConnection, RTCSessionDescription
+
+from server.conferences.models import Conference
+from server.people.links import create_link
+from server.people.models import Link
+from server.permissions import Role
+from server.recordings.models import Recording
+from server.web import whip
+from server.web.site import SITE, now
+from tests.media.harness import Grey, Process, Tone, eventually
+from tests.web.conftest import Browser, House
+
+SDP = {"Content-Type": "application/sdp", "Accept": "*/*"}
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "Accept": "*/*"}
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Process]:
+    process = Process()
+    deadline = time.monotonic() + 20
+    while not process.control.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield process
+    process.verify()
+    process.stop()
+
+
+@pytest.fixture
+def controls(worker: Process) -> list[str]:
+    """This module has a real worker."""
+    return [str(worker.control)]
+
+
+@pytest.fixture
+async def peers() -> AsyncIterator[list[RTCPeerConnection]]:
+    """Peer connections that are closed at the end."""
+    made: list[RTCPeerConnection] = []
+    yield made
+    await asyncio.gather(*(peer.close() for peer in made))
+
+
+def a_token(house: House, role: Role, site_id: int | None = None) -> str:
+    with house.database.write_session() as session:
+        ends = now() + timedelta(hours=1)
+        conference = house.cast.conference_id
+        _, token = create_link(session, role, conference, now(), ends, site_id=site_id)
+        session.commit()
+    return token
+
+
+def bearer(token: str, **headers: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", **SDP, **headers}
+
+
+def a_publisher(peers: list[RTCPeerConnection]) -> RTCPeerConnection:
+    peers.append(RTCPeerConnection())
+    peers[-1].addTrack(Grey(200))
+    peers[-1].addTrack(Tone(440))
+    return peers[-1]
+
+
+async def post(browser: Browser, path: str, peer: RTCPeerConnection, token: str) -> str:
+    """Offer, take the answer; gives the session's address."""
+    await peer.setLocalDescription(await peer.createOffer())
+    offer = peer.localDescription.sdp
+    answer, text = await browser.raw("POST", path, data=offer, headers=bearer(token))
+    assert answer.status == 201, text
+    assert answer.content_type == "application/sdp" and answer.headers["ETag"].startswith('"')
+    await peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
+    return answer.headers["Location"]
+
+
+async def test_an_encoder_publishes_and_a_player_watches_it(
+    house: House, peers: list[RTCPeerConnection]
+) -> None:
+    browser = house.browser()
+    encoder = a_token(house, Role.ENCODER, house.cast.hue)
+    location = await post(browser, "/whip/tap-huan", a_publisher(peers), encoder)
+    assert location.startswith("/whip/tap-huan/")
+    player = RTCPeerConnection()
+    peers.append(player)
+    player.addTransceiver("video", direction="recvonly")
+    player.addTransceiver("audio", direction="recvonly")
+    watching = await post(
+        browser, "/whep/tap-huan?source=site:hue", player, a_token(house, Role.VIEWER)
+    )
+    track = player.getTransceivers()[0].receiver.track
+    frame = await asyncio.wait_for(track.recv(), 20)
+    assert (frame.width, frame.height) == (160, 120)
+    signalling = house.server.app[SITE].signalling
+    facts = await eventually(lambda: signalling.current(house.cast.conference_id)["publications"])
+    assert facts["site:hue"]["alive"] and facts["site:hue"]["audio"]
+    stranger = a_token(house, Role.ENCODER, house.cast.da_nang)
+    for path, token in ((location, encoder), (location, encoder), (watching, stranger)):
+        wanted = 403 if token == stranger else 200
+        answer, _ = await browser.raw("DELETE", path, headers=bearer(token))
+        assert answer.status == wanted
+    await eventually(
+        lambda: not signalling.current(house.cast.conference_id)["publications"].get("site:hue")
+    )
+
+
+async def test_ice_restart_by_fragment_and_trickle(
+    house: House, peers: list[RTCPeerConnection]
+) -> None:
+    browser = house.browser()
+    token = a_token(house, Role.ENCODER, house.cast.hue)
+    peer = a_publisher(peers)
+    location = await post(browser, "/whip/tap-huan", peer, token)
+    old = whip.credentials(peer.localDescription.sdp)
+    etag = f'"{whip.etag_of(peer.localDescription.sdp)}"'
+    headers = {"Authorization": f"Bearer {token}", **FRAGMENT}
+
+    async def patch(body: str, **more: str) -> tuple[int, str, str | None]:
+        answer, text = await browser.raw("PATCH", location, data=body, headers=headers | more)
+        return answer.status, text, answer.headers.get("ETag")
+
+    trickle = f"a=ice-ufrag:{old['ufrag']}\r\na=ice-pwd:{old['pwd']}\r\na=end-of-candidates\r\n"
+    assert (await patch(trickle))[0] == 428
+    assert (await patch(trickle, **{"If-Match": '"older"'}))[0] == 412
+    assert (await patch(trickle, **{"If-Match": etag}))[0] == 204
+    restart = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901234\r\n"
+    status, text, answered = await patch(restart, **{"If-Match": "*"})
+    assert status == 200 and answered != etag
+    server = whip.credentials(text)
+    assert server["ufrag"] and server["pwd"] and "a=candidate:" in text
+    assert server != whip.credentials(peer.remoteDescription.sdp)
+    assert (await patch(trickle, **{"If-Match": etag}))[0] == 412
+    other = bearer(a_token(house, Role.ENCODER, house.cast.hue)) | FRAGMENT
+    answer, _ = await browser.raw("PATCH", location, data=restart, headers=other)
+    assert answer.status == 404
+
+
+async def test_what_is_refused_and_how(house: House, peers: list[RTCPeerConnection]) -> None:
+    browser, path = house.browser(), "/whip/tap-huan"
+    encoder = a_token(house, Role.ENCODER, house.cast.hue)
+    viewer = a_token(house, Role.VIEWER)
+    peer = a_publisher(peers)
+    await peer.setLocalDescription(await peer.createOffer())
+    offer = peer.localDescription.sdp
+
+    async def status(token: str | None, body: str, where: str = path, **headers: str) -> int:
+        sent = bearer(token) if token else dict(SDP)
+        answer, text = await browser.raw("POST", where, data=body, headers=sent | headers)
+        assert "Traceback" not in text
+        if answer.status == 401:
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        return answer.status
+
+    assert await status(None, offer) == 401
+    assert await status("khong-dung", offer) == 401
+    assert await status(viewer, offer) == 403
+    assert await status(encoder, offer, "/whip/hoi-nghi-khac") == 404
+    assert await status(encoder, offer, **{"Content-Type": "application/json"}) == 415
+    assert await status(encoder, "") == 422
+    assert await status(encoder, "v=0\r\nthis is no offer\r\n") == 422
+    assert await status(encoder, "x" * 300_000) == 422
+    only_vp9 = offer.replace("VP8/90000", "VP9/90000").replace("H264/90000", "VP9/90000")
+    assert await status(encoder, only_vp9.replace("opus/48000/2", "x/48000/2")) in (406, 422)
+    assert await status(viewer, offer, "/whep/tap-huan?source=../x") == 400
+    with house.database.write_session() as session:
+        session.get_one(Conference, house.cast.conference_id).state = "ended"
+        session.commit()
+    house.server.app[SITE].signalling.refresh(house.cast.conference_id)
+    assert await status(encoder, offer) == 409
+
+
+async def test_a_revoked_token_ends_its_session(
+    house: House, peers: list[RTCPeerConnection]
+) -> None:
+    browser = house.browser()
+    token = a_token(house, Role.ENCODER, house.cast.da_nang)
+    await post(browser, "/whip/tap-huan", a_publisher(peers), token)
+    signalling = house.server.app[SITE].signalling
+    conference = house.cast.conference_id
+
+    def published() -> bool:
+        return "site:da-nang" in signalling.current(conference).get("publications", {})
+
+    await eventually(published)
+    with house.database.write_session() as session:
+        for link in session.query(Link):
+            link.revoked_at = now()
+        session.commit()
+    signalling.refresh(conference)
+    await eventually(lambda: not published())
+    answer, _ = await browser.raw("POST", "/whip/tap-huan", data="v=0", headers=bearer(token))
+    assert answer.status == 401
+
+
+async def test_options_tell_what_may_be_posted(house: House) -> None:
+    for path in ("/whip/tap-huan", "/whep/tap-huan"):
+        answer, _ = await house.browser().raw("OPTIONS", path)
+        assert answer.status == 204 and answer.headers["Accept-Post"] == "application/sdp"
+
+
+async def test_turn_credentials_are_the_rest_schemes(house: House) -> None:
+    site = house.server.app[SITE]
+    site.config = house.config.with_(turn_url="turn:turn.example:3478", turn_secret="bí mật")
+    headers = {"Authorization": f"Bearer {a_token(house, Role.VIEWER)}"}
+    answer, _ = await house.browser().raw("OPTIONS", "/whep/tap-huan", headers=headers)
+    link = answer.headers["Link"]
+    name = link.split('username="')[1].split('"')[0]
+    password = hmac.new("bí mật".encode(), name.encode(), hashlib.sha1).digest()
+    assert 'rel="ice-server"' in link
+    assert f'credential="{base64.b64encode(password).decode()}"' in link
+    assert int(name.split(":")[0]) > now().timestamp()
+
+
+async def test_files_of_a_recording_by_token_and_range(house: House) -> None:
+    folder = house.config.recordings_dir / "rec-1"
+    folder.mkdir(parents=True)
+    (folder / "master.m3u8").write_text("#EXTM3U\n")
+    (folder / "video-1.m4s").write_bytes(bytes(range(100)))
+    (folder / "secret.txt").write_text("no")
+    with house.database.write_session() as session:
+        conference = house.cast.conference_id
+        session.add(Recording(id="rec-1", conference_id=conference, zero_at=now()))
+        session.commit()
+    browser = house.browser()
+    headers = {"Authorization": f"Bearer {a_token(house, Role.VIEWER)}", "Accept": "*/*"}
+    answer, text = await browser.get("/replay/rec-1/master.m3u8", headers=headers)
+    assert answer.status == 200 and text == "#EXTM3U\n"
+    assert answer.content_type == "application/vnd.apple.mpegurl"
+    assert "no-cache" in answer.headers["Cache-Control"]
+    ranged = headers | {"Range": "bytes=10-19"}
+    answer, text = await browser.get("/replay/rec-1/video-1.m4s", headers=ranged)
+    assert answer.status == 206 and text.encode() == bytes(range(10, 20))
+    for name in ("secret.txt", "none.m4s", "..%2f..%2fweb.db"):
+        answer, _ = await browser.get(f"/replay/rec-1/{name}", headers=headers)
+        assert answer.status == 404, name
+    assert (await browser.get("/replay/rec-1/master.m3u8"))[0].status == 401
+    encoder = {"Authorization": f"Bearer {a_token(house, Role.ENCODER, house.cast.hue)}"}
+    assert (await browser.get("/replay/rec-1/master.m3u8", headers=encoder))[0].status == 404
+    trainee = house.browser()
+    trainee.take_seat(house.cast, house.cast.trainee.holder)
+    assert (await trainee.get("/replay/rec-1/master.m3u8"))[0].status == 200
+    answer, text = await trainee.get("/replay/rec-1/journal.json", headers={"Accept": "*/*"})
+    assert answer.status == 200 and '"markers": []' in text
+
+
+def test_a_fragment_has_the_ice_part_of_the_first_section_alone() -> None:
+    answer = "v=0\r\na=ice-lite\r\nm=audio 9\r\na=mid:0\r\na=ice-ufrag:u\r\na=candidate:1\r\nm=video 9\r\na=mid:1\r\n"
+    made = whip.fragment_of(answer)
+    assert "a=ice-ufrag:u" in made and "a=candidate:1" in made and "m=video" not in made
