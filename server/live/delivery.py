@@ -1,0 +1,148 @@
+"""Events and snapshots to connections: each in order, nothing lost, nothing twice.
+
+A connection subscribes first and reads then: what is published while it reads is *held*, and sent
+behind what was read. ``passed`` tells what a snapshot held already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import socketio
+import structlog
+from sqlalchemy.orm import Session
+
+from server.db import journal
+from server.db.engine import Database
+from server.db.journal import Published
+from server.inbox import utc_now
+from server.live import fanout
+from server.live.connections import Connection, Connections
+from server.permissions import Actor
+from server.protocol import EVENTS, Reload
+from server.snapshot import build_with_seq
+
+MOST_MISSED = 500
+"""Events that are sent one by one to who comes back; beyond it a snapshot is shorter."""
+
+log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """Sends what connections hear."""
+
+    def __init__(
+        self, server: socketio.AsyncServer, database: Database, connections: Connections
+    ) -> None:
+        self._server = server
+        self._database = database
+        self._connections = connections
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        """End every task."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def publish(self, events: Sequence[Published]) -> None:
+        """Send committed events to their audiences, or keep them for who is catching up."""
+        for conference_id, group in groupby(events, lambda event: event.conference_id):
+            batch = list(group)
+            ready = []
+            for each in self._connections.of_conference(conference_id):
+                if each.held is None:
+                    ready.append(each)
+                else:
+                    each.held += batch
+            for each in await self._deliver(batch, ready):
+                self.resync(each)
+
+    async def _deliver(
+        self, batch: Sequence[Published], connections: Sequence[Connection]
+    ) -> list[Connection]:
+        """Send what each hears of ``batch``; gives those who heard that they must reload."""
+        found = fanout.groups(batch, connections)
+        if batch:
+            for each in connections:
+                each.passed = max(each.passed, batch[-1].seq)
+        reloading: list[Connection] = []
+        for events, members in found:
+            await self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
+            if any(isinstance(EVENTS[event.type].effect, Reload) for event in events):
+                reloading += members
+        return reloading
+
+    def resync(self, connection: Connection) -> None:
+        """Send a fresh snapshot; what happens until then waits behind it."""
+        if connection.held is None:
+            connection.held = []
+            self.spawn(self.catch_up(connection, None))
+        else:
+            connection.stale = True
+
+    async def catch_up(self, connection: Connection, since: int | None) -> None:
+        """Subscribed already (``held``), now read: nothing can fall between the two."""
+        try:
+            reload = await self._read_and_send(connection, since)
+            while reload or connection.stale:
+                connection.stale = False
+                reload = await self._read_and_send(connection, None)
+            connection.held = None
+        except Exception:
+            log.exception("gateway.catch_up_failed")
+            await self._server.disconnect(connection.sid)  # its client comes back by itself
+
+    async def _read_and_send(self, connection: Connection, since: int | None) -> bool:
+        """A snapshot or what was missed, then what was held; True where it must reload."""
+        actor = connection.actor
+        missed = None
+        if since is not None:
+            missed = await self._database.read(_missed, actor, since)
+        if missed is None:
+            state, seq = await self._database.read(build_with_seq, actor, utc_now())
+            connection.passed = seq
+            await self.tell([connection], "snapshot", {"state": state, "seq": seq}, seq)
+        else:
+            connection.passed = since or 0
+            await self._deliver(missed, [connection])
+        while connection.held:
+            held, connection.held = connection.held, []
+            if await self._deliver(held, [connection]):
+                return True
+        return False
+
+    async def tell(
+        self, connections: Sequence[Connection], name: str, data: object, seq: int
+    ) -> None:
+        """A message after which they know of everything up to ``seq``."""
+        for each in connections:
+            each.told = seq
+        await self.emit(connections, name, data)
+
+    async def emit(self, connections: Iterable[Connection], name: str, data: object) -> None:
+        """One message, encoded once for all of them."""
+        sids = [each.sid for each in connections]
+        if sids:
+            await self._server.emit(name, data, to=sids)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` until it ends or ``stop``."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _missed(session: Session, actor: Actor, since: int) -> Sequence[Published] | None:
+    """All events after ``since``; None where a snapshot is shorter or the only way."""
+    assert actor.conference_id is not None
+    if since > journal.head(session, actor.conference_id):
+        return None
+    events = journal.read(session, actor.conference_id, since, MOST_MISSED + 1)
+    reload = any(
+        isinstance(EVENTS[event.type].effect, Reload) and event.heard_by(actor) for event in events
+    )
+    return None if reload or len(events) > MOST_MISSED else events
