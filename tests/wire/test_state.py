@@ -1,4 +1,4 @@
-"""Old snapshot + events == fresh snapshot: for every event and every role, in Python and JavaScript.
+"""Old snapshot + events == fresh snapshot: every event, every role, in Python and JavaScript.
 
 (Zulip's ``verify_action``.) One scenario makes every event of the protocol occur.
 """

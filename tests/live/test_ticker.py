@@ -1,0 +1,54 @@
+"""The clock's own commands, and media requests that the gateway refuses by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.live.ticker import Ticker
+from tests.live.conftest import Venue
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+QUIZ = {"title": "Bài", "items": [{"text": "?", "options": ["a", "b"], "correct": 0, "seconds": 5}]}
+
+
+async def test_counts_are_announced_and_items_close_at_their_deadline(venue: Venue) -> None:
+    ticker = Ticker(venue.inbox, venue.database, venue.gateway)
+    ticker.start()
+    try:
+        moderator = await venue.open(venue.cast.moderator)
+        trainee = await venue.open(venue.cast.trainee)
+        await moderator.until(lambda p: p.snapshots == 1)
+        activity = (await moderator.send("activity.create", QUIZ, "k1"))["result"]["activity"]
+        run = (await moderator.send("activity.launch", {"activity": activity}, "k2"))["result"]
+        assert (await trainee.send("attendance.check_in", {}, "k"))["ok"]
+        here = str(venue.cast.da_nang)
+        await moderator.until(lambda p: p.state["sites"][here]["present"] == 1)
+        await moderator.until(lambda p: "presence" in p.live)
+        await moderator.until(lambda p: p.state["runs"][str(run["run"])]["state"] == "closed")
+        item = moderator.state["runs"][str(run["run"])]
+        assert item["deadline_at"] <= item["closed_at"]
+    finally:
+        await ticker.stop()
+
+
+@pytest.mark.parametrize(
+    ("who", "type_", "payload"),
+    [
+        ("trainee", "media.receive", {}),
+        ("moderator", "media.publish", {"source": "camera", "sdp": "v=0"}),
+    ],
+)
+async def test_media_is_for_those_who_may(
+    venue: Venue, who: str, type_: str, payload: dict[str, object]
+) -> None:
+    page = await venue.open(getattr(venue.cast, who))
+    assert (await page.send(type_, payload, "k"))["error"] == "forbidden"
+
+
+async def test_drop_cuts_every_connection_of_a_seat(venue: Venue) -> None:
+    await venue.open(venue.cast.operator)
+    await venue.gateway.drop(venue.cast.operator.holder)
+    page = venue.pages[0]
+    await page.until(lambda p: p.closed)
+    assert len(venue.gateway.connections) == 0
