@@ -81,6 +81,8 @@ class Play:
         self.now = NOON
         self.heard: list[Published] = []
         self.watched: dict[str, Actor] = {}
+        self._seen: dict[str, dict[str, Any]] = {}
+        self._seen_at: int | None = None
         self.hoas_account = self.account("hoa", is_organiser=True)
         made = self.does(
             actor_of_account(self.hoas_account),
@@ -174,7 +176,7 @@ class Play:
 
     def does(self, actor: Actor, command: Command) -> dict[str, Any]:
         """Send a command; ``heard`` then holds its events. Raises: DomainError."""
-        before = {name: self.sees(each) for name, each in self.watched.items()}
+        before = self._before()
         loop = asyncio.new_event_loop()
         try:
             job = CommandJob(loop.create_future(), actor, command, None)
@@ -191,18 +193,37 @@ class Play:
             raise answer.error
         for name, each in self.watched.items():
             if type(command) in RIGHTS:  # who one is may have changed: connections are told
-                before[name]["me"] = self.sees(each)["me"]
+                before[name] = {**before[name], "me": self.sees(each)["me"]}
             self._check_promise(name, each, before[name])
+        self._seen_at = self._changes()
         return answer.result
+
+    def _changes(self) -> int | None:
+        """How many rows were ever changed, where the database tells: SQLite does."""
+        self.session.flush()
+        connection = self.session.connection().connection.dbapi_connection
+        changes: int | None = getattr(connection, "total_changes", None)
+        return changes
+
+    def _before(self) -> dict[str, dict[str, Any]]:
+        """What everyone sees now: what they saw last, where no row has changed since."""
+        changes = self._changes()
+        fresh = changes is None or changes != self._seen_at
+        return {
+            name: self.sees(each) if fresh or name not in self._seen else self._seen[name]
+            for name, each in self.watched.items()
+        }
 
     def _check_promise(self, name: str, actor: Actor, state: dict[str, Any]) -> None:
         for event in self.heard:
             if not event.heard_by(actor):
                 continue
             if isinstance(EVENTS[event.type].effect, Reload):
+                self._seen.pop(name, None)
                 return
             state = dict(apply(state, event.type, _wired(event.data)))
-        assert state == self.sees(actor), f"{name} sees something else than was told"
+        self._seen[name] = self.sees(actor)
+        assert state == self._seen[name], f"{name} sees something else than was told"
 
     def sees(self, actor: Actor) -> dict[str, Any]:
         """A fresh snapshot as it would arrive."""
