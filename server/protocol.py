@@ -214,7 +214,7 @@ class RemoveFromRoster(Command, frozen=True, kw_only=True):
 
 
 class CreateLink(Command, frozen=True, kw_only=True):
-    """A link for a role (result ``{"token", "link"}``, shown once). ``site`` where the role has one."""
+    """A link for a role; result ``{"token", "link"}``, shown once. ``site`` where it has one."""
 
     type = "link.create"
     permission = P.MANAGE_CONFERENCE
@@ -959,7 +959,7 @@ class AcceptMedia(MediaRequest, frozen=True, kw_only=True):
 
 
 class RestartMedia(MediaRequest, frozen=True, kw_only=True):
-    """ICE restart: for a published session ``sdp`` is the new offer and the result holds the answer;
+    """ICE restart: of a published session ``sdp`` is the new offer, the result holds the answer;
     for a received one ``sdp`` is empty and the result holds the server's new offer."""
 
     type = "media.restart"
@@ -978,11 +978,11 @@ class CloseMedia(MediaRequest, frozen=True, kw_only=True):
 
 LIVE = {
     "clock": "server time at connecting: {at}",
-    "presence": "who is connected: {site id: {operator: n, display: n, trainee: n}}, key 0 for no site",
+    "presence": "who is here: {site id: {operator: n, display: n, trainee: n}}, key 0 for no site",
     "publications": "what is being published: {source: {video, audio, alive}}",
     "slots": "what this page's receiving session shows: {session, slots: {mid: source or null}}",
     "speaking": "which sources are heard now: [source]",
-    "lines": "uplink quality, staff and own site only: {source: {bitrate_bps, loss, width, height}}",
+    "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",
     "recording": "how the recording stands: {state, duration_ms}",
     "media_closed": "a media session of this seat ended: {session, source, reason}",
     "media_ready": "the media worker is there again after an outage: {}",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import socketio
-from aiohttp import ClientSession, web
+from aiohttp import web
 
+from server import paths
 from server.config import load
 from server.db.engine import Database
 from server.i18n import read_languages
@@ -122,6 +123,11 @@ class Venue:
         await page.until(lambda p: p.closed)
 
 
+async def _blank(_request: web.Request) -> web.Response:
+    """A page for scripts."""
+    return web.Response(text="<!doctype html><html lang=vi>", content_type="text/html")
+
+
 @pytest.fixture
 async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
     """The cast's conference, served. No media worker: nobody asks for media here."""
@@ -133,6 +139,8 @@ async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator
     gateway = Gateway(server, inbox, database, signalling, read_languages())
     app = web.Application()
     server.attach(app)
+    app.router.add_static("/static", paths.STATIC)
+    app.router.add_get("/blank", _blank)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -147,13 +155,3 @@ async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator
     await inbox.stop()
     await signalling.stop()
     await runner.cleanup()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[ClientSession]:
-    """A plain HTTP client."""
-    async with ClientSession() as session:
-        yield session
-
-
-Open = Callable[..., Awaitable[Page]]

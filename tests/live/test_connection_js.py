@@ -1,0 +1,73 @@
+"""static/js/connection.js in real Chromium against the real gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from server.snapshot import build_with_seq
+from tests.cast import START
+from tests.live.conftest import Venue
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+]
+
+CONNECT = """async (boot) => {
+  const { connect } = await import("/static/js/connection.js");
+  window.told = [];
+  window.line = connect({
+    ...boot,
+    onChange: (state, events) => window.told.push(...events.map((event) => event.seq)),
+  });
+}"""
+
+
+@pytest.fixture
+async def page(venue: Venue) -> AsyncIterator[Page]:
+    """A trainee's page, connected from what the server put into it."""
+    actor = venue.cast.trainee
+    state, seq = venue.database.read_now(build_with_seq, actor, START)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        context = await browser.new_context()
+        name, secret = f"seat_{actor.holder}", venue.cast.secrets[actor.holder]
+        await context.add_cookies([{"name": name, "value": secret, "url": venue.url}])
+        page = await context.new_page()
+        await page.goto(f"{venue.url}/blank")
+        boot = {"seat": actor.holder, "role": "trainee", "seq": seq, "state": state}
+        await page.evaluate(CONNECT, json.loads(json.dumps(boot)))
+        await page.wait_for_function("window.line.online && window.line.state.live.clock")
+        yield page
+        await browser.close()
+
+
+async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, page: Page) -> None:
+    asked = await page.evaluate("window.line.send('question.ask', {text: 'Có ai nghe không?'})")
+    state = f"window.line.state.questions['{asked['question']}']"
+    assert await page.evaluate(f"{state}.text") == "Có ai nghe không?"
+    assert await page.evaluate("Math.abs(window.line.now() - Date.now()) < 5000")
+
+    refusal = await page.evaluate(
+        "window.line.send('stage.show', {source: null}).catch((e) => [e.code, e.message])"
+    )
+    assert refusal[0] == "forbidden" and refusal[1]
+
+    # The line is cut while a command is sent: it is answered after the page has come back.
+    moderator = await venue.open(venue.cast.moderator)
+    await venue.gateway.drop(venue.cast.trainee.holder)
+    await moderator.send("site.mute", {"site": venue.cast.hue, "muted": True}, "k")
+    assert await page.evaluate("window.line.send('question.ask', {text: 'Lại là tôi'})")
+    await page.wait_for_function(f"window.line.state.sites['{venue.cast.hue}'].muted")
+    told = await page.evaluate("window.told")
+    assert told == sorted(set(told)), "each event once, in order"
+
+    organiser = await venue.open(venue.cast.organiser)
+    await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
+    await page.wait_for_function("window.line.refusal?.code === 'unauthenticated'")
