@@ -40,6 +40,9 @@ class Receiver(Protocol):
     def handle_reachable(self) -> None:
         """A valid check came in (each time)."""
 
+    def handle_restarted(self) -> None:
+        """The first valid check with the credentials of an ICE restart came in."""
+
 
 class Binding:
     """One peer's place on the socket: its credentials and addresses."""
@@ -86,6 +89,8 @@ class Binding:
             self.nominated = self.nominated or check.use_candidate
         self.heard(address, now_s)
         self.receiver.handle_reachable()
+        if restarted:
+            self.receiver.handle_restarted()
 
     def heard(self, address: Address, now_s: float) -> None:
         """Something authentic came from ``address``."""

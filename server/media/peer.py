@@ -130,8 +130,8 @@ class Peer:
     """ICE-lite, DTLS and SRTP with one remote peer; calls back with plain packets.
 
     ``on_rtp(packet, now_s)`` and ``on_rtcp(packet)`` get memoryviews that are valid during the
-    call only. ``on_connected()`` comes once, ``on_ended(reason)`` at most once, with ``left`` or
-    ``failed``, and never after ``close``.
+    call only. ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart,
+    ``on_ended(reason)`` at most once, with ``left`` or ``failed``, and never after ``close``.
     """
 
     def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
@@ -150,6 +150,7 @@ class Peer:
         self.on_rtcp: Callable[[memoryview], None] = lambda packet: None
         self.on_connected: Callable[[], None] = lambda: None
         self.on_ended: Callable[[str], None] = lambda reason: None
+        self.on_restarted: Callable[[], None] = lambda: None
 
     @property
     def connected(self) -> bool:
@@ -214,6 +215,10 @@ class Peer:
         if not self._reachable:
             self._reachable = True
             self._begin_when_ready()
+
+    def handle_restarted(self) -> None:
+        """The line is another one: what was under way on the old one may be lost."""
+        self.on_restarted()
 
     def handle_dtls(self, data: bytes) -> None:
         """A DTLS datagram, kept while the remote description is awaited."""

@@ -165,6 +165,7 @@ class Publication:
         self._level_id = self._ids.get(rtp.AUDIO_LEVEL_URI, 0)
         peer.on_rtp = self._receive
         peer.on_rtcp = self._receive_rtcp
+        peer.on_restarted = self._restarted
 
     @property
     def video(self) -> Track | None:
@@ -239,6 +240,11 @@ class Publication:
                 track = self._by_ssrc.get(item.ssrc)
                 if track is not None:
                     track.timeline.report(item.ntp, item.rtp, now_s)
+
+    def _restarted(self) -> None:
+        """Packets were lost with the old line; no subscriber has to find out by itself."""
+        if self.video is not None:
+            self.video.requests.want()
 
     def send_losses(self, now_s: float) -> None:
         """Every 50 ms: what is missing, asked for."""

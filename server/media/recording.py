@@ -38,6 +38,8 @@ class Feed:
         self._kinds: dict[Track, tuple[str, ...]] = {}
         self._lingering: dict[Track, tuple[float, tuple[str, ...]]] = {}
         self._tapped: set[Track] = set()
+        self._refused: set[Track] = set()
+        """what was last said not to be recorded"""
         send(messages.Record(recording))
 
     def announce(self) -> None:
@@ -65,9 +67,11 @@ class Feed:
             if track is None:
                 continue
             if track.codec != "H264":
-                log.warning(
-                    "not recorded: codec source=%s codec=%s", track.publication.source, track.codec
-                )
+                if track not in self._refused:
+                    self._refused = {track}
+                    log.warning(
+                        "not recorded: source=%s is %s", track.publication.source, track.codec
+                    )
                 continue
             wanted[track] = wanted.get(track, ()) + (kind,)
         for track, kinds in self._kinds.items():

@@ -231,6 +231,7 @@ class Subscriber:
             output.on_change = self._changed
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
+        peer.on_restarted = self._restarted
 
     @property
     def ssrcs(self) -> dict[str, int]:
@@ -245,6 +246,11 @@ class Subscriber:
 
     def _changed(self) -> None:
         self.changed = True
+
+    def _restarted(self) -> None:
+        """Packets were lost with the old line: what is shown needs keyframes."""
+        for output in self.outputs.values():
+            output.request_keyframe()
 
     def _receive_rtcp(self, packet: memoryview) -> None:
         for item in rtcp.parse(packet):

@@ -6,6 +6,7 @@ import array
 import asyncio
 import fractions
 import math
+import socket
 import subprocess
 import sys
 import tempfile
@@ -142,14 +143,19 @@ class Process:
         self.control = Path(self._folder.name) / "control"
         self.recorder = Path(self._folder.name) / "recorder"
         self._log = Path(self._folder.name) / "log"
-        with self._log.open("wb") as log:
+        # The socket is inherited, as from the supervisor.
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        with self._log.open("wb") as log, sock:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "server.media.worker", "--address", "127.0.0.1"),
                     *("--control", self.control, "--recorder", self.recorder, "--silence-s", "2"),
+                    *("--udp-fd", str(sock.fileno())),
                 ],
                 stdout=log,
                 stderr=log,
+                pass_fds=[sock.fileno()],
             )
 
     def verify(self) -> None:

@@ -159,6 +159,7 @@ async def test_a_restart_keeps_the_association_and_a_moved_peer_goes_on(
     a.send_video(1, 0, PARAMETERS)
     await eventually(lambda: len(page.got("stage")) == 1)
 
+    a.reports.clear()
     offered = await worker.web.ask(messages.Restart, session=page.session, holder="display")
     before = page.remote
     page.read(offered.sdp)
@@ -168,6 +169,7 @@ async def test_a_restart_keeps_the_association_and_a_moved_peer_goes_on(
     page.check(sock=elsewhere)
     elsewhere.settimeout(5)
     assert (await asyncio.to_thread(elsewhere.recv, 2048))[:2] == b"\x01\x01"
+    await eventually(lambda: a.items(rtcp.KeyframeRequest))
     a.send_video(2, 0, SLICE)
     assert (await asyncio.to_thread(elsewhere.recv, 2048))[0] >> 6 == 2, "media follows the check"
     elsewhere.close()
