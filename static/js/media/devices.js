@@ -49,7 +49,8 @@ export async function listDevices() {
 }
 
 /**
- * Open the chosen camera and microphone. A remembered device that is gone is replaced by another.
+ * Open the chosen camera and microphone, or the one of them that there is. A remembered device
+ * that is gone is replaced by another.
  * @param {Choice} choice
  * @returns {Promise<MediaStream>}
  * @throws {DOMException} as getUserMedia does; see `describeRefusal`
@@ -58,10 +59,18 @@ export async function openCamera(choice) {
   if (!navigator.mediaDevices) throw new DOMException("insecure page", "SecurityError");
   /** @param {string} id */
   const chosen = (id) => (id ? { deviceId: { ideal: id } } : {});
-  return navigator.mediaDevices.getUserMedia({
-    video: { ...PICTURE, ...chosen(choice.camera) },
-    audio: { ...SOUND, ...chosen(choice.microphone) },
-  });
+  const video = { ...PICTURE, ...chosen(choice.camera) };
+  const audio = { ...SOUND, ...chosen(choice.microphone) };
+  const { mediaDevices } = navigator;
+  try {
+    return await mediaDevices.getUserMedia({ video, audio });
+  } catch (error) {
+    if (!(error instanceof DOMException) || error.name !== "NotFoundError") throw error;
+    const { camera, microphone } = await listDevices();
+    if (camera.length > 0) return mediaDevices.getUserMedia({ video });
+    if (microphone.length > 0) return mediaDevices.getUserMedia({ audio });
+    throw error;
+  }
 }
 
 /**

@@ -148,11 +148,18 @@ export class Publisher {
     this.onChange(this);
   }
 
-  /** Stop publishing and let go of the camera. */
-  stop() {
+  /** Stop publishing; the camera stays open. */
+  halt() {
     const session = this.#session;
     this.#disconnect();
+    this.message = "";
     if (session) this.send("media.close", { session }).catch(() => {}); // gone already: as wished
+    this.#become(this.stream ? "previewing" : "idle");
+  }
+
+  /** Stop publishing and let go of the camera. */
+  stop() {
+    this.halt();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.#become("idle");

@@ -6,6 +6,7 @@ import { byId, fill, renderList, setBanner } from "../dom.js";
 import { formatNumber, formatTime, t } from "../i18n.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
+import { hasMedia, isOpen, isRecorded } from "../rooms/conference.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { playLiveStream } from "../rooms/live-stream.js";
@@ -15,7 +16,6 @@ import { keepAwake } from "../rooms/wake-lock.js";
 
 /** A question longer than this is set smaller, so that the lower third stays low. */
 const LONG_QUESTION = 180;
-const OPEN = ["lobby", "live", "paused"];
 
 /** @type {string | null} since when the server has not been reached */
 let lostAt = null;
@@ -25,7 +25,7 @@ const connection = connect({
   onLive: ({ type, data }) => receiver.handleLive(type, data),
   onStatus: (online, refusal) => {
     if (online) receiver.resume();
-    if (refusal) receiver.stop();
+    else if (refusal) receiver.stop();
     lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
     setBanner(
       "connection-banner",
@@ -64,7 +64,7 @@ function renderHead(state) {
   fill(status, { text: live ? t("TRỰC TIẾP") : stateTitle(state.conference) });
   fill(byId("title"), { title: state.conference.title });
   fill(byId("site"), { name: ownSite(state)?.name ?? "" });
-  byId("recording").hidden = state.live?.recording?.state !== "recording";
+  byId("recording").hidden = !isRecorded(state);
 }
 
 /** @param {import("../state.js").Entity} conference */
@@ -96,7 +96,7 @@ function renderMode(state) {
   byId("presentation").hidden = !presenting;
   byId("stage").hidden = presenting && !conference.stage;
   board.classList.toggle("presentation-first", presenting);
-  board.classList.toggle("aside-empty", !OPEN.includes(conference.state));
+  board.classList.toggle("aside-empty", !isOpen(state));
 }
 
 /** @param {import("../state.js").Entity} conference */
@@ -112,7 +112,7 @@ function coverText(conference) {
 function renderCheckIn(state) {
   const site = ownSite(state);
   const { conference } = state;
-  byId("check-in").hidden = !OPEN.includes(conference.state) || !site?.expected;
+  byId("check-in").hidden = !isOpen(state) || !site?.expected;
   const values = {
     present: formatNumber(site?.present ?? 0),
     of: t("/ %(n)s có mặt", { n: formatNumber(site?.expected ?? 0) }),
@@ -156,15 +156,21 @@ function renderQuiz(state) {
     sitesTitle: revealed ? t("Trả lời đúng theo điểm cầu") : t("Đã trả lời theo điểm cầu"),
   });
   const options = optionRows(run);
+  const sites = siteRows(state, run);
+  fill(byId("quiz"), { anySite: sites.length > 0 });
   /** @param {{key: string}} row */
   const key = (row) => row.key;
   renderList(byId("quiz-options"), "quiz-option-template", options, key, (row) => row);
   renderList(byId("quiz-bars"), "quiz-bar-template", options, key, (row) => row);
-  renderList(byId("quiz-sites"), "quiz-site-template", siteRows(state, run), (row) => row.id, (row) => row);
+  renderList(byId("quiz-sites"), "quiz-site-template", sites, (row) => row.id, (row) => row);
 }
 
 function renderMedia() {
   const { state } = connection;
+  const wanted = hasMedia(state) && !connection.refusal;
+  // Either renders again.
+  if (wanted && receiver.state === "idle") return receiver.start();
+  if (!wanted && receiver.state !== "idle") return receiver.stop();
   stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
   liveStream?.render(state);
@@ -192,7 +198,7 @@ function renderTime() {
  */
 function renderAgenda(state, now) {
   const item = state.agenda[String(state.conference.item)];
-  const next = nextItem(state);
+  const next = isOpen(state) ? nextItem(state) : undefined;
   const planned = item ?? next;
   fill(byId("agenda-now"), {
     current: Boolean(item),
@@ -213,4 +219,3 @@ setInterval(renderTime, 250);
 keepAwake();
 render();
 receiver.setSound(true);
-receiver.start();

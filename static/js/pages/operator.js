@@ -10,7 +10,7 @@ import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
 import { Receiver } from "../media/receive.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
-import { conferenceStateText } from "../rooms/conference.js";
+import { conferenceStateText, hasMedia, isRecorded } from "../rooms/conference.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { playLiveStream } from "../rooms/live-stream.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
@@ -82,6 +82,7 @@ const liveStream = receiver.showsPictures ? null : playLiveStream(byId("stage"))
 const meter = new LevelMeter(byId("level"));
 /** @type {MediaStream | null} */
 let metered = null;
+let withPicture = false;
 
 /**
  * Enter the room, or come back to it from the devices.
@@ -91,11 +92,27 @@ async function join(withCamera) {
   localStorage.setItem(JOINED, withCamera ? "camera" : "silent");
   preflight.hide();
   byId("room").hidden = false;
-  if (receiver.state === "idle") receiver.start();
+  withPicture = withCamera;
+  if (withCamera && !camera.stream) await camera.preview();
+  else if (!withCamera) camera.stop();
   render();
   byId("main").focus({ preventScroll: true });
-  if (!withCamera) camera.stop();
-  else if (!camera.wanted) await camera.publish();
+}
+
+/**
+ * Sends and receives while the conference is open and this page is in the room.
+ * @param {State} state
+ */
+function keepMedia(state) {
+  if (byId("room").hidden && receiver.state === "idle") return; // not joined yet
+  if (hasMedia(state) && !connection.refusal) {
+    if (receiver.state === "idle") receiver.start();
+    if (withPicture && camera.state === "previewing") void camera.publish();
+    return;
+  }
+  if (receiver.state !== "idle") receiver.stop();
+  if (camera.wanted) camera.halt();
+  if (screen.wanted) screen.stop();
 }
 
 /**
@@ -127,6 +144,7 @@ function render() {
   renderAdmissions(state);
   renderList(byId("agenda"), "agenda-template", agendaRows(state), (row) => row.id, (row) => row);
   renderTime();
+  keepMedia(state);
   renderMedia();
 }
 
@@ -136,7 +154,7 @@ function renderHead(state) {
   fill(byId("site"), { name: ownSite(state)?.name ?? "" });
   fill(byId("status"), { text: conferenceStateText(state.conference.state) });
   byId("status").classList.toggle("now", state.conference.state === "live");
-  byId("recording").hidden = state.live?.recording?.state !== "recording";
+  byId("recording").hidden = !isRecorded(state);
 }
 
 /** @param {State} state */

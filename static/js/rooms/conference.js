@@ -3,6 +3,26 @@
 
 import { t } from "../i18n.js";
 
+/** States in which people check in. */
+const OPEN = ["lobby", "live", "paused"];
+
+/** @param {import("../state.js").State} state */
+export const isOpen = (state) => OPEN.includes(state.conference.state);
+
+/**
+ * Whether there is picture and sound: from the day before on, so that rooms can try them.
+ * @param {import("../state.js").State} state
+ */
+export const hasMedia = (state) => isOpen(state) || state.conference.state === "scheduled";
+
+/**
+ * Whether it is being recorded, as people must be told.
+ * @param {import("../state.js").State} state
+ */
+export const isRecorded = (state) =>
+  ["live", "paused"].includes(state.conference.state) &&
+  state.live?.recording?.state === "recording";
+
 /** @param {string} state */
 export function conferenceStateText(state) {
   switch (state) {

@@ -72,8 +72,11 @@ export class Preflight {
     if (refusal) fill(byId("refusal"), { title: refusal.title, advice: refusal.advice });
     const asking = state === "asking";
     fill(byId("preview"), {
-      noPicture: asking ? t("Trình duyệt đang hỏi quyền dùng camera…") : t("Camera chưa bật"),
+      noPicture: asking ? t("Trình duyệt đang hỏi quyền dùng camera…") : t("Không có hình"),
     });
+    if (stream && !stream.getAudioTracks().length) {
+      fill(byId("voice"), { text: t("Không tìm thấy micrô: hội nghị sẽ không nghe được phòng này.") });
+    }
     byId("join", HTMLButtonElement).disabled = !stream;
     if (stream !== this.#shown) showSelf(byId("preview"), stream);
     if (stream && stream !== this.#shown) this.#meter.start(stream);

@@ -3,6 +3,7 @@
 
 import { fill } from "../dom.js";
 import { t } from "../i18n.js";
+import { hasMedia } from "./conference.js";
 
 /** @typedef {import("../state.js").State} State */
 
@@ -49,6 +50,11 @@ export function isPublished(state, source) {
  * @param {State} state
  */
 export function emptyStageText(state) {
+  if (!hasMedia(state)) {
+    return ["ended", "archived"].includes(state.conference.state)
+      ? t("Hội nghị đã kết thúc")
+      : t("Hội nghị chưa mở");
+  }
   const site = siteOfSource(state, state.conference.stage)?.name;
   return site
     ? t("Chưa có hình từ %(site)s", { site })

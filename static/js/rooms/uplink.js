@@ -12,12 +12,14 @@ import { qualityText } from "../media/quality.js";
  * @param {Publisher} publisher
  */
 export function publishText(publisher) {
-  const { state, muted } = publisher;
+  const { state, muted, stream } = publisher;
   if (state === "connecting" || state === "retrying") return t("Đang kết nối hình…");
   if (state !== "live") return t("Không gửi hình");
-  if (muted.audio && muted.video) return t("Đã tắt hình và micrô");
-  if (muted.video) return t("Đã tắt hình");
-  return muted.audio ? t("Đang gửi hình, micrô tắt") : t("Đang gửi hình và tiếng");
+  const picture = Boolean(stream?.getVideoTracks().length) && !muted.video;
+  const sound = Boolean(stream?.getAudioTracks().length) && !muted.audio;
+  if (picture && sound) return t("Đang gửi hình và tiếng");
+  if (picture) return t("Chỉ gửi hình, không có tiếng");
+  return sound ? t("Chỉ gửi tiếng, không có hình") : t("Đã tắt cả hình và tiếng");
 }
 
 /**
