@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import socketio.exceptions
@@ -98,12 +99,9 @@ class Crowd:
             answered.add(run["item"])
             await asyncio.sleep(self._chance.uniform(*ANSWER_AFTER_S))
             for _ in range(1 if self._chance.random() < 0.9 else 2):
-                choice = {
-                    "run": run["run"],
-                    "item": run["item"],
-                    "option": self._choose(len(run["options"])),
-                }
-                await self._once(lambda choice=choice: phone.send("activity.answer", choice))
+                option = self._choose(len(run["options"]))
+                choice = {"run": run["run"], "item": run["item"], "option": option}
+                await self._once(partial(phone.send, "activity.answer", choice))
 
     def _choose(self, options: int) -> int:
         """Not everybody knows, but most lean the same way."""

@@ -45,6 +45,7 @@ from server.protocol import (
     QuizItem,
     RosterRow,
     SetAgenda,
+    SiteKind,
     StartItem,
 )
 from server.simulation import reference
@@ -243,7 +244,8 @@ class _Loader:
         for role, username, _name in reference.PEOPLE[1:]:
             await self._act(Appoint(username=username, role=role))  # type: ignore[arg-type]
         for room in reference.SITES:
-            await self._act(AddSite(name=room.name, slug=room.slug, kind=room.kind))  # type: ignore[arg-type]
+            kind: SiteKind = "main" if room.kind == "main" else "remote"
+            await self._act(AddSite(name=room.name, slug=room.slug, kind=kind))
         items = [
             AgendaEntry(
                 title=talk.title,
@@ -260,8 +262,8 @@ class _Loader:
             await self._act(CreateActivity(title=quiz.title, items=choices))
 
     async def _go_live(self, on_stage: Room) -> None:
-        for state in ("lobby", "live"):
-            await self._act(MoveConference(to=state))  # type: ignore[arg-type]
+        await self._act(MoveConference(to="lobby"))
+        await self._act(MoveConference(to="live"))
         sites = await self._database.read(_site_ids)
         await self._act(GiveFloor(site=sites[on_stage.slug]))
         await self._act(StartItem(item=await self._database.read(_item_id, reference.CURRENT)))

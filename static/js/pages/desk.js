@@ -4,7 +4,7 @@
 import { connect, readBoot } from "../connection.js";
 import { byId, confirmDialog, fill, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
-import { agendaRows, nextItem, timeLeftText } from "../rooms/agenda.js";
+import { agendaRows, nextItem, timeLeft } from "../rooms/agenda.js";
 import { renderBoard, wireBoard } from "../rooms/board.js";
 import { conferenceStateText } from "../rooms/conference.js";
 import { renderQueue, wireQueue } from "../rooms/queue.js";
@@ -101,9 +101,17 @@ function renderAgenda() {
   const rows = agendaRows(state);
   renderList(byId("agenda"), "agenda-template", rows, (row) => row.id, (row) => {
     const item = state.agenda[String(row.id)];
-    const left = row.current ? timeLeftText(item, connection.now()) : "";
-    return { ...row, minutes: left || row.drift };
+    return { ...row, minutes: row.current ? minutesLeft(item) : row.drift };
   });
+}
+
+/**
+ * "28′" left, "−3′" over; the words stand on the displays.
+ * @param {import("../state.js").Entity} item
+ */
+function minutesLeft(item) {
+  const minutes = Math.round(timeLeft(item, connection.now()).left_ms / 60_000);
+  return `${minutes < 0 ? "−" : ""}${Math.abs(minutes)}′`;
 }
 
 async function startNext() {
