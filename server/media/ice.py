@@ -24,8 +24,11 @@ Address = tuple[Any, ...]
 
 MAX_BATCH = 128
 """datagrams read before the loop gets its turn again"""
-STALE_S = 1.0
-"""an address that was silent for so long is left for the next valid check elsewhere"""
+STALE_S = 3.0
+"""an address that was silent for longer than browsers' check interval (2.5 s) is left for the next
+valid check elsewhere, though it be no nomination"""
+MAX_ADDRESSES = 16
+"""known of one peer at a time"""
 
 
 class Receiver(Protocol):
@@ -55,6 +58,8 @@ class Binding:
         self.heard_at_s = time.monotonic()
         """last authentic datagram or valid check"""
         self._address_heard_at_s = 0.0
+        self.addresses: list[Address] = []
+        """all that lead here, the latest last"""
         self.credentials: list[tuple[str, str]] = []
         """(ufrag, password), newest last; two while an ICE restart is under way"""
 
@@ -148,9 +153,24 @@ class IceLite:
         """Nothing leads to ``binding`` any more."""
         for ufrag, _ in binding.credentials:
             self._by_ufrag.pop(ufrag, None)
-        for address in [a for a, b in self._by_address.items() if b is binding]:
-            del self._by_address[address]
+        for address in binding.addresses:
+            if self._by_address.get(address) is binding:
+                del self._by_address[address]
+        binding.addresses.clear()
         binding.address = None
+
+    def lead(self, address: Address, binding: Binding) -> None:
+        """What comes from ``address`` is for ``binding`` from now on."""
+        if self._by_address.get(address) is binding:
+            return
+        self._by_address[address] = binding
+        binding.addresses.append(address)
+        while len(binding.addresses) > MAX_ADDRESSES:
+            oldest = binding.addresses.pop(0)
+            if oldest == binding.address:
+                binding.addresses.append(oldest)
+            elif self._by_address.get(oldest) is binding:
+                del self._by_address[oldest]
 
     def send(self, data: bytes | memoryview, address: Address) -> None:
         """Send or drop: a full socket buffer is loss like any other."""
@@ -207,7 +227,7 @@ class IceLite:
             self.send(reply, address)
             return
         self.send(stun.success(check.transaction, (address[0], address[1]), password), address)
-        self._by_address[address] = binding
+        self.lead(address, binding)
         binding.checked(check, address, now_s)
 
     def _moved(self, data: memoryview, address: Address, now_s: float) -> None:
@@ -219,6 +239,6 @@ class IceLite:
             return
         binding = self.find_by_ssrc(int.from_bytes(data[8:12], "big"))
         if binding is not None and binding.receiver.handle_srtp(data, now_s):
-            self._by_address[address] = binding
+            self.lead(address, binding)
             binding.address = address
             binding.heard(address, now_s)

@@ -51,6 +51,7 @@ class Web:
 
     def __init__(self) -> None:
         self.received: list[Any] = []
+        self.connected = False
         self._number = 0
         self._revision = 0
 
@@ -66,8 +67,10 @@ class Web:
 
     async def _read(self) -> None:
         decoder = messages.Decoder(messages.FromWorker)
+        self.connected = True
         while data := await self._reader.read(65536):
             self.received += decoder.feed(data)
+        self.connected = False
 
     async def close(self) -> None:
         """Disconnect."""
@@ -140,6 +143,10 @@ class Process:
     def __init__(self) -> None:
         # Socket paths are limited to 107 bytes: pytest's folders may be too deep.
         self._folder = tempfile.TemporaryDirectory(prefix="dc")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, for the first time or after ``kill``."""
         self.control = Path(self._folder.name) / "control"
         self.recorder = Path(self._folder.name) / "recorder"
         self._log = Path(self._folder.name) / "log"
@@ -157,6 +164,11 @@ class Process:
                 stderr=log,
                 pass_fds=[sock.fileno()],
             )
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        self._process.kill()
+        self._process.wait(10)
 
     def verify(self) -> None:
         """It must still be there, and have met no exception that it did not expect."""

@@ -118,7 +118,7 @@ class RawPeer:
         """Check, shake hands, and wait until media may flow."""
         section = description.sections[0]
         self.peer.binding.address = self.server
-        self.ice._by_address[self.server] = self.peer.binding
+        self.ice.lead(self.server, self.peer.binding)
         self.check()
         self.peer.describe_remote(section.fingerprints, client=section.setup != "active")
         self.peer.handle_reachable()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from server.media import messages
-from tests.media.harness import SLUG, WorkerProcess, eventually
+from tests.media.harness import SLUG, Process, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, RawPeer
 
 Make = Callable[[], RawPeer]
@@ -79,7 +79,7 @@ async def test_a_forged_certificate_or_password_gets_nowhere(
     await asyncio.sleep(0.2)
     assert stranger.peer.binding.address is None and not stranger.packets
     forger.peer.binding.address = forger.server
-    forger.ice._by_address[forger.server] = forger.peer.binding
+    forger.ice.lead(forger.server, forger.peer.binding)
     forger.check()
     forger.peer.describe_remote(description.sections[0].fingerprints, client=False)
     forger.peer.handle_reachable()
@@ -207,3 +207,23 @@ async def test_web_may_die_and_silent_peers_end(worker: WorkerProcess, raw: Make
     web.send(messages.Forget(SLUG))
     closed = await eventually(lambda: web.last(messages.Closed, session=page.session))
     assert closed.reason == "revoked"
+
+
+async def test_a_killed_worker_is_replaced_on_its_sockets(raw: Make) -> None:
+    process = Process()
+    worker = WorkerProcess(process)
+    await worker.start()
+    worker.web.desire(GRANTS)
+    await raw().publish(worker, "seat-a", "site:a")
+    process.kill()
+    await eventually(lambda: not worker.web.connected)
+    process.start()
+    await worker.web.connect(worker.control)
+    worker.web.desire(GRANTS, stage="site:a")
+    again, page = raw(), raw()
+    await again.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    await again.pump(20)
+    await eventually(lambda: page.got("stage"))
+    await worker.stop()
+    process.stop()
