@@ -35,7 +35,7 @@ def extract() -> Catalog:
     rows = extract_from_dir(
         ROOT,
         METHODS,
-        {"templates/**.html": {"silent": "false"}},
+        {"templates/**.html": {"silent": "false", "extensions": "jinja2.ext.do"}},
         KEYWORDS,
         directory_filter=lambda folder: not Path(folder).name.startswith((".", "_"))
         and not str(Path(folder).relative_to(ROOT)).startswith(_SKIPPED),

@@ -109,7 +109,15 @@ def controls() -> list[str]:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, sqlite_template: Path, controls: list[str]) -> AsyncIterator[House]:
+def rates() -> Rates:
+    """How often forms may come: little, so that a test meets the limit soon."""
+    return Rates(device=Rate(12, 0.01), address=Rate(1000, 100))
+
+
+@pytest.fixture
+async def house(
+    tmp_path: Path, sqlite_template: Path, controls: list[str], rates: Rates
+) -> AsyncIterator[House]:
     """The web process, with the media workers of ``controls``."""
     shutil.copy(sqlite_template, tmp_path / "web.db")
     config = a_config(tmp_path)
@@ -119,7 +127,6 @@ async def house(tmp_path: Path, sqlite_template: Path, controls: list[str]) -> A
         create_account(session, "thu", PASSWORD, now(), name="Lê Thu", is_organiser=True)
         create_account(session, "moi", PASSWORD, now(), name="Người mới", must_change=True)
         session.commit()
-    rates = Rates(device=Rate(12, 0.01), address=Rate(1000, 100))
     server = TestServer(build(config, controls, rates=rates))
     await server.start_server()
     house = House(server, config, database, cast, [])
