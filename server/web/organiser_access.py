@@ -1,0 +1,164 @@
+"""Who may open an organiser's page, and the frame that all of these pages share."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import segno
+from aiohttp import web
+from markupsafe import Markup
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from server.conferences.models import Appointment, Conference
+from server.conferences.rules import CHANGEABLE, STATE_NAMES
+from server.errors import N_, Forbidden, NotFound
+from server.permissions import Actor, Role
+from server.web.organiser_forms import Form
+from server.web.site import Account, base_url, render, site_of, visitor_of
+
+DONE = {
+    "saved": N_("Đã lưu."),
+    "removed": N_("Đã xóa."),
+    "moved": N_("Đã chuyển trạng thái hội nghị."),
+    "appointed": N_("Đã phân công."),
+    "dismissed": N_("Đã thôi phân công. Các phiên đang mở của người này đã bị thu hồi."),
+    "revoked": N_("Đã thu hồi đường dẫn và mọi phiên mở từ nó."),
+    "imported": N_("Đã nhập danh sách."),
+    "created": N_("Đã tạo hội nghị. Hãy làm lần lượt các bước dưới đây."),
+}
+"""What ``?done=`` on the page after a form may say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Organised:
+    """A conference and its organiser, who is the one asking."""
+
+    conference: Conference
+    actor: Actor
+
+    @property
+    def id(self) -> int:
+        """The conference's id."""
+        return self.conference.id
+
+    @property
+    def home(self) -> str:
+        """The path of the conference's first page."""
+        return f"/conferences/{self.conference.slug}"
+
+    @property
+    def may_change(self) -> bool:
+        """True while agenda, sites, roster and quizzes can be changed."""
+        return self.conference.state in CHANGEABLE
+
+
+def signed_in(request: web.Request) -> Account:
+    """The account that asks. Redirects to the sign-in (or to the password that must change)."""
+    account = visitor_of(request).account
+    wished = quote(request.path_qs if request.method == "GET" else "/conferences", safe="/")
+    if account is None:
+        raise web.HTTPSeeOther(f"/sign-in?next={wished}")
+    if account.must_change:
+        raise web.HTTPSeeOther(f"/password?next={wished}")
+    return account
+
+
+def _organises_any(session: Session, account_id: int) -> bool:
+    query = exists().where(
+        Appointment.account_id == account_id,
+        Appointment.role == Role.ORGANISER,
+        Appointment.dismissed_at.is_(None),
+    )
+    return bool(session.scalar(select(query)))
+
+
+async def organiser(request: web.Request) -> Account:
+    """The account that asks, where it organises something or may. Raises: Forbidden."""
+    account = signed_in(request)
+    if not account.is_organiser:
+        if not await site_of(request).database.read(_organises_any, account.id):
+            raise Forbidden(N_("Trang này dành cho ban tổ chức."))
+    return account
+
+
+def _find(session: Session, slug: str, account_id: int) -> Conference | None:
+    query = (
+        select(Conference)
+        .join(Appointment, Appointment.conference_id == Conference.id)
+        .where(
+            Conference.slug == slug,
+            Appointment.account_id == account_id,
+            Appointment.role == Role.ORGANISER,
+            Appointment.dismissed_at.is_(None),
+        )
+    )
+    return session.scalar(query)
+
+
+async def organised(request: web.Request) -> Organised:
+    """The conference of the address, for one of its organisers.
+
+    Raises: NotFound also where it exists but somebody else organises it.
+    """
+    account = signed_in(request)
+    slug = request.match_info["slug"]
+    conference = await site_of(request).database.read(_find, slug, account.id)
+    if conference is None:
+        raise NotFound(N_("Không tìm thấy hội nghị này."))
+    actor = Actor(
+        holder=f"account:{account.id}",
+        role=Role.ORGANISER,
+        conference_id=conference.id,
+        account_id=account.id,
+        name=account.name,
+    )
+    return Organised(conference, actor)
+
+
+def page(
+    request: web.Request,
+    found: Organised,
+    section: str,
+    /,
+    *,
+    form: Form | None = None,
+    template: str | None = None,
+    **context: Any,
+) -> web.Response:
+    """A page of a conference: ``organiser/{section}.html`` with its frame."""
+    form = form or Form()
+    return render(
+        request,
+        f"organiser/{template or section}.html",
+        status=form.status,
+        time_zone=found.conference.timezone,
+        conference=found.conference,
+        home=found.home,
+        section=section,
+        may_change=found.may_change,
+        state_names=STATE_NAMES,
+        form_key=form_key,
+        form=form,
+        done=DONE.get(request.query.get("done", "")),
+        **context,
+    )
+
+
+def form_key() -> str:
+    """A name for one showing of a form: sending it twice does its command once."""
+    return secrets.token_urlsafe(12)
+
+
+def join_url(request: web.Request, conference: Conference) -> str:
+    """The address that the conference's QR leads to."""
+    return f"{base_url(request)}/c/{conference.join_code}"
+
+
+def qr(text: str) -> Markup:
+    """``text`` as a QR code: an inline SVG that fills its place."""
+    svg = segno.make(text, error="m", micro=False).svg_inline(border=2, omitsize=True)
+    return Markup(svg)

@@ -1,0 +1,240 @@
+"""Links for rooms, devices and viewers; sheets and slips to print.
+
+A link's secret is shown on the page that answers its making, and nowhere after.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import segno
+from aiohttp import web
+from markupsafe import Markup
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.conferences.models import Site
+from server.conferences.roster import Expected, listed
+from server.conferences.sites import sites_of
+from server.errors import N_, Conflict, DomainError
+from server.people.models import Link
+from server.protocol import CreateLink, LinkRole, RevokeLink
+from server.web.organiser_access import Organised, join_url, organised, page, qr
+from server.web.organiser_forms import Form, submit
+from server.web.organiser_sites import sites_of_conference
+from server.web.site import base_url, now, see_other, site_of
+
+ROLES = {
+    "operator": N_("Cán bộ kỹ thuật điểm cầu"),
+    "display": N_("Màn hình điểm cầu"),
+    "encoder": N_("Bộ mã hóa hình (WHIP)"),
+    "viewer": N_("Người xem (WHEP, xem lại)"),
+}
+SITE_ROLES = frozenset({"operator", "display", "encoder"})
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One link of the list; its secret is not known any more."""
+
+    id: int
+    role: str
+    site: str
+    created_at: datetime
+    redeemed_at: datetime | None
+    expires_at: datetime
+    state: str
+    """live, expired or revoked"""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A link that was just made, to be shown this once."""
+
+    role: str
+    address: str
+    """of the page, or for a device the address it publishes to"""
+    qr: Markup
+    token: str | None
+    """for devices, which carry it in a header"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What one site gets on paper."""
+
+    site: str
+    links: list[Printed]
+
+
+def _rows(session: Session, conference_id: int, at: datetime) -> list[LinkRow]:
+    query = (
+        select(Link, Site.name)
+        .outerjoin(Site, Site.id == Link.site_id)
+        .where(Link.conference_id == conference_id, Link.role.in_(ROLES))
+        .order_by(Site.position, Link.id)
+    )
+    rows: list[LinkRow] = []
+    for link, site in session.execute(query):
+        state = "revoked" if link.revoked_at else "expired" if link.expires_at <= at else "live"
+        rows.append(
+            LinkRow(
+                link.id,
+                link.role,
+                site or "",
+                link.created_at,
+                link.redeemed_at,
+                link.expires_at,
+                state,
+            )
+        )
+    return sorted(rows, key=lambda row: row.state != "live")
+
+
+async def _show(request: web.Request, found: Organised, form: Form) -> web.Response:
+    rows = await site_of(request).database.read(_rows, found.id, now())
+    sites = await sites_of_conference(request, found)
+    return page(request, found, "links", form=form, links=rows, roles=ROLES, sites=sites)
+
+
+async def links(request: web.Request) -> web.Response:
+    """GET /conferences/{slug}/links"""
+    return await _show(request, await organised(request), Form())
+
+
+def _printed(request: web.Request, found: Organised, role: str, token: str) -> Printed:
+    base, slug = base_url(request), found.conference.slug
+    if role == "encoder":
+        address = f"{base}/whip/{slug}"
+        return Printed(role, address, qr(address), token)
+    address = f"{base}/join/{token}"
+    return Printed(role, address, qr(address), token if role == "viewer" else None)
+
+
+def _sheets_page(request: web.Request, found: Organised, sheets: list[Sheet]) -> web.Response:
+    return page(
+        request,
+        found,
+        "links",
+        template="sheets",
+        sheets=sheets,
+        roles=ROLES,
+        join_url=join_url(request, found.conference),
+        base=base_url(request),
+    )
+
+
+async def create(request: web.Request) -> web.Response:
+    """POST /conferences/{slug}/links: one link, shown once."""
+    found = await organised(request)
+    form = await Form.read(request)
+    role = cast(LinkRole, form.choice("role", ROLES))
+    sites = {str(site.id): site for site in await sites_of_conference(request, found)}
+    site = sites.get(form.value("site")) if role in SITE_ROLES else None
+    if role in SITE_ROLES and site is None:
+        form.wrong("site", N_("Hãy chọn điểm cầu cho đường dẫn này."))
+    command = CreateLink(role=role, site=site.id if site else None)
+    made = await form.send(request, found.actor, command)
+    if made is None:
+        return await _show(request, found, form)
+    printed = _printed(request, found, role, made["token"])
+    return _sheets_page(request, found, [Sheet(site.name if site else "", [printed])])
+
+
+async def create_all(request: web.Request) -> web.Response:
+    """POST /conferences/{slug}/links/all: an operator's and a display's link for every site that
+    is a room, as sheets to print. ``replace`` revokes the older ones first."""
+    found = await organised(request)
+    form = await Form.read(request)
+    rooms = [s for s in await sites_of_conference(request, found) if s.kind != "online"]
+    if not rooms:
+        form.refuse(Conflict(N_("Hội nghị chưa có điểm cầu nào.")))
+    sheets: list[Sheet] = []
+    try:
+        if form.ok and form.value("replace"):
+            await _revoke_rooms(request, found)
+        for room in rooms:
+            roles: list[LinkRole] = (
+                ["operator"] if room.kind == "speaker" else ["operator", "display"]
+            )
+            printed = []
+            for role in roles:
+                made = await submit(request, found.actor, CreateLink(role=role, site=room.id))
+                printed.append(_printed(request, found, role, made["token"]))
+            sheets.append(Sheet(room.name, printed))
+    except DomainError as error:
+        form.refuse(error)
+    if not form.ok:
+        return await _show(request, found, form)
+    return _sheets_page(request, found, sheets)
+
+
+async def _revoke_rooms(request: web.Request, found: Organised) -> None:
+    rows = await site_of(request).database.read(_rows, found.id, now())
+    for row in rows:
+        if row.state == "live" and row.role in ("operator", "display"):
+            await submit(request, found.actor, RevokeLink(link=row.id))
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """POST /conferences/{slug}/links/revoke"""
+    found = await organised(request)
+    form = await Form.read(request)
+    if await form.send(request, found.actor, RevokeLink(link=form.id("link"))) is None:
+        return await _show(request, found, form)
+    return see_other(f"{found.home}/links?done=revoked")
+
+
+def _slips(
+    session: Session, conference_id: int, site_id: int | None
+) -> tuple[list[Expected], dict[int, str]]:
+    names = {site.id: site.name for site in sites_of(session, conference_id)}
+    return listed(session, conference_id, site_id), names
+
+
+async def slips(request: web.Request) -> web.Response:
+    """GET /conferences/{slug}/slips?site=: one slip a trainee, to cut apart."""
+    found = await organised(request)
+    asked = request.query.get("site", "")
+    site_id = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 16 else None
+    people, names = await site_of(request).database.read(_slips, found.id, site_id)
+    return page(
+        request,
+        found,
+        "links",
+        template="slips",
+        people=people,
+        names=names,
+        site_id=site_id,
+        join_url=join_url(request, found.conference),
+    )
+
+
+async def qr_sheet(request: web.Request) -> web.Response:
+    """GET /conferences/{slug}/qr-sheet: one A4 page for the wall."""
+    found = await organised(request)
+    address = join_url(request, found.conference)
+    return page(request, found, "links", template="qr_sheet", join_url=address, join_qr=qr(address))
+
+
+async def join_qr(request: web.Request) -> web.Response:
+    """GET /conferences/{slug}/join.svg: one picture for a thousand slips."""
+    found = await organised(request)
+    out = io.BytesIO()
+    code = segno.make(join_url(request, found.conference), error="m", micro=False)
+    code.save(out, kind="svg", border=2, omitsize=True, light="#fff")
+    return web.Response(body=out.getvalue(), content_type="image/svg+xml")
+
+
+routes: list[web.RouteDef] = [
+    web.get("/conferences/{slug}/links", links),
+    web.post("/conferences/{slug}/links", create),
+    web.post("/conferences/{slug}/links/all", create_all),
+    web.post("/conferences/{slug}/links/revoke", revoke),
+    web.get("/conferences/{slug}/slips", slips),
+    web.get("/conferences/{slug}/qr-sheet", qr_sheet),
+    web.get("/conferences/{slug}/join.svg", join_qr),
+]

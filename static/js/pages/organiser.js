@@ -1,0 +1,105 @@
+// @ts-check
+/**
+ * The organiser's forms work without this; it asks before what is hard to undo, adds rows in
+ * place, and shows that an upload is on its way.
+ */
+
+import { confirmDialog, on, setBusy } from "../dom.js";
+import { t } from "../i18n.js";
+
+/** Submitting by a button with data-confirm asks first. */
+on(document, "click", "[data-confirm]", async (button, event) => {
+  if (!(button instanceof HTMLButtonElement) || button.dataset.confirmed) return;
+  event.preventDefault();
+  const yes = await confirmDialog({
+    title: button.dataset.confirm ?? "",
+    confirm: button.getAttribute("aria-label") ?? button.textContent?.trim() ?? t("Đồng ý"),
+    danger: true,
+  });
+  if (!yes) return;
+  button.dataset.confirmed = "1";
+  button.form?.requestSubmit(button);
+});
+
+/** Another empty row: the last one copied, its fields renumbered. */
+on(document, "click", "[data-add-row]", (button, event) => {
+  const form = button.closest("form");
+  const rows = form?.querySelector("[data-rows]");
+  const last = rows?.lastElementChild;
+  const count = form?.elements.namedItem("rows");
+  if (!rows || !last || !(count instanceof HTMLInputElement)) return;
+  event.preventDefault();
+  const n = rows.children.length;
+  const row = /** @type {HTMLElement} */ (last.cloneNode(true));
+  for (const element of row.querySelectorAll("[id], [name], [for], [aria-describedby]")) {
+    for (const name of ["id", "name", "for"]) {
+      const value = element.getAttribute(name);
+      if (value) element.setAttribute(name, value.replace(/-\d+$/, `-${n}`));
+    }
+    element.removeAttribute("aria-describedby");
+    element.removeAttribute("aria-invalid");
+  }
+  for (const error of row.querySelectorAll(".error")) error.remove();
+  for (const field of row.querySelectorAll(".invalid")) field.classList.remove("invalid");
+  for (const input of row.querySelectorAll("input, textarea")) {
+    if (input instanceof HTMLInputElement && input.type === "checkbox") input.checked = false;
+    else if (keeps(input)) continue;
+    else if (input instanceof HTMLInputElement || input instanceof HTMLTextAreaElement) {
+      input.value = "";
+    }
+  }
+  continueFrom(last, row);
+  rows.append(row);
+  count.value = String(n + 1);
+  row.querySelector("textarea, input:not([type=hidden])")?.dispatchEvent(new Event("input"));
+  const first = row.querySelector("[name^=title-], [name^=text-]");
+  if (first instanceof HTMLElement) first.focus();
+});
+
+/** @param {Element} input */
+function keeps(input) {
+  return /^(date|seconds)-/.test(input.getAttribute("name") ?? "");
+}
+
+/**
+ * The next agenda item begins where the one before ends.
+ * @param {Element} last
+ * @param {Element} row
+ */
+function continueFrom(last, row) {
+  const end = last.querySelector("[name^=end-]");
+  const start = row.querySelector("[name^=start-]");
+  if (end instanceof HTMLInputElement && start instanceof HTMLInputElement) start.value = end.value;
+}
+
+/** What takes long says so, and cannot be pressed twice. */
+on(document, "submit", "[data-upload], [data-slow]", (form, event) => {
+  const button = /** @type {SubmitEvent} */ (event).submitter;
+  // After the browser has read the form: a disabled button would not be sent.
+  if (button instanceof HTMLButtonElement) setTimeout(() => setBusy(button, true));
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const button of document.querySelectorAll("[aria-busy=true]")) {
+    if (button instanceof HTMLButtonElement) setBusy(button, false);
+  }
+});
+
+for (const area of document.querySelectorAll(".file-drop")) {
+  area.addEventListener("dragover", () => area.classList.add("over"));
+  area.addEventListener("dragleave", () => area.classList.remove("over"));
+  area.addEventListener("drop", () => area.classList.remove("over"));
+}
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  if (!(button instanceof HTMLButtonElement)) continue;
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
+// Only one question stands open at a time.
+on(document, "click", ".ask-first > summary", (summary) => {
+  for (const other of document.querySelectorAll(".ask-first[open]")) {
+    if (other !== summary.parentElement) other.removeAttribute("open");
+  }
+});
