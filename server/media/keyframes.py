@@ -55,18 +55,24 @@ class Vp8Entry:
 
     def begins(self, payload: Bytes) -> bool:
         """Can a decoder begin with this packet?"""
-        if len(payload) < 2 or payload[0] & 0x17 != 0x10:  # S set, partition 0
+        if not payload or payload[0] & 0x17 != 0x10:  # S set, partition 0
             return False
-        position = 1
-        if payload[0] & 0x80:  # X
-            present = payload[1]
-            position = 2
-            if present & 0x80:  # I: 7 or 15 bits of picture id
-                if position >= len(payload):
-                    return False
-                position += 2 if payload[position] & 0x80 else 1
-            position += (1 if present & 0x40 else 0) + (1 if present & 0x30 else 0)
-        return position < len(payload) and payload[position] & 1 == 0
+        start = vp8_payload_start(payload)
+        return start is not None and payload[start] & 1 == 0
+
+
+def vp8_payload_start(payload: Bytes) -> int | None:
+    """Where VP8 begins after its payload descriptor (RFC 7741, 4.2); None if nowhere."""
+    position = 1
+    if payload and payload[0] & 0x80:  # X
+        if len(payload) < 3:
+            return None
+        present = payload[1]
+        position = 2
+        if present & 0x80:  # I: 7 or 15 bits of picture id
+            position += 2 if payload[position] & 0x80 else 1
+        position += (1 if present & 0x40 else 0) + (1 if present & 0x30 else 0)
+    return position if position < len(payload) else None
 
 
 class AnyEntry:

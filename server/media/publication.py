@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from server.media import keyframes, messages, rtcp, rtp
+from server.media import keyframes, messages, resolution, rtcp, rtp
 from server.media.feedback import Feedback
 from server.media.history import History
 from server.media.levels import Loudness
@@ -48,6 +48,8 @@ class Track:
         self.requests = keyframes.Requests()
         self.timeline = Timeline(publication.clock, self.clock_rate_hz)
         self.loudness = Loudness()
+        self.size: tuple[int, int] | None = None
+        """of the picture, (width, height) in pixels, once known"""
         self._entered: tuple[int, float] | None = None
         """number and arrival of the latest packet at which the stream can be entered"""
         self.outputs: set[Output] = set()
@@ -82,6 +84,7 @@ class Track:
         if begins:
             self.requests.arrived(now_s)
             self._entered = (number, now_s)
+            self.size = resolution.size(self.codec, view) or self.size
         for output in tuple(self.outputs):
             output.receive(self, number, header, packet, begins, now_s)
         if self.tap is not None:
@@ -278,7 +281,10 @@ class Publication:
         self._line_counts = (octets, expected, received)
         due = expected - before[1]
         lost = due - (received - before[2])
+        width, height = (self.video.size if self.video else None) or (None, None)
         return messages.Line(
             bitrate_bps=max(0, round((octets - before[0]) * 8 / elapsed_s)),
             loss=min(1.0, max(0.0, lost / due)) if due > 0 else 0.0,
+            width=width,
+            height=height,
         )

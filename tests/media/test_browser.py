@@ -136,7 +136,7 @@ async def open_page(
         return await ask("up", messages.Restart, session=sessions["up"], sdp=sdp)
 
     async def receive() -> str:
-        return await ask("down", messages.Receive, conference=SLUG, wall=4)
+        return await ask("down", messages.Receive, conference=SLUG, wall=16)
 
     async def accept(sdp: str) -> str:
         return await ask("down", messages.Accept, session=sessions["down"], sdp=sdp)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.media import keyframes, levels
+from server.media import keyframes, levels, resolution
 from server.media.history import History
 from server.media.rewrite import Rewriter
 from server.media.sequence import MAX_TRIES, RETRY_S, Arrivals, extend
@@ -147,6 +147,8 @@ def test_keyframes_are_found_by_their_parameter_sets() -> None:
 def test_entries_survive_any_payload(payload: bytes) -> None:
     for codec in ("H264", "VP8", "opus"):
         keyframes.entry(codec).begins(payload)
+        resolution.size(codec, payload)
+    resolution.size("H264", b"\x67" + payload)
 
 
 def test_requests_are_joined() -> None:
@@ -187,3 +189,13 @@ def test_the_past_is_squeezed_between_what_was_sent_and_now() -> None:
     steps = [(b - a) & 0xFFFFFFFF for a, b in zip(stamps, stamps[1:], strict=False)]
     assert len(stamps) == 31 and all(step == 90 for step in steps)
     assert sum(steps) >= 0.02 * 90000
+
+
+def test_sizes_are_read_from_parameter_sets() -> None:
+    cropped = bytes.fromhex("6764001facd9405005bb0110000003001000000303c0f1831960")  # x264, high
+    assert resolution.size("H264", cropped) == (1280, 720)
+    full_hd = bytes.fromhex("6742c028d900780227e584000003000400000300f03c60c920")
+    assert resolution.size("H264", full_hd) == (1920, 1080)
+    assert resolution.size("H264", bytes.fromhex("61ffff")) is None
+    vp8 = bytes.fromhex("10 d0a000 9d012a 4001 b400")
+    assert resolution.size("VP8", vp8) == (320, 180)
