@@ -8,10 +8,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -24,7 +21,7 @@ from server.inbox import Inbox
 from server.live.gateway import Gateway, make_server
 from server.live.ticker import Ticker
 from server.signalling import Signalling
-from server.web import entry, health, middleware, pages, replay, static, whip
+from server.web import entry, health, middleware, organiser, pages, replay, static, whip
 from server.web.rates import Rates
 from server.web.site import SITE, Site
 
@@ -60,7 +57,7 @@ def build(
     )
     app[SITE] = site
     app[whip.SESSIONS] = whip.Sessions()
-    for module in (entry, pages, static, whip, replay, health, *_organiser()):
+    for module in (entry, pages, static, whip, replay, health, organiser):
         app.add_routes(module.routes)
     sockets = make_server()
     sockets.attach(app)
@@ -87,12 +84,6 @@ def build(
 async def _finish(request: web.Request, response: web.StreamResponse) -> None:
     """Also responses that Socket.IO or a file makes by itself carry our headers."""
     middleware.finish_headers(request, response)
-
-
-def _organiser() -> list[Any]:
-    """The organiser's pages (``server/web/organiser.py``)."""
-    name = "server.web.organiser"
-    return [import_module(name)] if find_spec(name) else []
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:

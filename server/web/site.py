@@ -83,7 +83,7 @@ VISITOR = web.RequestKey("visitor", Visitor)
 class _Undefined(jinja2.StrictUndefined):
     """A missing value may be tested for, and never be shown by mistake."""
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         return False
 
 

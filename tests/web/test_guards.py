@@ -89,7 +89,7 @@ async def test_errors_are_pages_for_people_and_json_for_programs(house: House) -
     )
     assert answer.status == 404 and answer.content_type == "application/json"
     assert '"error": "not_found"' in text and "not found" in text.lower()
-    answer, _ = await browser.raw("PUT", "/")
+    answer, _ = await browser.raw("OPTIONS", "/")
     assert answer.status == 405 and "GET" in answer.headers["Allow"]
 
 
