@@ -8,13 +8,20 @@ import { t } from "../i18n.js";
  * @typedef {{camera: string, microphone: string, speaker: string}} Choice
  */
 
-/** @typedef {{camera: MediaDeviceInfo[], microphone: MediaDeviceInfo[], speaker: MediaDeviceInfo[]}} Devices */
+/** @typedef {Record<"camera" | "microphone" | "speaker", MediaDeviceInfo[]>} Devices */
 
-/** @typedef {{code: string, title: string, advice: string}} Refusal why there is no camera, and what to do */
+/**
+ * Why there is no camera, and what to do.
+ * @typedef {{code: string, title: string, advice: string}} Refusal
+ */
 
 const STORE = "diemcau.devices";
 /** Three simulcast layers need 960×540 or more: capture at 720p. */
-const PICTURE = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+const PICTURE = {
+  width: { ideal: 1280 },
+  height: { ideal: 720 },
+  frameRate: { ideal: 30, max: 30 },
+};
 const SOUND = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /** @returns {Choice} the last choice on this machine */

@@ -15,7 +15,8 @@ import { LineWatch } from "./quality.js";
  * `idle` nothing open · `asking` the browser asks for the camera · `previewing` open, not sent ·
  * `connecting` · `live` · `retrying` again in `retry_s` seconds · `refused` no camera, see `refusal`
  * · `taken_over` another page publishes this site now
- * @typedef {"idle" | "asking" | "previewing" | "connecting" | "live" | "retrying" | "refused" | "taken_over"} PublisherState
+ * @typedef {"idle" | "asking" | "previewing" | "connecting" | "live" | "retrying" | "refused"
+ *   | "taken_over"} PublisherState
  */
 
 /** @typedef {(type: string, payload: Record<string, unknown>) => Promise<any>} Send */
@@ -56,7 +57,7 @@ export class Publisher {
    * @param {Send} options.send sends a command, rejects with {code, message}
    * @param {"camera" | "screen"} options.source
    * @param {() => Promise<MediaStream>} options.capture opens the camera or the screen
-   * @param {(publisher: Publisher) => void} options.onChange after every change of what is public here
+   * @param {(publisher: Publisher) => void} options.onChange after every change here
    * @param {() => boolean} [options.isOnline] whether commands go out now. Nothing is negotiated
    *   before they do: an offer that waits would be stale when it arrives
    */

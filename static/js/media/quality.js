@@ -33,7 +33,8 @@ const INTERVAL_MS = 1000;
  * @returns {Totals}
  */
 export function totals(report, now_ms) {
-  const sum = { at_ms: now_ms, bytes: 0, packets: 0, lost: 0, freezes: 0, rtt_ms: 0, fraction_lost: 0 };
+  const none = { bytes: 0, packets: 0, lost: 0, freezes: 0, rtt_ms: 0, fraction_lost: 0 };
+  const sum = { at_ms: now_ms, ...none };
   for (const entry of report.values()) {
     if (entry.type === "inbound-rtp") {
       sum.bytes += entry.bytesReceived ?? 0;

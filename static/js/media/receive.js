@@ -54,11 +54,18 @@ export class Receiver {
    * @param {import("./publish.js").Send} options.send
    * @param {number} [options.wall] how many tiles
    * @param {boolean} [options.audio]
-   * @param {(receiver: Receiver) => void} options.onChange after every change of what is public here
-   * @param {(source: string) => boolean} [options.isAlive] whether packets of a source reach the server
+   * @param {(receiver: Receiver) => void} options.onChange after every change here
+   * @param {(source: string) => boolean} [options.isAlive] whether a source reaches the server
    * @param {() => boolean} [options.isOnline] whether commands go out now; see Publisher
    */
-  constructor({ send, wall = 0, audio = true, onChange, isAlive = () => true, isOnline = () => true }) {
+  constructor({
+    send,
+    wall = 0,
+    audio = true,
+    onChange,
+    isAlive = () => true,
+    isOnline = () => true,
+  }) {
     this.send = send;
     this.wall = wall;
     this.audio = audio;

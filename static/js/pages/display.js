@@ -11,7 +11,7 @@ import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { playLiveStream } from "../rooms/live-stream.js";
 import { countdown, currentRun, optionRows, siteRows } from "../rooms/quiz-board.js";
-import { emptyStageText, isAlive, isPublished, Tile } from "../rooms/stage.js";
+import { emptyStageText, isAlive, Tile } from "../rooms/stage.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 
 /** A question longer than this is set smaller, so that the lower third stays low. */
@@ -27,10 +27,10 @@ const connection = connect({
     if (online) receiver.resume();
     else if (refusal) receiver.stop();
     lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
-    setBanner(
-      "connection-banner",
-      refusal?.message ?? (lostAt && t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt })),
-    );
+    const lost = lostAt
+      ? t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt })
+      : null;
+    setBanner("connection-banner", refusal?.message ?? lost);
   },
 });
 const receiver = new Receiver({
@@ -82,7 +82,10 @@ function stateTitle(conference) {
   }
 }
 
-/** Which of the board's pictures is large, or what covers them. @param {import("../state.js").State} state */
+/**
+ * Which of the board's pictures is large, or what covers them.
+ * @param {import("../state.js").State} state
+ */
 function renderMode(state) {
   const { conference } = state;
   const idle = !conference.stage && !conference.presentation;
@@ -92,7 +95,7 @@ function renderMode(state) {
   byId("cover").hidden = !covered;
   fill(byId("cover"), { title: stateTitle(conference), about: coverText(conference) });
   const board = byId("board");
-  const presenting = isPublished(state, conference.presentation) && !covered;
+  const presenting = isAlive(state, conference.presentation) && !covered;
   byId("presentation").hidden = !presenting;
   byId("stage").hidden = presenting && !conference.stage;
   board.classList.toggle("presentation-first", presenting);
@@ -199,12 +202,11 @@ function renderTime() {
 function renderAgenda(state, now) {
   const item = state.agenda[String(state.conference.item)];
   const next = isOpen(state) ? nextItem(state) : undefined;
-  const planned = item ?? next;
   fill(byId("agenda-now"), {
     current: Boolean(item),
     title: item?.title ?? "",
     speaker: item?.speaker ?? "",
-    planned: item && planned ? `${formatTime(planned.starts_at)} – ${formatTime(planned.ends_at)}` : "",
+    planned: item ? `${formatTime(item.starts_at)} – ${formatTime(item.ends_at)}` : "",
     share: item ? timeLeft(item, now).share : 0,
     left: item ? timeLeftText(item, now) : "",
     next: next ? t("Tiếp theo: %(title)s", { title: next.title }) : "",

@@ -2,9 +2,9 @@
 /** A room's operator: camera and microphone, the floor, the roster, questions of the room. */
 
 import { connect, readBoot } from "../connection.js";
-import { announce, byId, confirmDialog, fill, find, on } from "../dom.js";
+import { announce, byId, fill, find, on } from "../dom.js";
 import { renderList, setBanner, setBusy, toast } from "../dom.js";
-import { formatNumber, formatTime, t } from "../i18n.js";
+import { formatTime, t } from "../i18n.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
@@ -15,8 +15,8 @@ import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { playLiveStream } from "../rooms/live-stream.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
 import { questionStateText } from "../rooms/questions.js";
-import { rosterRows } from "../rooms/roster.js";
-import { emptyStageText, isAlive, isPublished, Tile } from "../rooms/stage.js";
+import { RosterPanel } from "../rooms/roster-panel.js";
+import { emptyStageText, isAlive, Tile } from "../rooms/stage.js";
 import { lineFigures, publishText, publishTrouble, showQuality } from "../rooms/uplink.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 import { setUpTabs } from "../tabs.js";
@@ -25,11 +25,7 @@ import { setUpTabs } from "../tabs.js";
 
 const boot = readBoot();
 const JOINED = `diemcau.joined.${boot.seat}`;
-/** @type {"all" | "absent" | "present"} */
-let which = "all";
-/** @type {unknown[]} what the list was last drawn from */
-let drawnRoster = [];
-/** What the operator chose; null follows the rule: the display plays, this page only without one. */
+/** The operator's choice; null follows the rule: the display plays, this page only without one. */
 let listening = /** @type {boolean | null} */ (null);
 
 const connection = connect({
@@ -43,10 +39,8 @@ const connection = connect({
       if (online) media.resume();
       else if (refusal) media.stop();
     }
-    setBanner(
-      "connection-banner",
-      online || refusal ? (refusal?.message ?? null) : t("Mất kết nối với máy chủ. Thao tác được giữ lại và gửi khi có mạng."),
-    );
+    const lost = t("Mất kết nối với máy chủ. Thao tác được giữ lại và gửi khi có mạng.");
+    setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
   },
 });
 const isOnline = () => connection.online;
@@ -79,6 +73,7 @@ const preflight = new Preflight(camera, {
 const stage = new Tile(byId("stage"), receiver, "stage");
 const presentation = new Tile(byId("presentation"), receiver, "presentation");
 const liveStream = receiver.showsPictures ? null : playLiveStream(byId("stage"));
+const rosterPanel = new RosterPanel(() => connection.state, act);
 const meter = new LevelMeter(byId("level"));
 /** @type {MediaStream | null} */
 let metered = null;
@@ -140,7 +135,7 @@ function render() {
   renderHead(state);
   renderFloor(state);
   renderQuestions(state);
-  renderRoster(state);
+  rosterPanel.render(state);
   renderAdmissions(state);
   renderList(byId("agenda"), "agenda-template", agendaRows(state), (row) => row.id, (row) => row);
   renderTime();
@@ -192,30 +187,6 @@ function renderQuestions(state) {
 }
 
 /** @param {State} state */
-function renderRoster(state) {
-  const site = ownSite(state);
-  const share = site?.expected ? site.present / site.expected : 0;
-  fill(byId("present"), {
-    present: formatNumber(site?.present ?? 0),
-    of: t("/ %(n)s có mặt", { n: formatNumber(site?.expected ?? 0) }),
-  });
-  byId("present-meter", HTMLProgressElement).value = share;
-  const query = byId("roster-search", HTMLInputElement).value;
-  // A hundred and fifty rows are drawn only when something in them has changed.
-  const content = [query, which, state.attendance, state.roster];
-  if (content.every((part, index) => part === drawnRoster[index])) return;
-  drawnRoster = content;
-  const rows = rosterRows(state, query, which);
-  renderList(byId("roster"), "roster-template", rows, (row) => row.person, (row) => ({
-    ...row,
-    verb: row.present ? t("Bỏ") : t("Điểm danh"),
-    label: row.present
-      ? t("Bỏ điểm danh %(name)s", { name: row.name })
-      : t("Điểm danh %(name)s", { name: row.name }),
-  }));
-}
-
-/** @param {State} state */
 function renderAdmissions(state) {
   const asking = Object.values(state.admissions);
   renderList(byId("admissions"), "admission-template", asking, (each) => each.seat, (each) => ({
@@ -232,7 +203,7 @@ function renderMedia() {
   stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
   liveStream?.render(state);
-  const presenting = isPublished(state, state.conference.presentation);
+  const presenting = isAlive(state, state.conference.presentation);
   byId("presentation").hidden = !presenting;
   byId("pictures").classList.toggle("pair", presenting);
   renderSelf();
@@ -265,7 +236,8 @@ function renderSound(state) {
   // Until it is known who else is here, nothing is played: two pages of a room would echo.
   const rule = state.live?.presence ? !here?.display : false;
   receiver.setSound(!byId("room").hidden && (listening ?? rule));
-  press("listen", receiver.soundOn, receiver.soundOn ? t("Tắt tiếng máy này") : t("Nghe tại máy này"));
+  const { soundOn } = receiver;
+  press("listen", soundOn, soundOn ? t("Tắt tiếng máy này") : t("Nghe tại máy này"));
   byId("sound-banner").hidden = !receiver.soundBlocked;
 }
 
@@ -298,7 +270,8 @@ function renderTime() {
 byId("floor-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const reason = byId("reason", HTMLInputElement);
-  if (await act(byId("ask-floor"), "floor.request", { reason: reason.value.trim() })) reason.value = "";
+  const payload = { reason: reason.value.trim() };
+  if (await act(byId("ask-floor"), "floor.request", payload)) reason.value = "";
 });
 byId("withdraw").addEventListener("click", () => void act(byId("withdraw"), "floor.withdraw", {}));
 
@@ -324,31 +297,9 @@ byId("settings").addEventListener("click", () => {
 byId("publish-retry").addEventListener("click", () => void camera.publish());
 byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 
-byId("roster-search").addEventListener("input", () => renderRoster(connection.state));
-on(byId("panel-roster"), "click", "[data-which]", (button) => {
-  which = /** @type {typeof which} */ (button.dataset.which);
-  for (const each of byId("panel-roster").querySelectorAll("[data-which]")) {
-    each.setAttribute("aria-pressed", String(each === button));
-  }
-  renderRoster(connection.state);
-});
-on(byId("roster"), "click", "[data-person]", async (button) => {
-  const person = Number(button.dataset.person);
-  const name = connection.state.roster[String(person)]?.name ?? "";
-  if (button.dataset.present !== undefined) {
-    const sure = await confirmDialog({
-      title: t("Bỏ điểm danh %(name)s?", { name }),
-      text: t("Lượt điểm danh được đánh dấu là nhầm. Có thể điểm danh lại."),
-      confirm: t("Bỏ điểm danh"),
-      danger: true,
-    });
-    if (sure) await act(button, "attendance.untick", { person });
-  } else if (await act(button, "attendance.tick", { person })) {
-    announce(t("Đã điểm danh %(name)s", { name }));
-  }
-});
 on(byId("admissions"), "click", "[data-seat]", (button) => {
-  void act(button, "seat.admit", { seat: button.dataset.seat, admit: button.dataset.admit === "yes" });
+  const { seat, admit } = button.dataset;
+  void act(button, "seat.admit", { seat, admit: admit === "yes" });
 });
 byId("ask-form").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -19,7 +19,9 @@ export const ownSite = (state) => state.sites[String(state.me.site)];
  * @returns {Entity[]}
  */
 export const waiting = (state) =>
-  Object.values(state.requests).sort((a, b) => Date.parse(a.requested_at) - Date.parse(b.requested_at));
+  Object.values(state.requests).sort(
+    (a, b) => Date.parse(a.requested_at) - Date.parse(b.requested_at),
+  );
 
 /**
  * The open request of this page's site.

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the stage and the other slots show: names of sources, and video tiles that tell the truth. */
+/** What the stage and other slots show: names of sources, and video tiles that tell the truth. */
 
 import { fill } from "../dom.js";
 import { t } from "../i18n.js";
@@ -33,17 +33,6 @@ export function sourceText(state, source) {
  * @param {string} name
  */
 export const shortName = (name) => name.replace(/^điểm cầu\s+(?=\S)/iu, "");
-
-/**
- * Whether anybody publishes a source, heard at this moment or not; true while that is unknown.
- * @param {State} state
- * @param {string | null} source
- * @returns {boolean}
- */
-export function isPublished(state, source) {
-  const publications = state.live?.publications;
-  return Boolean(source) && (!publications || (source ?? "") in publications);
-}
 
 /**
  * What the stage says while its slot shows nothing: a site was put on it, or none was.
