@@ -37,10 +37,14 @@ check: $(STAMP) $(NODE_STAMP) ## Linters, types, import rules, translations, dri
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	node_modules/.bin/tsc --project jsconfig.json
-	$(BIN)/pytest -q -p no:cacheprovider -m check tests/check
+	$(BIN)/python deploy/translations.py --check
+	$(BIN)/pytest -q -p no:cacheprovider 'tests/db/test_database.py::test_migrations_make_exactly_the_models[sqlite]' \
+		tests/wire/test_protocol.py::test_generated_files_are_fresh
 
 test: system-packages $(STAMP) $(NODE_STAMP) check ## Everything that must pass, browser tests included
-	$(BIN)/pytest -q -m 'not check' $(TESTS)
+	npm test --silent
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not browser and not alone'
+	$(BIN)/pytest -q -m 'browser or alone'
 
 bench: $(STAMP) ## Every benchmark, one JSON object a line
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
