@@ -82,27 +82,31 @@ def _windows_1258(text: str) -> bytes:
     return b"".join(out)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        workbook(ROWS),
-        csv(ROWS).encode(),
-        csv(ROWS, ";").encode("utf-8-sig"),
-        csv(ROWS, "\t").encode("utf-16"),
-        csv(ROWS, "\t").encode("utf-16-le"),
-        _windows_1258(csv(ROWS)),
-        unicodedata.normalize("NFD", csv(ROWS)).encode(),
-        workbook([["DANH SÁCH HỌC VIÊN"], [], *ROWS]),
-        workbook([["STT", "HO TEN", "MA SO (*)", "co quan", "ĐIỂM CẦU"], [1, *ROWS[1]]]),
-    ],
-    ids="xlsx utf-8 utf-8-bom utf-16 utf-16-le windows-1258 decomposed title header".split(),
-)
-async def test_one_roster_in_every_dress(house: House, organiser: Organiser, data: bytes) -> None:
-    # The name of the file says nothing; what is in it does.
-    address, text = await preview(organiser, data, name="gì đó.bin")
-    assert "Nhập 1 người" in text and "cell-wrong" not in text
-    await organiser.done(address, {})
-    assert kept(house) == KEPT
+DRESSES = {
+    "xlsx": workbook(ROWS),
+    "utf-8": csv(ROWS).encode(),
+    "utf-8 with a mark": csv(ROWS, ";").encode("utf-8-sig"),
+    "utf-16": csv(ROWS, "\t").encode("utf-16"),
+    "utf-16 without a mark": csv(ROWS, "\t").encode("utf-16-le"),
+    "windows-1258": _windows_1258(csv(ROWS)),
+    "decomposed": unicodedata.normalize("NFD", csv(ROWS)).encode(),
+    "a title above": workbook([["DANH SÁCH HỌC VIÊN"], [], *ROWS]),
+    "other names": workbook([["STT", "HO TEN", "MA SO (*)", "co quan", "ĐIỂM CẦU"], [1, *ROWS[1]]]),
+}
+
+
+async def test_one_roster_in_every_dress(house: House, organiser: Organiser) -> None:
+    for dress, data in DRESSES.items():
+        # The name of the file says nothing; what is in it does.
+        address, text = await preview(organiser, data, name="gì đó.bin")
+        assert "Nhập 1 người" in text and "cell-wrong" not in text, dress
+        await organiser.done(address, {})
+        assert kept(house) == KEPT, dress
+        query = select(Person).where(Person.code == "00042")
+        person = house.database.read_now(lambda s, q=query: s.scalars(q).one().id)
+        await organiser.done(
+            f"{HOME}/roster/remove", {"person": str(person)}, page=f"{HOME}/roster"
+        )
 
 
 BROKEN_ZIP = workbook(ROWS)[:2000]
@@ -118,37 +122,31 @@ def _other_zip() -> bytes:
 def _bomb() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for n in range(5):
-            archive.writestr(f"xl/worksheets/sheet{n}.xml", b" " * 100_000_000)
+        for n in range(3):
+            archive.writestr(f"xl/worksheets/sheet{n}.xml", b" " * 70_000_000)
     return out.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("data", "why"),
-    [
-        (b"", "Tệp trống."),
-        (b"\n \n", "Tệp trống."),
-        (b"%PDF-1.7\n1 0 obj\n", "không phải bảng tính"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)), "không phải bảng tính"),
-        (b"<html><body>x</body></html>", "không phải bảng tính"),
-        (BROKEN_ZIP, "Không đọc được bảng tính"),
-        (_other_zip(), "Không đọc được bảng tính"),
-        (bytes.fromhex("D0CF11E0A1B11AE1") + b"\0" * 600, "Không đọc được bảng tính"),
-        (csv([HEADER]).encode(), "chưa có học viên nào"),
-        (b'Ten,Ma\r\n"never closed,1\r\n', "Không đọc được bảng tính"),
-    ],
-)
-async def test_what_is_no_roster_is_told_at_the_field(
-    house: House, organiser: Organiser, data: bytes, why: str
-) -> None:
-    answer, text = await organiser.upload(PATH, data, {"site": ""})
-    assert answer.status == 400 and why in text and 'id="file-error"' in text
+BROKEN = [
+    (b"", "Tệp trống."),
+    (b"\n \n", "Tệp trống."),
+    (b"%PDF-1.7\n1 0 obj\n", "không phải bảng tính"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)), "không phải bảng tính"),
+    (b"<html><body>x</body></html>", "không phải bảng tính"),
+    (BROKEN_ZIP, "Không đọc được bảng tính"),
+    (_other_zip(), "Không đọc được bảng tính"),
+    (_bomb(), "Không đọc được bảng tính"),
+    (bytes.fromhex("D0CF11E0A1B11AE1") + b"\0" * 600, "Không đọc được bảng tính"),
+    (csv([HEADER]).encode(), "chưa có học viên nào"),
+    (b'Ten,Ma\r\n"never closed,1\r\n', "Không đọc được bảng tính"),
+]
+
+
+async def test_what_is_no_roster_is_told_at_the_field(house: House, organiser: Organiser) -> None:
+    for data, why in BROKEN:
+        answer, text = await organiser.upload(PATH, data, {"site": ""})
+        assert answer.status == 400 and why in text and 'id="file-error"' in text, data[:20]
     assert kept(house) == []
-
-
-async def test_an_archive_that_unpacks_to_much_is_not_opened(organiser: Organiser) -> None:
-    answer, text = await organiser.upload(PATH, _bomb())
-    assert answer.status == 400 and "Không đọc được bảng tính" in text
 
 
 async def test_missing_columns_are_named(house: House, organiser: Organiser) -> None:
@@ -198,13 +196,28 @@ async def test_wrong_cells_are_marked_and_nothing_is_changed_by_half(
 
 
 async def test_unknown_sites_can_be_made_from_the_file(house: House, organiser: Organiser) -> None:
-    rows = [HEADER, ["Lan", "1", "", "Tam Kỳ"], ["Mai", "2", "", "tam ky"], ["An", "3", "", "Hội An"]]
+    rows = [
+        HEADER,
+        ["Lan", "1", "", "Tam Kỳ"],
+        ["Mai", "2", "", "tam ky"],
+        ["An", "3", "", "Hội An"],
+    ]
     address, text = await preview(organiser, workbook(rows))
     assert "3 dòng sai" in text
     await organiser.done(f"{address}/sites", {}, page=address)
     assert "Nhập 3 người" in await organiser.get(address)
     await organiser.done(address, {})
     assert [site for _, _, site in kept(house)] == ["Tam Kỳ", "Tam Kỳ", "Hội An"]
+
+
+async def test_sites_that_differ_by_a_tone_alone_are_not_mixed_up(organiser: Organiser) -> None:
+    await organiser.done(f"{HOME}/sites", {"names": "Tân Hoa\nTân Hòa", "kind": "remote"})
+    names = ["Tân Hòa", "TAN HOA", "điện  bàn", "Dien Ban"]
+    rows = [HEADER, *([f"Lan {n}", "", "", name] for n, name in enumerate(names))]
+    address, text = await preview(organiser, workbook(rows))
+    assert text.count("cell-wrong") == 1 and "TAN HOA (1)" in text
+    every = await organiser.get(f"{address}?show=all")
+    assert every.count("cell-changed") == 1 and "Trong tệp là “Dien Ban”." in every
 
 
 async def test_known_people_who_would_change_are_pointed_out(

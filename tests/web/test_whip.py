@@ -253,6 +253,8 @@ async def test_files_of_a_recording_by_token_and_range(house: House) -> None:
 
 
 def test_a_fragment_has_the_ice_part_of_the_first_section_alone() -> None:
-    answer = "v=0\r\na=ice-lite\r\nm=audio 9\r\na=mid:0\r\na=ice-ufrag:u\r\na=candidate:1\r\nm=video 9\r\na=mid:1\r\n"
+    answer = "\r\n".join(
+        "v=0,a=ice-lite,m=audio 9,a=mid:0,a=ice-ufrag:u,a=candidate:1,m=video 9,a=mid:1".split(",")
+    )
     made = whip.fragment_of(answer)
     assert "a=ice-ufrag:u" in made and "a=candidate:1" in made and "m=video" not in made
