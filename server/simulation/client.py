@@ -49,6 +49,7 @@ class SeatClient:
 
         Raises: Refused where no seat came of it; aiohttp.ClientError where the server is away.
         """
+        await self.close()
         # A jar that keeps cookies of plain addresses too: the demo runs on 127.0.0.1.
         jar = aiohttp.CookieJar(unsafe=True)
         connector = aiohttp.TCPConnector(ssl=self._tls if self._tls is not None else True)
@@ -107,6 +108,7 @@ class SeatClient:
             await self._socket.disconnect()
         if self._http is not None:
             await self._http.close()
+        self._socket = self._http = None
 
     async def _on_snapshot(self, data: dict[str, Any]) -> None:
         self.state, self.seq = data["state"], data["seq"]

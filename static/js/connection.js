@@ -78,7 +78,7 @@ export class Connection {
     this.waiting = [];
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
-    this.socket = io({ auth: (give) => give({ seat, since: this.seq }), tryAllTransports: true });
+    this.socket = io({ auth: (give) => give({ seat, since: this.seq }), transports: ["websocket", "polling"], tryAllTransports: true });
     this.wire();
   }
 
