@@ -1,0 +1,1 @@
+"""Rights, sudden deaths, lasting writes, bad input, and what a wheel holds."""
