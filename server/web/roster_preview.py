@@ -39,6 +39,7 @@ _LONG = N_("Dài quá %(most)d ký tự.")
 _BAD_CODE = N_("Mã không có chữ hay số nào.")
 _TWICE = N_("Trùng mã với dòng %(before)d.")
 _RENAMED = N_("Mã này đang là của “%(before)s”; tên sẽ được đổi.")
+_READ_AS = N_("Trong tệp là “%(before)s”.")
 _MOVED = N_("Chuyển từ “%(before)s”.")
 
 
@@ -139,11 +140,13 @@ class _Checker:
     def __init__(self, columns: Columns, sites: Sequence[Site], default: str) -> None:
         self._places = columns.places
         self._names = {site.slug: site.name for site in sites}
-        self._slugs = {search_key(site.name): site.slug for site in sites}
-        self._slugs |= {site.slug: site.slug for site in sites}
+        self._slugs = {site.name: site.slug for site in sites}
+        self._near = _near_names(sites)
         self._default = default
         self._first_at: dict[str, int] = {}
+        self._unknown: dict[str, str] = {}
         self.unknown_sites: Counter[str] = Counter()
+        """as the file first writes them"""
 
     def row(self, number: int, line: Sequence[str]) -> Row:
         """One checked line."""
@@ -188,15 +191,27 @@ class _Checker:
 
     def _site(self, row: Row, raw: str) -> None:
         name = nfc(raw)
-        slug = self._slugs.get(search_key(name)) if name else self._default
+        slug = self._default
+        if name:
+            slug = self._slugs.get(name) or self._near.get(search_key(name), "")
         if slug:
             row.site = slug
             row.cells["site"] = self._names[slug]
+            if name and self._names[slug].casefold() != name.casefold():
+                row.marks["site"] = Mark("changed", _READ_AS, {"before": name[:60]})
             return
         row.cells["site"] = name[:MAX_TEXT]
         row.marks["site"] = Mark("wrong", _UNKNOWN_SITE if name else _NO_SITE)
         if name:
-            self.unknown_sites[name[:MAX_TEXT]] += 1
+            self.unknown_sites[self._unknown.setdefault(search_key(name), name[:MAX_TEXT])] += 1
+
+
+def _near_names(sites: Sequence[Site]) -> dict[str, str]:
+    """Names without diacritics, and slugs; without those that two sites share (Tân Hoa, Tân Hòa)."""
+    keys = Counter(search_key(site.name) for site in sites)
+    near = {site.slug: site.slug for site in sites}
+    near |= {search_key(s.name): s.slug for s in sites if keys[search_key(s.name)] == 1}
+    return near
 
 
 def _compare(

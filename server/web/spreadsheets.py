@@ -25,7 +25,7 @@ MAX_ROWS = 50_000
 HEAD_ROWS = 20
 """rows that may stand above the names of the columns (a title, a logo's place)"""
 MAX_COLUMNS = 100
-MAX_UNPACKED_BYTES = 400 * 1000**2
+MAX_UNPACKED_BYTES = 200 * 1000**2
 _ZIP, _OLE = b"PK\x03\x04", bytes.fromhex("D0CF11E0A1B11AE1")
 _DELIMITERS = ",;\t|"
 
