@@ -1,0 +1,140 @@
+"""The whole system as people run it: ``diemcau demo`` processes, Chromium with a fake camera."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, async_playwright, expect
+
+from tests.e2e.pages import CHROMIUM, FLAGS, WAIT_S, Visitor
+
+READY_WITHIN_S = 90
+STOPS_WITHIN_S = 30
+
+expect.set_options(timeout=WAIT_S * 1000)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running demo: its JSON line."""
+
+    base_url: str
+    conference: str
+    recording: str
+    urls: dict[str, str]
+    tokens: dict[str, str]
+    trainee_codes: list[str]
+
+
+@contextlib.contextmanager
+def run_demo(cache: Path, log: Path, sites: int) -> Iterator[Demo]:
+    """``diemcau demo`` on a free port, live when it is yielded; a clean stop is part of the test."""
+    command = [sys.executable, "-m", "server", "demo", "--port", "0", "--simulate", str(sites)]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        demo = Demo(**json.loads(line))
+        _await_health(demo.base_url, process)
+        yield demo
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(STOPS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            process.stdout.close()
+    told = log.read_text()
+    assert code == 0 and "Traceback" not in told, told
+
+
+def _await_health(base_url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{base_url}/healthz", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise AssertionError("the demo did not become ready")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demos keep their clips: nothing of this machine, once for all of them."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def demo(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The conference that the tests share: two simulated sites, Khoái Châu vacant."""
+    with run_demo(cache, tmp_path_factory.mktemp("demo") / "log", sites=2) as running:
+        yield running
+
+
+@pytest.fixture
+def short_demo(cache: Path, tmp_path: Path) -> Iterator[Demo]:
+    """One for a test that ends it."""
+    with run_demo(cache, tmp_path / "log", sites=1) as running:
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium."""
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+async def visit(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
+    """``await visit(url)`` opens a browser of its own (cookies, storage) at an address.
+
+    What any page throws, and what its security policy blocks, fails the test.
+    """
+    troubles: list[str] = []
+
+    async def open_(url: str, width: int = 1366, height: int = 768) -> Visitor:
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            permissions=["camera", "microphone"],
+            locale="vi-VN",
+        )
+        page = await context.new_page()
+        page.on("pageerror", lambda error: troubles.append(f"{page.url}: {error}"))
+        page.on(
+            "console",
+            lambda message: "Content Security Policy" in message.text
+            and troubles.append(f"{page.url}: {message.text}"),
+        )
+        visitor = Visitor(page)
+        await visitor.prepare()
+        await page.goto(url)
+        return visitor
+
+    yield open_
+    assert not troubles, troubles

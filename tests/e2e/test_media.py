@@ -1,0 +1,66 @@
+"""Pictures and sound from room to room, in real browsers and measured at their receivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from server.simulation.scenes import hue_of
+from tests.e2e.conftest import Demo
+
+pytestmark = pytest.mark.browser
+
+CENTRE_HUE = hue_of(0)
+"""trung-tam's, on stage when a demo begins"""
+FAKE_CAMERA_HUE = 120
+"""Chromium's pacman stands before green."""
+
+
+async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    await display.shows("#stage", CENTRE_HUE)
+    await display.hears()
+
+    operator = await (await visit(demo.urls["operator"])).enter()
+    await operator.sees("#voice", "Micrô thu tốt.")
+    await operator.press("#join")
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await operator.shows("#stage", CENTRE_HUE)
+
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.press("#listen")
+    await desk.shows("#stage", CENTRE_HUE)
+    await desk.hears()
+
+    # The moderator gives Khoái Châu the floor, on the wall.
+    await desk.shows("#wall li:has-text('Khoái Châu')", FAKE_CAMERA_HUE)
+    await desk.press("#wall button.video", "Khoái Châu")
+    await desk.press("#tile-menu [data-tile=floor]")
+    await desk.shows("#stage", FAKE_CAMERA_HUE)
+    await display.shows("#stage", FAKE_CAMERA_HUE)
+    await desk.hears(1e-5)  # short beeps
+
+    # The room does not hear itself, and nobody else either, while the desk does.
+    await display.falls_silent()
+    before = await display.sound()
+    for _ in range(3):
+        await desk.hears(1e-5)
+    assert await display.sound() == before
+
+    # Muted by the server, it is not heard; nor is the one who had the floor before and goes on.
+    await desk.press("#tile-menu [data-tile=mute]")
+    await desk.falls_silent()
+    before = await desk.sound()
+    await desk.frames("#wall li:has-text('trung tâm')", 20)
+    assert await desk.sound() == before
+
+    await desk.press("#tile-menu [data-tile=mute]")
+    await desk.hears(1e-5)
+    await desk.press("#wall button.video", "Điểm cầu trung tâm")
+    await desk.press("#tile-menu [data-tile=floor]")
+    await display.shows("#stage", CENTRE_HUE)
+    await display.hears()
