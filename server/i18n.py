@@ -6,6 +6,7 @@ that ``static/js`` uses (by their ``#:`` places) are served to the browser as ``
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,8 +68,9 @@ def format_date(moment: datetime, timezone: str) -> str:
     return f"{moment.astimezone(ZoneInfo(timezone)):%d/%m/%Y}"
 
 
+@functools.cache
 def read_languages(folder: Path = paths.TRANSLATIONS) -> dict[str, Language]:
-    """Every language by its code; Vietnamese is always there and first."""
+    """Every language by its code, read once; Vietnamese is always there and first."""
     languages = {SOURCE: Language(SOURCE)}
     for path in sorted(folder.glob("*.po")):
         with path.open("rb") as file:

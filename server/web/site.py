@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import secrets
 from collections.abc import Mapping
@@ -61,14 +62,9 @@ class Site:
     languages: Mapping[str, Language] = field(default_factory=i18n.read_languages)
     runtime: str | None = None
 
-    def __post_init__(self) -> None:
-        self._environments = {
-            code: _environment(language) for code, language in self.languages.items()
-        }
-
     def template(self, language: Language, name: str) -> jinja2.Template:
         """A template whose fixed texts are in ``language``."""
-        return self._environments[language.code].get_template(name)
+        return _environment(language.code).get_template(name)
 
     def csrf(self, device: str) -> str:
         """The token that a form of this browser must carry: HMAC of its cookie."""
@@ -87,7 +83,9 @@ class _Undefined(jinja2.StrictUndefined):
         return False
 
 
-def _environment(language: Language) -> jinja2.Environment:
+@functools.cache
+def _environment(code: str) -> jinja2.Environment:
+    language = i18n.read_languages()[code]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(paths.TEMPLATES),
         autoescape=True,
