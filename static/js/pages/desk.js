@@ -6,7 +6,7 @@ import { byId, confirmDialog, fill, on, renderList, setBanner, setBusy, toast } 
 import { formatNumber, t } from "../i18n.js";
 import { agendaRows, nextItem, timeLeft } from "../rooms/agenda.js";
 import { renderBoard, wireBoard } from "../rooms/board.js";
-import { conferenceStateText } from "../rooms/conference.js";
+import { conferenceStateText, showLife } from "../rooms/conference.js";
 import { renderQueue, wireQueue } from "../rooms/queue.js";
 import { renderRun, renderRunCountdown, wireQuiz } from "../rooms/quiz.js";
 import { Wall } from "../rooms/wall.js";
@@ -56,9 +56,7 @@ function renderHead() {
   const { state } = connection;
   const { conference } = state;
   const sites = Object.values(state.sites);
-  const life = byId("life");
-  fill(life, { text: lifeText() });
-  life.classList.toggle("now", conference.state === "live");
+  showLife(byId("life"), conference.state, lifeText());
   const present = sites.reduce((sum, site) => sum + site.present, 0);
   const expected = sites.reduce((sum, site) => sum + site.expected, 0);
   fill(byId("present"), {
@@ -71,6 +69,7 @@ function renderHead() {
   const records = state.live?.recording?.state === "recording";
   recording.hidden = !["live", "paused"].includes(conference.state);
   recording.classList.toggle("good", records);
+  recording.classList.remove("plain");
   recording.classList.toggle("wrong", !records);
   fill(recording, { text: records ? t("Đang ghi") : t("Chưa ghi được") });
   for (const button of document.querySelectorAll("[data-move]")) {

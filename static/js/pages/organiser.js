@@ -85,6 +85,7 @@ addEventListener("pageshow", (event) => {
   }
 });
 
+/** A file may be dropped onto the field: the browser takes it, the field shows where. */
 for (const area of document.querySelectorAll(".file-drop")) {
   area.addEventListener("dragover", () => area.classList.add("over"));
   area.addEventListener("dragleave", () => area.classList.remove("over"));
@@ -102,4 +103,10 @@ on(document, "click", ".ask-first > summary", (summary) => {
   for (const other of document.querySelectorAll(".ask-first[open]")) {
     if (other !== summary.parentElement) other.removeAttribute("open");
   }
+});
+
+// On a phone the sections scroll sideways: the present one is brought into view.
+const current = document.querySelector(".sections [aria-current]");
+current?.parentElement?.scrollTo({
+  left: current instanceof HTMLElement ? current.offsetLeft - 80 : 0,
 });

@@ -6,7 +6,7 @@ import { byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../
 import { formatTime, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
-import { conferenceStateText } from "../rooms/conference.js";
+import { showLife } from "../rooms/conference.js";
 import { siteName } from "../rooms/questions.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
@@ -42,8 +42,7 @@ async function act(control, type, payload) {
 
 function render() {
   const { state } = connection;
-  fill(byId("life"), { text: conferenceStateText(state.conference.state) });
-  byId("life").classList.toggle("now", state.conference.state === "live");
+  showLife(byId("life"), state.conference.state);
   const me = state.me.appointment;
   const questions = Object.values(state.questions).sort((a, b) => a.id - b.id);
   const waiting = questions.filter((q) => ["approved", "on_stage"].includes(q.state));

@@ -4,7 +4,7 @@
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
-import { conferenceStateText } from "../rooms/conference.js";
+import { showLife } from "../rooms/conference.js";
 import { agendaRows, timeLeftText } from "../rooms/agenda.js";
 import { questionStateText, siteName } from "../rooms/questions.js";
 
@@ -52,9 +52,7 @@ function render() {
 
 /** @param {import("../state.js").State} state */
 function renderHeader(state) {
-  const chip = byId("conference-state");
-  fill(chip, { text: conferenceStateText(state.conference.state) });
-  chip.classList.toggle("now", state.conference.state === "live");
+  showLife(byId("conference-state"), state.conference.state);
 }
 
 /** @param {import("../state.js").State} state */

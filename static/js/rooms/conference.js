@@ -1,6 +1,7 @@
 // @ts-check
 /** Words for a conference's life. */
 
+import { fill } from "../dom.js";
 import { t } from "../i18n.js";
 
 /** States in which people check in. */
@@ -41,4 +42,16 @@ export function conferenceStateText(state) {
     default:
       return t("Đã lưu trữ");
   }
+}
+
+/**
+ * The chip that says how the conference stands; amber while it is live.
+ * @param {HTMLElement} chip
+ * @param {string} state
+ * @param {string} [text] in place of the state's own words
+ */
+export function showLife(chip, state, text = conferenceStateText(state)) {
+  fill(chip, { text });
+  chip.classList.toggle("now", state === "live");
+  chip.classList.toggle("plain", state !== "live");
 }
