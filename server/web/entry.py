@@ -21,6 +21,7 @@ from server.people import accounts, links
 from server.people.codes import normalise_code
 from server.people.models import Account as AccountRow
 from server.people.models import Seat
+from server.people.seats import find_seat
 from server.permissions import Role
 from server.web.site import (
     LANG,
@@ -119,10 +120,7 @@ async def find_conference(request: web.Request) -> web.Response:
     try:
         await site_of(request).database.read(_known, code)
     except DomainError as error:
-        account = visitor_of(request).account
-        return render(
-            request, "entry/home.html", conferences=[], error=error, code=code, account=account
-        )
+        return render(request, "entry/home.html", conferences=[], error=error, code=code)
     return see_other(f"/c/{code}")
 
 
@@ -318,8 +316,6 @@ async def trainee_page(request: web.Request) -> web.Response:
 
 
 def _own_phone(session: Session, join_code: str, cookies: dict[str, str]) -> str | None:
-    from server.people.seats import find_seat
-
     conference = joining.find_by_join_code(session, join_code)
     for name, secret in cookies.items():
         if not name.startswith("seat_"):

@@ -224,3 +224,8 @@ async def test_an_encoders_link_is_no_page_to_enter(house: House) -> None:
     assert answer.status == 200 and "Bearer" in text
     with house.database.read_session() as session:
         assert session.scalars(select(Link).where(Link.role == "encoder")).one().redeemed_at is None
+
+
+async def test_a_wrong_conference_code_on_the_home_page_is_told_there(house: House) -> None:
+    answer, text = await house.browser().post("/", {"code": "khong"})
+    assert answer.status == 404 and "Mã hội nghị không đúng" in text and 'value="KHONG"' in text

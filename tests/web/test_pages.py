@@ -8,7 +8,7 @@ import re
 import pytest
 
 from server.people.seats import revoke
-from server.web.site import now
+from server.web.site import SITE, now
 from tests.web.conftest import House
 
 ROLES = (
@@ -75,9 +75,7 @@ async def test_health_says_why_it_is_not_well(house: House) -> None:
     house.config.data_dir.joinpath("web.db").write_bytes(b"not a database" * 1000)
     for suffix in ("-wal", "-shm"):
         house.config.data_dir.joinpath(f"web.db{suffix}").unlink(missing_ok=True)
-    house.server.app[
-        __import__("server.web.site", fromlist=["SITE"]).SITE
-    ].database.engine.dispose()
+    house.server.app[SITE].database.engine.dispose()
     answer, text = await house.browser().get("/healthz")
     assert answer.status == 503
     assert json.loads(text)["reason"] == "the database does not answer"
