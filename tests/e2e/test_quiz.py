@@ -1,0 +1,73 @@
+"""A quiz from the desk's button to the chart on the room's screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from server.simulation.reference import QUIZZES
+from tests.e2e.conftest import Demo
+from tests.e2e.pages import eventually
+from tests.e2e.test_room import bring_phone
+
+pytestmark = pytest.mark.browser
+
+ITEM = QUIZZES[0].items[0]
+OTHERS = 3
+"""Simulated trainees who answer, at least."""
+
+
+async def test_a_quiz_is_launched_answered_charted_and_revealed(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    phone = await bring_phone(demo, visit, display, person=3)
+
+    await desk.press("#quiz-button")
+    await desk.press(f"#activities li:has-text('{QUIZZES[0].title}') [data-launch]")
+    await display.sees("#quiz h2", ITEM.text)
+    await expect(display.at("#quiz-bars")).to_be_hidden()
+
+    await phone.press("#quiz-call")
+    await phone.press("#options button", ITEM.options[0])
+    await phone.sees("#quiz-card", "Đã ghi nhận lựa chọn A")
+    await phone.press("#options button", ITEM.options[ITEM.correct])
+    await phone.sees("#quiz-card", "Đã ghi nhận lựa chọn B")
+    await expect(phone.at("#options .mine")).to_have_count(1)
+
+    async def answered() -> int:
+        text = await desk.at("#run-card [data-text=answered]").inner_text()
+        return int(re.match(r"\d+", text).group())  # type: ignore[union-attr]
+
+    async def enough() -> bool:
+        return await answered() > OTHERS
+
+    await eventually(enough, answered)
+    await desk.press("#run-card [data-run=close]")
+    await expect(phone.at("#options button").first).to_be_disabled()
+
+    # The chart is the same everywhere, and this phone's second choice is in it, not its first.
+    await expect(display.at("#quiz-bars li")).to_have_count(len(ITEM.options))
+    figures = await display.at("#quiz-bars li b").all_inner_texts()
+    votes = [int(figure.split("·")[0].replace(".", "")) for figure in figures]
+    assert sum(votes) == await answered() > OTHERS and votes[ITEM.correct] >= 1
+    at_desk = desk.at("#run-chart progress")
+    values = await at_desk.evaluate_all("all => all.map((each) => Number(each.value))")
+    assert values == votes
+    own = display.at("#quiz-sites li.own")
+    await expect(own).to_contain_text("Khoái Châu")
+    await expect(own.locator("b")).to_have_text(re.compile(r"^1 / \d+$"))
+    await expect(display.at("#quiz-bars .correct")).to_have_count(0)
+
+    await desk.press("#run-card [data-run=reveal]")
+    await expect(display.at("#quiz-bars li.correct")).to_contain_text(ITEM.options[ITEM.correct])
+    await phone.sees("#quiz-card", "Bạn trả lời đúng: B.")
+    await expect(own.locator("b")).to_have_text("100%")
+    await desk.press("#run-card [data-run=finish]")
+    await expect(display.at("#quiz")).to_be_hidden()
+    await expect(phone.at("#quiz-empty")).to_be_visible()
