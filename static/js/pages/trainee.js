@@ -41,8 +41,16 @@ async function act(button, type, payload) {
   }
 }
 
+/** Who attends online watches the stage here; a room's people look at its screen. */
+function renderWatch() {
+  const watch = document.getElementById("watch");
+  const { conference } = connection.state;
+  if (watch) watch.hidden = conference.state !== "live" || !conference.recording;
+}
+
 function render() {
   const { state } = connection;
+  renderWatch();
   renderHeader(state);
   renderCheckIn(state);
   renderNow(state);
@@ -207,6 +215,21 @@ on(byId("options"), "click", "[data-option]", (button) => {
   act(button, "activity.answer", { run: run.run, item: run.item, option: Number(button.dataset.option) });
 });
 
+document.getElementById("watch-button")?.addEventListener("click", async () => {
+  const button = byId("watch-button");
+  setBusy(button, true);
+  try {
+    // The player is large: loaded by those alone who ask for it.
+    const { play } = await import("../rooms/live-stream.js");
+    await play(find(byId("watch"), "video", HTMLVideoElement), connection.state.conference.recording);
+    find(byId("watch"), "figure").classList.add("has-picture");
+    button.hidden = true;
+  } catch (error) {
+    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
+  } finally {
+    setBusy(button, false);
+  }
+});
 window.addEventListener("hashchange", showPlace);
 setInterval(() => {
   renderCountdown();

@@ -12,9 +12,10 @@
  * @param {string} url an m3u8 for Media Source
  * @param {string} native the same for players without it
  * @param {() => void} onFailure called once where it cannot be played
+ * @param {{live?: boolean}} [options] live: begin at the newest picture, not at time zero
  * @returns {Promise<Player>}
  */
-export async function openPlayer(video, url, native, onFailure) {
+export async function openPlayer(video, url, native, onFailure, { live = false } = {}) {
   const { default: Hls } = await import("../../vendor/hls.js/hls.light.min.js");
   if (!Hls.isSupported()) {
     video.src = native;
@@ -22,7 +23,12 @@ export async function openPlayer(video, url, native, onFailure) {
     return { destroy: () => video.removeAttribute("src") };
   }
   // Its worker would be a blob, which our Content-Security-Policy refuses.
-  const hls = new Hls({ enableWorker: false, backBufferLength: 30, maxBufferLength: 60, startPosition: 0 });
+  const hls = new Hls({
+    enableWorker: false,
+    backBufferLength: 30,
+    maxBufferLength: 60,
+    startPosition: live ? -1 : 0,
+  });
   let recoveries = 0;
   hls.on(Hls.Events.ERROR, (_event, data) => {
     if (!data.fatal) return;

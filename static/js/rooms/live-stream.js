@@ -6,6 +6,7 @@
 
 import { t } from "../i18n.js";
 import { setBanner, toast } from "../dom.js";
+import { openPlayer } from "../replay/player.js";
 
 /**
  * @param {HTMLElement} figure the stage's tile
@@ -35,13 +36,14 @@ export function playLiveStream(figure) {
 }
 
 /**
+ * Play a live recording from its newest picture.
  * @param {HTMLVideoElement} video
  * @param {string} recording
  */
-async function play(video, recording) {
-  const Hls = (await import("../../vendor/hls.js/hls.light.min.js")).default;
-  const hls = new Hls({ enableWorker: false, backBufferLength: 30, maxBufferLength: 60 });
-  hls.loadSource(`/replay/${recording}/master.m3u8`);
-  hls.attachMedia(video);
+export async function play(video, recording) {
+  const base = `/replay/${recording}`;
+  const failed = () =>
+    toast(t("Không phát được hình trực tiếp trên trình duyệt này."), { kind: "wrong" });
+  await openPlayer(video, `${base}/master.m3u8`, `${base}/native.m3u8`, failed, { live: true });
   await video.play();
 }
