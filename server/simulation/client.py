@@ -86,12 +86,21 @@ class SeatClient:
             while not self.state:
                 await self.wait()
 
-    async def send(self, type_: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a command; its result. Raises: Refused, TimeoutError, socketio errors."""
+    async def send(
+        self,
+        type_: str,
+        payload: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        within_s: float = ANSWER_WITHIN_S,
+    ) -> dict[str, Any]:
+        """Send a command; its result. The same ``key`` again makes it a retry.
+
+        Raises: Refused, TimeoutError, socketio errors.
+        """
         assert self._socket is not None
-        answer = await self._socket.call(
-            type_, (dict(payload), uuid.uuid4().hex), timeout=ANSWER_WITHIN_S
-        )
+        message = (dict(payload), key or uuid.uuid4().hex)
+        answer = await self._socket.call(type_, message, timeout=within_s)
         if not answer["ok"]:
             raise Refused(answer["error"], answer["message"])
         result: dict[str, Any] = answer["result"]
