@@ -66,7 +66,9 @@ class Organiser:
         token = re.search(r'name="csrf" value="([0-9a-f]+)"', text)
         assert token
         body = aiohttp.FormData({"csrf": token[1], **(form or {})})
-        body.add_field("file", io.BytesIO(data), filename=name, content_type="application/octet-stream")
+        body.add_field(
+            "file", io.BytesIO(data), filename=name, content_type="application/octet-stream"
+        )
         answer, text = await self.browser.raw("POST", path, data=body)
         return answer, html.unescape(text)
 
