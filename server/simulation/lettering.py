@@ -14,7 +14,12 @@ from pathlib import Path
 from PIL import ImageDraw, ImageFont
 
 #: Looked up by name in the system's font folders where no file is given or none fits.
-SYSTEM_FONTS = ("BeVietnamPro-SemiBold.ttf", "NotoSans-Bold.ttf", "DejaVuSans-Bold.ttf", "arial.ttf")
+SYSTEM_FONTS = (
+    "BeVietnamPro-SemiBold.ttf",
+    "NotoSans-Bold.ttf",
+    "DejaVuSans-Bold.ttf",
+    "arial.ttf",
+)
 
 _NOT_A_CHARACTER = "\U0010ffff"
 
@@ -36,8 +41,7 @@ class Lettering:
 
     def _runs(self, text: str, size_px: int) -> list[tuple[str, Font]]:
         return [
-            ("".join(run), _font(path, size_px))
-            for path, run in groupby(text, key=self._path_for)
+            ("".join(run), _font(path, size_px)) for path, run in groupby(text, key=self._path_for)
         ]
 
     def width_px(self, text: str, size_px: int) -> float:

@@ -123,7 +123,9 @@ class Scene:
         collar = [(x - 9 * _SCALE, y + 20 * _SCALE), (x + 9 * _SCALE, y + 20 * _SCALE)]
         draw.polygon([*collar, (x, y + 46 * _SCALE)], fill=self.tone(0.95, 0.3))
         _disc(draw, (x, y), 20 * _SCALE, skin)
-        draw.chord((x - 21 * _SCALE, y - 23 * _SCALE, x + 21 * _SCALE, y + 17 * _SCALE), 180, 360, suit)
+        draw.chord(
+            (x - 21 * _SCALE, y - 23 * _SCALE, x + 21 * _SCALE, y + 17 * _SCALE), 180, 360, suit
+        )
         lectern = [(22, 104), (106, 104), (98, 128), (30, 128)]
         draw.polygon([(px * _SCALE, py * _SCALE) for px, py in lectern], self.tone(0.3, 0.4))
         return Patch(_SPEAKER, _planes(image.reduce(_SCALE)))
@@ -206,7 +208,9 @@ def _vertical_gradient(width: int, height: int) -> Image.Image:
     """A mask that is dark at the top, softened towards the sides as a lamp would."""
     lamp = Image.new("L", (32, 18), 255)
     ImageDraw.Draw(lamp).ellipse((4, -12, 28, 14), fill=0)
-    return lamp.filter(ImageFilter.GaussianBlur(4)).resize((width, height), Image.Resampling.BICUBIC)
+    return lamp.filter(ImageFilter.GaussianBlur(4)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
 
 
 def _planes(image: Image.Image) -> tuple[bytes, bytes, bytes]:
