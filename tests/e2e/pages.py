@@ -100,15 +100,19 @@ class Visitor:
         red, green, blue = await self.at(f"{selector} video").evaluate("look")
         return 360 * colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)[0]
 
-    async def shows(self, selector: str, hue: float, within: float = 15) -> None:
+    async def shows(self, selector: str, hue: float) -> None:
         """Wait until the picture there moves and has this hue."""
+        await self.frames(selector, 1)
+        await self.shows_still(selector, hue)
+        await self.frames(selector, 5)
+
+    async def shows_still(self, selector: str, hue: float, within: float = 15) -> None:
+        """Wait until the picture there has this hue."""
 
         async def has_hue() -> bool:
             return turn(await self.hue(selector), hue) <= within
 
-        await self.frames(selector, 1)
         await eventually(has_hue, lambda: self.hue(selector))
-        await self.frames(selector, 5)
 
     async def sound(self) -> dict[str, Any]:
         """Packets and energy of all that is received as sound, together."""
