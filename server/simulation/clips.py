@@ -149,7 +149,7 @@ def _frame(
     frame.pict_type = PictureType.I if keyframe else PictureType.NONE
     for plane, data in zip(frame.planes, canvas):
         assert plane.line_size == plane.width, "frames of this width have no padding"
-        plane.update(data)
+        plane.update(bytes(data))
     return frame
 
 

@@ -152,7 +152,8 @@ def agenda_times(day_start: datetime) -> list[tuple[Talk, datetime, datetime]]:
 
 
 QUESTIONS = (
-    "Hồ sơ nộp trực tuyến toàn trình nhưng thiếu chữ ký số của công dân thì bộ phận một cửa cấp xã tiếp nhận thế nào?",
+    "Hồ sơ nộp trực tuyến toàn trình nhưng thiếu chữ ký số của công dân thì bộ phận một cửa "
+    "cấp xã tiếp nhận thế nào?",
     "Cách tính điểm trừ khi trả kết quả quá hạn trong Chỉ số cải cách hành chính?",
     "Phần mềm một cửa chưa đồng bộ dữ liệu với Cổng dịch vụ công quốc gia, khi nào khắc phục?",
     "Tỉ lệ công khai tiến độ 100% được tính trên tổng hồ sơ nào?",

@@ -18,8 +18,8 @@ from server.db.journal import Emit, JournalEntry, Published
 from server.db.outcome import Outcome
 from server.errors import Conflict, DomainError, Forbidden, Invalid, Unauthenticated, Unavailable
 from server.inbox import Inbox
-from server.permissions import Actor, Role
 from server.people.models import Link, Seat
+from server.permissions import Actor, Role
 from server.protocol import (
     AddSite,
     AskQuestion,
