@@ -24,6 +24,8 @@ FLAGS = [
 ]
 WAIT_S = 30
 """Longer than anything takes on a machine that does something else too."""
+NEAR_HUE = 15
+"""Degrees; the colours of neighbouring sites are 33 apart."""
 
 # Measures at the receivers of WebRTC, and looks at what the video elements show.
 PROBE = """
@@ -106,11 +108,11 @@ class Visitor:
         await self.shows_still(selector, hue)
         await self.frames(selector, 5)
 
-    async def shows_still(self, selector: str, hue: float, within: float = 15) -> None:
+    async def shows_still(self, selector: str, hue: float) -> None:
         """Wait until the picture there has this hue."""
 
         async def has_hue() -> bool:
-            return turn(await self.hue(selector), hue) <= within
+            return turn(await self.hue(selector), hue) <= NEAR_HUE
 
         await eventually(has_hue, lambda: self.hue(selector))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.async_api import expect
 
 from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo
@@ -64,3 +65,11 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await desk.press("#tile-menu [data-tile=floor]")
     await display.shows("#stage", CENTRE_HUE)
     await display.hears()
+
+    # A hand is raised, and the moderator lets the room speak from the queue.
+    await operator.at("#reason").fill("Trao đổi kinh nghiệm của huyện")
+    await operator.press("#ask-floor")
+    await expect(display.at("#turn")).to_be_visible()
+    await desk.press("#requests li:has-text('Trao đổi kinh nghiệm') [data-request=give]")
+    await expect(operator.at("#floor[data-state=speaking]")).to_be_visible()
+    await display.shows("#stage", FAKE_CAMERA_HUE)
