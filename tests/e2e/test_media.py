@@ -73,3 +73,24 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await desk.press("#requests li:has-text('Trao đổi kinh nghiệm') [data-request=give]")
     await expect(operator.at("#floor[data-state=speaking]")).to_be_visible()
     await display.shows("#stage", FAKE_CAMERA_HUE)
+
+
+async def test_a_shared_screen_is_presented_beside_the_stage(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    operator = await (await visit(demo.urls["operator"])).enter()
+    await operator.press("#join-silent")
+    await expect(display.at("#presentation")).to_be_hidden()
+    await operator.press("#share")
+    await expect(operator.at("#share")).to_have_text("Dừng chia sẻ")
+
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.press("#wall button.video", "Khoái Châu")
+    await desk.press("#tile-menu [data-tile=present]")
+    await display.frames("#presentation", 3)
+    await expect(display.at("#presentation.has-picture figcaption")).to_contain_text("Khoái Châu")
+
+    await operator.press("#share")
+    await expect(display.at("#presentation")).to_be_hidden()
+    await desk.press("#clear-presentation")
