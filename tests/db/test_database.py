@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -63,14 +65,14 @@ def test_other_databases_are_refused(url: str) -> None:
         Database(url)
 
 
-def test_sqlite_is_durable_and_strict(database: Database) -> None:
-    if database.engine.dialect.name != "sqlite":
-        pytest.skip("pragmas are SQLite's")
+def test_sqlite_is_durable_and_strict(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'strict.sqlite3'}")
     with database.engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
+    database.close()
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
