@@ -49,6 +49,7 @@ def run_demo(cache: Path, log: Path, sites: int) -> Iterator[Demo]:
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+            start_new_session=True,
         )
     try:
         assert process.stdout is not None
@@ -62,11 +63,13 @@ def run_demo(cache: Path, log: Path, sites: int) -> Iterator[Demo]:
         try:
             code = process.wait(STOPS_WITHIN_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
         finally:
             process.stdout.close()
     told = log.read_text()
+    with pytest.raises(ProcessLookupError):  # no child is left behind
+        os.killpg(process.pid, 0)
     assert code == 0 and "Traceback" not in told, told
 
 

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 CENTRE_HUE = hue_of(0)
 """trung-tam's, on stage when a demo begins"""

@@ -14,7 +14,7 @@ from tests.e2e.conftest import Demo
 from tests.e2e.pages import eventually
 from tests.e2e.test_room import bring_phone
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 ITEM = QUIZZES[0].items[0]
 OTHERS = 3

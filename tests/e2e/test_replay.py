@@ -15,7 +15,7 @@ from tests.e2e.pages import NEAR_HUE, eventually, turn
 from tests.e2e.test_media import CENTRE_HUE
 from tests.e2e.test_room import ask, bring_phone
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 CLOSE_MS = 1500
 """How far a marker may be from what the test did, and the recording's end from the conference's."""

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from tests.e2e.conftest import Demo
 from tests.e2e.pages import Visitor, eventually
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 PHONE = (360, 800)
 COUNT = "#check-in .numeral"
