@@ -114,7 +114,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     preparing.touch()
     try:
         migrate(config.database_url)
-        plan = asyncio.run(_load(config, parsed.simulate))
+        plan = asyncio.run(load(config, parsed.simulate))
         plan.verify_tls = not config.tls
         plan.preparing, plan.clips = str(preparing), str(_cache() / "clips")
 
@@ -181,7 +181,7 @@ def _tell(plan: Plan) -> None:
 # --- loading -------------------------------------------------------------------------------------
 
 
-async def _load(config: Config, simulate: int) -> Plan:
+async def load(config: Config, simulate: int) -> Plan:
     """Fill the database by the same commands as people's; the conference is live at the end."""
     database = Database(config.database_url)
     inbox = Inbox(database)
