@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import textwrap
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from server.recorder import h264
 
+log = logging.getLogger(__name__)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+FONTS = Path(__file__).parents[1] / "static" / "vendor" / "be-vietnam-pro"
+"""where the installed package has its fonts; a checkout has them beside it"""
+if not FONTS.exists():
+    FONTS = Path(__file__).parents[2] / "static" / "vendor" / "be-vietnam-pro"
 WIDTH, HEIGHT = 1280, 720
 FRAME_US = 500_000
 """from one frame of the card to the next"""
@@ -29,23 +38,46 @@ def draw(title: str, font_path: Path | None) -> Image.Image:
     """The picture of the card, 1280×720."""
     image = Image.new("RGB", (WIDTH, HEIGHT), _BACKGROUND)
     pen = ImageDraw.Draw(image)
-    lines = textwrap.wrap(" ".join(title.split())[:200], 34) or ["Điểm Cầu"]
-    font = _font(font_path, 60 if len(lines) <= 3 else 44)
-    pen.rectangle((WIDTH // 2 - 40, 150, WIDTH // 2 + 40, 156), fill=_ACCENT)
-    middle = (WIDTH // 2, HEIGHT // 2)
-    text = "\n".join(lines)
-    pen.multiline_text(middle, text, _TITLE, font, anchor="mm", align="center", spacing=18)
+    text = unicodedata.normalize("NFC", " ".join(title.split()))[:200] or "Điểm Cầu"
+    lines = textwrap.wrap(text, 34)
+    size = 60 if len(lines) <= 3 else 44
+    fonts = _fonts(font_path, size)
+    top = HEIGHT // 2 - (len(lines) - 1) * size * 3 // 4
+    pen.rectangle((WIDTH // 2 - 40, top - 2 * size, WIDTH // 2 + 40, top - 2 * size + 6), _ACCENT)
+    for index, line in enumerate(lines):
+        _draw_line(pen, line, fonts, top + index * size * 3 // 2)
     return image
 
 
-def _font(path: Path | None, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    for candidate in (str(path) if path else "", "DejaVuSans.ttf"):
+def _fonts(path: Path | None, size: int) -> list[Font]:
+    """Fonts to take each letter from, the first that has it: web fonts come cut into subsets."""
+    found: list[Font] = []
+    for candidate in [path] if path else sorted(FONTS.glob("*-600-normal.woff2")):
         try:
-            if candidate:
-                return ImageFont.truetype(candidate, size)
+            found.append(ImageFont.truetype(candidate, size))
         except OSError:
-            continue
-    return ImageFont.load_default(size)
+            log.warning("no font can be read from %s", candidate.name)
+    return [*found, ImageFont.load_default(size)]
+
+
+def _draw_line(pen: ImageDraw.ImageDraw, line: str, fonts: list[Font], y: int) -> None:
+    """One centred line; ``y`` is the middle of its small letters."""
+    letters = [(letter, _font_of(letter, fonts)) for letter in line]
+    runs = [
+        (font, "".join(letter for letter, _ in run))
+        for font, run in itertools.groupby(letters, key=lambda pair: pair[1])
+    ]
+    x = (WIDTH - sum(font.getlength(text) for font, text in runs)) / 2
+    for font, text in runs:
+        pen.text((x, y), text, _TITLE, font, anchor="ls")
+        x += font.getlength(text)
+
+
+def _font_of(letter: str, fonts: list[Font]) -> Font:
+    for font in fonts:
+        if letter == " " or font.getmask(letter).getbbox() is not None:
+            return font
+    return fonts[0]
 
 
 def _encode(image: Image.Image) -> list[bytes]:
