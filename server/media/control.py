@@ -166,8 +166,10 @@ class RecorderLink:
             try:
                 self._on_connect()
                 await self._read(reader)
-            except (OSError, ValueError, msgspec.MsgspecError):
-                log.warning("recorder connection broke", exc_info=True)
+            except OSError as error:  # the recorder died; its supervisor starts another
+                log.warning("recorder connection broke: %s", error)
+            except (ValueError, msgspec.MsgspecError):
+                log.warning("recorder speaks nonsense", exc_info=True)
             finally:
                 self._writer = None
                 writer.close()
