@@ -1,0 +1,78 @@
+"""Processes die in the middle of a conference; pages and media come back by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.conftest import Demo
+from tests.e2e.pages import eventually, turn
+from tests.e2e.test_media import CENTRE_HUE
+from tests.e2e.test_room import COUNT, bring_phone
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+async def test_web_worker_and_recorder_are_killed_in_turn(
+    short_demo: Demo, visit: Callable[..., Any]
+) -> None:
+    demo = short_demo
+    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    phone = await bring_phone(demo, visit, display, person=0)
+    await display.shows("#stage", CENTRE_HUE)
+
+    # Web: the picture goes on meanwhile; what was pressed is done once it is back.
+    await phone.at("#check-in-button").wait_for()
+    demo.kill("server.app")
+    await expect(phone.at("#connection-banner")).to_be_visible()
+    await phone.page.evaluate("document.getElementById('check-in-button').click()")
+    await display.frames("#stage", 5)
+    await phone.sees("#check-in", "Đã điểm danh lúc")
+    await expect(phone.at("#connection-banner")).to_be_hidden()
+    await expect(display.at("#connection-banner")).to_be_hidden()
+    await expect(display.at(COUNT)).to_have_text("1")
+
+    # The worker: the encoder publishes and the page receives again; the same receiver or a new one.
+    demo.kill("server.media.worker")
+
+    async def old_line_is_gone() -> bool:
+        states = await display.page.evaluate("peers.map((peer) => peer.connectionState)")
+        return len(states) > 1 and states[-1] == "connected"
+
+    await eventually(old_line_is_gone, lambda: display.page.evaluate("peers.length"))
+    await display.shows("#stage", CENTRE_HUE)
+    await display.hears()
+
+    # The recorder: what was recorded before and after plays as one.
+    demo.kill("server.recorder")
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.sees("#recording", "Đang ghi")
+    await display.frames("#stage", 30)
+    await desk.press("[data-move=ended]:visible")
+    await desk.press("dialog[open] button.danger")
+    await desk.press("#replay-link")
+    await desk.page.wait_for_url(f"**/replay/{demo.recording}")
+    timeline = f"{demo.base_url}/replay/{demo.recording}/timeline.json"
+
+    async def told() -> Any:
+        return await (await desk.page.request.get(timeline)).json()
+
+    async def closed() -> bool:
+        return bool((await told()).get("ended"))
+
+    await eventually(closed, told)
+    duration_s = (await told())["duration_ms"] / 1000
+    await desk.page.reload()
+    await desk.at("#speed").select_option("2")
+    await desk.press("#play")
+    video = desk.at("#stage video")
+
+    async def over() -> bool:
+        return bool(await video.evaluate("video => video.ended"))
+
+    await eventually(over, lambda: video.evaluate("video => video.currentTime"))
+    assert await video.evaluate("video => video.currentTime") >= duration_s - 0.5
+    assert turn(await desk.hue("#stage"), CENTRE_HUE) < 20
