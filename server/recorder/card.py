@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 1280, 720
 FRAME_US = 500_000
 """from one frame of the card to the next"""
 FRAMES = 10
-_BACKGROUND, _TITLE, _ACCENT = (15, 23, 32), (236, 240, 244), (214, 60, 60)
+_BACKGROUND, _TITLE, _ACCENT = (15, 23, 32), (236, 240, 244), (237, 158, 42)
 
 
 class Card:
