@@ -33,7 +33,8 @@ class Lettering:
         self._paths = tuple(str(path) for path in paths) + SYSTEM_FONTS
         self._chosen: dict[str, str | None] = {}
 
-    def _path_for(self, character: str) -> str | None:
+    def path_for(self, character: str) -> str | None:
+        """The file that ``character`` is drawn with; None where no file has it."""
         if character not in self._chosen:
             candidates = (path for path in self._paths if _has(path, character))
             self._chosen[character] = next(candidates, None)
@@ -41,7 +42,7 @@ class Lettering:
 
     def _runs(self, text: str, size_px: int) -> list[tuple[str, Font]]:
         return [
-            ("".join(run), _font(path, size_px)) for path, run in groupby(text, key=self._path_for)
+            ("".join(run), _font(path, size_px)) for path, run in groupby(text, key=self.path_for)
         ]
 
     def width_px(self, text: str, size_px: int) -> float:

@@ -24,7 +24,11 @@ from server.simulation.publisher import SimulatedSite
 
 log = structlog.get_logger("troupe")
 
-FONTS = (paths.STATIC / "vendor" / "be-vietnam-pro" / "be-vietnam-pro-vietnamese-600-normal.woff2",)
+FONTS = tuple(
+    paths.STATIC / "vendor" / "be-vietnam-pro" / f"be-vietnam-pro-{subset}-600-normal.woff2"
+    for subset in ("latin", "vietnamese", "latin-ext")
+)
+"""Every letter of a site's name is in one of these subsets."""
 _CORES = 2
 
 

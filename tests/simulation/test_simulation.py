@@ -12,8 +12,10 @@ import pytest
 
 from server.simulation import reference
 from server.simulation.clips import Clip, make_clip
+from server.simulation.lettering import Lettering
 from server.simulation.publisher import MAX_PAYLOAD_BYTES, packetize
-from server.simulation.scenes import FRAME_RATE, hue_of
+from server.simulation.scenes import FRAME_RATE, SWAY_FRAMES, Scene, hue_of
+from server.simulation.troupe import FONTS
 
 START = b"\0\0\0\1"
 
@@ -92,3 +94,31 @@ def test_fragments_come_together_again(clips: list[Clip]) -> None:
         else:
             rebuilt[-1] += payload[2:]
     assert tuple(rebuilt) == unit
+
+
+def test_a_name_is_lettered_in_the_product_s_own_font() -> None:
+    lettering = Lettering(FONTS)
+    text = "ĐIỂM CẦU giây 0123456789" + "".join(room.name for room in reference.SITES)
+    assert {lettering.path_for(letter) for letter in text} <= set(map(str, FONTS))
+
+
+def test_pictures_put_together_are_those_that_were_drawn(clips: list[Clip]) -> None:
+    """Most P pictures of a clip were encoded for another second's keyframe: nothing may drift."""
+    clip, second = clips[1], 41
+    decoder = av.CodecContext.create("h264", "r")
+    frames = []
+    for unit in clip.access_units[second * FRAME_RATE : (second + 1) * FRAME_RATE]:
+        frames += decoder.decode(av.Packet(b"".join(START + nal for nal in unit)))
+    frames += decoder.decode(None)
+    assert len(frames) == FRAME_RATE
+    scene = Scene(clip.name, clip.index, Lettering())
+    planes = scene.background
+    canvas = (bytearray(planes[0]), bytearray(planes[1]), bytearray(planes[2]))
+    scene.clock(second).put(canvas)
+    scene.speaker((second * FRAME_RATE + FRAME_RATE - 1) % SWAY_FRAMES).put(canvas)
+    shown = bytes(frames[-1].planes[0])
+    error = sum((a - b) ** 2 for a, b in zip(shown[::3], canvas[0][::3], strict=True))
+    assert error / len(shown[::3]) < 6  # 40 dB
+    scene.clock(second + 1).put(canvas)
+    wrong = sum((a - b) ** 2 for a, b in zip(shown[::3], canvas[0][::3], strict=True))
+    assert wrong > 1.5 * error  # so fine that another second's dial is told apart
