@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("server", "static", "templates", "setup.cfg", "pyproject.toml", "README.md")
 PATIENCE_S = 60.0
