@@ -74,7 +74,9 @@ def test_a_write_is_synced_before_it_is_acknowledged(tmp_path: Path, sqlite_temp
     synced = _first(calls, r"(fdatasync|fsync)\(\d+<[^>]*diemcau\.sqlite3-wal>", written)
     finished = _finish(calls, synced)
     # A Socket.IO acknowledgement is packet "43" with its id: 4 (message), 3 (ack).
-    told = _first(calls, r'(sendto|write|sendmsg)\(\d+<(socket|TCP)[^>]*>.*43\d+\[\{\\"ok\\":true', 0)
+    told = _first(
+        calls, r'(sendto|write|sendmsg)\(\d+<(socket|TCP)[^>]*>.*43\d+\[\{\\"ok\\":true', 0
+    )
     assert written < synced <= finished < told, "\n".join(calls)
 
 
