@@ -1,8 +1,9 @@
 // @ts-check
 /** The moderator's desk: wall, board, queue, run of show. Read-only for an observer. */
 
+import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
-import { byId, confirmDialog, fill, on, renderList, setBanner, setBusy, toast } from "../dom.js";
+import { byId, confirmDialog, fill, on, renderList, setBanner } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { agendaRows, nextItem, timeLeft } from "../rooms/agenda.js";
 import { renderBoard, wireBoard } from "../rooms/board.js";
@@ -17,29 +18,14 @@ const connection = connect({
   ...boot,
   onChange: render,
   onLive: (fact) => wall.hear(fact),
-  onStatus: (online) =>
-    setBanner(
-      "connection-banner",
-      online ? null : t("Mất kết nối với máy chủ. Đang nối lại; hình và tiếng vẫn tiếp tục."),
-    ),
+  onStatus: (online, refusal) => {
+    const lost = t("Mất kết nối với máy chủ. Đang nối lại; hình và tiếng vẫn tiếp tục.");
+    setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
+    if (online) wall.receiver.resume();
+  },
 });
 
-/**
- * Send a command from a control; the screen changes by the event.
- * @param {HTMLElement} control
- * @param {string} type
- * @param {Record<string, unknown>} payload
- */
-async function act(control, type, payload) {
-  setBusy(control, true);
-  try {
-    await connection.send(type, payload);
-  } catch (error) {
-    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
-  } finally {
-    setBusy(control, false);
-  }
-}
+const act = actBy(connection);
 
 const wall = new Wall(connection, act);
 

@@ -1,9 +1,10 @@
 // @ts-check
 /** A room's operator: camera and microphone, the floor, the roster, questions of the room. */
 
+import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find, on } from "../dom.js";
-import { renderList, setBanner, setBusy, toast } from "../dom.js";
+import { renderList, setBanner, toast } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
@@ -43,6 +44,7 @@ const connection = connect({
     setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
   },
 });
+const act = actBy(connection);
 const isOnline = () => connection.online;
 /** @type {import("../media/publish.js").Send} */
 const send = (type, payload) => connection.send(type, payload);
@@ -110,25 +112,6 @@ function keepMedia(state) {
   if (screen.wanted) screen.stop();
 }
 
-/**
- * Send a command from a button; the screen changes by the event, not here.
- * @param {HTMLElement} button
- * @param {string} type
- * @param {Record<string, unknown>} payload
- * @returns {Promise<boolean>} whether it was done
- */
-async function act(button, type, payload) {
-  setBusy(button, true);
-  try {
-    await connection.send(type, payload);
-    return true;
-  } catch (error) {
-    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
-    return false;
-  } finally {
-    setBusy(button, false);
-  }
-}
 
 function render() {
   const { state } = connection;

@@ -1,8 +1,9 @@
 // @ts-check
 /** Speaker and advisor: the questions given to me, my time left, the stage. */
 
+import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
-import { byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
+import { byId, fill, find, on, renderList, setBanner } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
@@ -15,30 +16,20 @@ const connection = connect({
   ...readBoot(),
   onChange: render,
   onLive: ({ type, data }) => receiver.handleLive(type, data),
-  onStatus: (online) =>
-    setBanner("connection-banner", online ? null : t("Mất kết nối với máy chủ. Đang nối lại.")),
+  onStatus: (online, refusal) => {
+    const lost = t("Mất kết nối với máy chủ. Đang nối lại.");
+    setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
+    if (online) receiver.resume();
+  },
 });
 const receiver = new Receiver({
   send: (type, payload) => connection.send(type, payload),
   onChange: renderStage,
+  isOnline: () => connection.online,
   isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
 });
 
-/**
- * @param {HTMLElement} control
- * @param {string} type
- * @param {Record<string, unknown>} payload
- */
-async function act(control, type, payload) {
-  setBusy(control, true);
-  try {
-    await connection.send(type, payload);
-  } catch (error) {
-    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
-  } finally {
-    setBusy(control, false);
-  }
-}
+const act = actBy(connection);
 
 function render() {
   const { state } = connection;

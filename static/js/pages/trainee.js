@@ -1,6 +1,7 @@
 // @ts-check
 /** A trainee's phone: check in, ask, answer. */
 
+import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
@@ -14,32 +15,13 @@ const boot = readBoot();
 const connection = connect({
   ...boot,
   onChange: render,
-  onStatus: (online) =>
-    setBanner(
-      "connection-banner",
-      online ? null : t("Mất kết nối. Thao tác của bạn được giữ lại và gửi khi có mạng."),
-    ),
+  onStatus: (online, refusal) => {
+    const lost = t("Mất kết nối. Thao tác của bạn được giữ lại và gửi khi có mạng.");
+    setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
+  },
 });
 
-/**
- * Send a command from a button; the screen changes by the event, not here.
- * @param {HTMLElement} button
- * @param {string} type
- * @param {Record<string, unknown>} payload
- * @returns {Promise<boolean>} whether it was done
- */
-async function act(button, type, payload) {
-  setBusy(button, true);
-  try {
-    await connection.send(type, payload);
-    return true;
-  } catch (error) {
-    toast(/** @type {Error} */ (error).message, { kind: "wrong" });
-    return false;
-  } finally {
-    setBusy(button, false);
-  }
-}
+const act = actBy(connection);
 
 /** Who attends online watches the stage here; a room's people look at its screen. */
 function renderWatch() {

@@ -7,7 +7,7 @@ import { siteName } from "./questions.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 /** @typedef {import("../connection.js").Connection} Connection */
-/** @typedef {(control: HTMLElement, type: string, payload: Record<string, unknown>) => Promise<void>} Act */
+/** @typedef {import("../act.js").Act} Act */
 
 const lanes = {
   asked: ["asked"],

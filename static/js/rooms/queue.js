@@ -45,7 +45,7 @@ export function renderQueue(state, now) {
 
 /**
  * @param {import("../connection.js").Connection} connection
- * @param {import("./board.js").Act} act
+ * @param {import("../act.js").Act} act
  */
 export function wireQueue(connection, act) {
   on(byId("requests"), "click", "[data-request]", (button) => {

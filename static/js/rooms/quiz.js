@@ -73,7 +73,7 @@ export function renderRunCountdown(connection) {
 
 /**
  * @param {import("../connection.js").Connection} connection
- * @param {import("./board.js").Act} act
+ * @param {import("../act.js").Act} act
  */
 export function wireQuiz(connection, act) {
   const dialog = byId("quiz-dialog", HTMLDialogElement);

@@ -18,7 +18,7 @@ export class Wall {
 
   /**
    * @param {import("../connection.js").Connection} connection
-   * @param {import("./board.js").Act} act
+   * @param {import("../act.js").Act} act
    */
   constructor(connection, act) {
     this.connection = connection;
@@ -27,6 +27,7 @@ export class Wall {
       send: (type, payload) => connection.send(type, payload),
       wall: MAX_TILES,
       onChange: () => this.render(),
+      isOnline: () => connection.online,
       isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
     });
     on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));
