@@ -6,7 +6,6 @@ import asyncio
 import colorsys
 import shutil
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from playwright.async_api import Locator, Page, expect
 
@@ -116,7 +115,7 @@ class Visitor:
 
         await eventually(has_hue, lambda: self.hue(selector))
 
-    async def sound(self) -> dict[str, Any]:
+    async def sound(self) -> dict[str, float]:
         """Packets and energy of all that is received as sound, together."""
         inbound: dict[str, dict[str, float]] = await self.page.evaluate("inbound()")
         slots = [slot for mid, slot in inbound.items() if mid.startswith("audio")]

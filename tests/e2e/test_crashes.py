@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
     await expect(display.at(COUNT)).to_have_text("1")
 
     # The worker: the encoder publishes and the page receives again; the same receiver or a new one.
+    worker_killed_at = datetime.now(UTC)
     demo.kill("server.media.worker")
 
     async def old_line_is_gone() -> bool:
@@ -66,6 +68,10 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
     await eventually(closed, told)
     duration_s = (await told())["duration_ms"] / 1000
     await desk.page.reload()
+    boot = await desk.page.evaluate("JSON.parse(document.getElementById('boot').textContent)")
+    gap_s = (worker_killed_at - datetime.fromisoformat(boot["zero_at"])).total_seconds()
+    assert 0 < gap_s < duration_s
+    await desk.at("#seek").fill(str(round(gap_s, 1) - 1))
     await desk.at("#speed").select_option("2")
     await desk.press("#play")
     video = desk.at("#stage video")

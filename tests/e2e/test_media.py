@@ -19,6 +19,12 @@ FAKE_CAMERA_HUE = 120
 """Chromium's pacman stands before green."""
 
 
+def assert_silence(before: dict[str, float], after: dict[str, float]) -> None:
+    """Nothing came in between; of what came before, the last may still fade away."""
+    assert after["packets"] == before["packets"]
+    assert after["energy"] == pytest.approx(before["energy"], abs=1e-6)
+
+
 async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
@@ -50,14 +56,14 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     before = await display.sound()
     for _ in range(3):
         await desk.hears(1e-5)
-    assert await display.sound() == before
+    assert_silence(before, await display.sound())
 
     # Muted by the server, it is not heard; nor is the one who had the floor before and goes on.
     await desk.press("#tile-menu [data-tile=mute]")
     await desk.falls_silent()
     before = await desk.sound()
     await desk.frames("#wall li:has-text('trung tâm')", 20)
-    assert await desk.sound() == before
+    assert_silence(before, await desk.sound())
 
     await desk.press("#tile-menu [data-tile=mute]")
     await desk.hears(1e-5)
