@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 import socketio
+import structlog
 
 from server.live.decode import MAX_MESSAGE_BYTES
+
+log = structlog.get_logger(__name__)
 
 
 class _Json:
@@ -23,9 +26,21 @@ class _Json:
         return json.loads(text)
 
 
+class _Server(socketio.AsyncServer):  # type: ignore[misc]
+    """Hangs up on what is no Socket.IO packet, as the reference implementation does ("parse
+    error"): the library would write a traceback for each and go on."""
+
+    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            log.info("socket.malformed", error=type(error).__name__)
+            await self.eio.disconnect(eio_sid)
+
+
 def make_server() -> socketio.AsyncServer:
     """A Socket.IO server for ``Gateway``; attach it to the aiohttp application."""
-    return socketio.AsyncServer(
+    return _Server(
         async_mode="aiohttp",
         cors_allowed_origins=[],  # no CORS headers, no check: the gateway checks the Origin
         max_http_buffer_size=MAX_MESSAGE_BYTES,
