@@ -22,7 +22,7 @@ from server.recorder.recording import Recording
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.1
+TICK_S = 0.05
 REPORT_US = 1_000_000
 MAX_QUEUE = 20_000
 """messages; a disk that hangs for longer loses packets, not memory"""
@@ -43,6 +43,8 @@ class Scribe(threading.Thread):
         self.wanted, self._font_path, self._send = wanted, font_path, send
         self._queue: queue.Queue[messages.Show | messages.Media | messages.Finish | None]
         self._queue = queue.Queue()
+        self.done = False
+        """it takes nothing any more: ended, failed or left"""
         self.start()
 
     def put(self, message: messages.Show | messages.Media | messages.Finish) -> None:
@@ -61,18 +63,22 @@ class Scribe(threading.Thread):
             recording = Recording(self.wanted, self._font_path)
             while not recording.ended:
                 go_on = self._take(recording)
-                recording.advance(now_us())
+                recording.advance(min(now_us(), self._known_us))
                 duration_ms = recording.duration_ms
                 self._report(recording)
                 if not go_on:
                     recording.stop()
                     return
+            self.done = True
             self._send(messages.Recorded(self.wanted.id, "ended", recording.duration_ms))
         except Exception:
             log.exception("recording %s failed", self.wanted.id)
+            self.done = True
             self._send(messages.Recorded(self.wanted.id, "failed", duration_ms))
 
     _reported_us = 0
+    _known_us = 0
+    """all messages until then are taken: where the disk or the machine was slow, nothing is late"""
 
     def _report(self, recording: Recording) -> None:
         now = now_us()
@@ -87,6 +93,8 @@ class Scribe(threading.Thread):
         """Take messages for a tick; False when it is time to stop."""
         until = time.monotonic() + TICK_S
         while (left := until - time.monotonic()) > 0:
+            if self._queue.empty():
+                self._known_us = now_us()
             try:
                 message = self._queue.get(timeout=left)
             except queue.Empty:
@@ -94,11 +102,13 @@ class Scribe(threading.Thread):
             if message is None:
                 return False
             if isinstance(message, messages.Media):
+                self._known_us = max(self._known_us, min(message.at_us, now_us()))
                 recording.media(message)
             elif isinstance(message, messages.Show):
                 recording.show(message)
             else:
                 recording.finish(message.at_us)
+                self._known_us = now_us()
                 return True
         return True
 
@@ -137,7 +147,7 @@ class Recorder:
     def _record(self, wanted: messages.Recording, writer: asyncio.StreamWriter) -> None:
         self._listeners[wanted.id] = writer
         scribe = self._scribes.get(wanted.id)
-        if scribe is None or not scribe.is_alive():
+        if scribe is None or scribe.done:
             self._scribes[wanted.id] = Scribe(wanted, self._font_path, self._send)
 
     def _send(self, message: messages.Recorded | messages.Keyframe) -> None:

@@ -15,8 +15,8 @@ from server.recorder.presentation import Presentation
 from server.recorder.segments import Pace, Segments
 from server.recorder.timeline import Timeline
 
-SOUND_LAG_US = 500_000
-LAG_US = 600_000
+SOUND_LAG_US = 330_000
+LAG_US = 400_000
 """how far the picture is composed behind the present; packets may be late by the reorder window, and
 the sound must be encoded first"""
 KEYFRAME_INTERVAL_US = 500_000

@@ -57,7 +57,7 @@ class Arrival:
 class Reorder:
     """Gives packets of one stream in order; waits ``window_us`` for a missing one, then goes on."""
 
-    def __init__(self, window_us: int = 300_000) -> None:
+    def __init__(self, window_us: int = 250_000) -> None:
         self._window_us = window_us
         self._next: int | None = None
         self._held: dict[int, tuple[Packet, int]] = {}

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import deque
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from server.recorder import fmp4
@@ -49,7 +50,7 @@ class Segments:
         self._native: Playlist | None = None
         if asc is not None:
             self._native = Playlist.load(folder / "native.m3u8", pace.target_s, None)
-        self._file: int | None = None
+        self._file: FileIO | None = None
         self._fragments: list[Fragment] = []
         self._samples: list[Sample] = []
         self._open: tuple[int, bytes, bool] | None = None
@@ -128,7 +129,7 @@ class Segments:
         if self._samples:
             self._flush()
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _close(self, at: int) -> None:
@@ -149,13 +150,11 @@ class Segments:
         data = fmp4.fragment(self._count, runs)
         if self._file is None:
             self._number += 1
-            self._file = os.open(
-                self._path(self._number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644
-            )
+            self._file = self._path(self._number).open("wb", buffering=0)
             sync_folder(self._folder)
         offset = sum(item.size for item in self._fragments)
         _write(self._file, data)
-        os.fsync(self._file)
+        os.fsync(self._file.fileno())
         first = self._samples[0]
         parameters = fmp4.leading_parameters(first.data) if first.key else b""
         audio_end = runs[1].end if len(runs) > 1 else None
@@ -173,7 +172,7 @@ class Segments:
 
     def _end_segment(self) -> None:
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
         if self._fragments:
             self._list_segment()
@@ -221,7 +220,7 @@ def _append_piece(playlist: Playlist, piece: list[Fragment], name: str) -> None:
         )
 
 
-def _write(file: int, data: bytes) -> None:
+def _write(file: FileIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(file, view) :]
+        view = view[file.write(view) :]

@@ -214,6 +214,11 @@ def replay(playlist: Path) -> Replay:
     folder = playlist.parent
     data = (folder / "init.mp4").read_bytes()
     data += b"".join((folder / name).read_bytes() for name in segment_names(playlist))
+    return decode(data)
+
+
+def decode(data: bytes) -> Replay:
+    """Decode an init segment and what follows; any error of the decoder is raised."""
     result = Replay([], {})
     with av.open(io.BytesIO(data), options={"err_detect": "explode"}) as container:
         for frame in container.decode(video=0):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from server.media import messages
 from server.recorder.recording import Recording
-from tests.recorder.publisher import Camera, Tone, media, replay, segment_names, spans
+from tests.recorder.publisher import Camera, Tone, decode, media, replay, segment_names, spans
 
 ZERO_US = 1_800_000_000_000_000
 CARD_LUMA = (25, 60)
@@ -240,3 +240,33 @@ def test_presentation_clips(tmp_path: Path) -> None:
         assert all(abs(picture.luma - 200) < 6 for picture in result.pictures)
         assert result.pictures[-1].time_s > (clip["end_ms"] - clip["start_ms"]) / 1000 - 0.5
     assert abs(replay(tmp_path / "stage.m3u8").luma_at(9.5) - 200) < 6
+
+
+def test_native_players_get_the_same_fragments_with_a_map_for_each_source(tmp_path: Path) -> None:
+    cameras = [Camera("site:one", 90), Camera("site:two", 200, 640, 360)]
+    bridge = Bridge(tmp_path, *cameras)
+    for turn in range(6):
+        bridge.show(cameras[turn % 2].source)
+        bridge.run(1.7)
+    bridge.finish()
+    lines = (tmp_path / "native.m3u8").read_text().splitlines()
+    assert lines[-1] == "#EXT-X-ENDLIST"
+    covered: dict[str, int] = {}
+    seen, init, total_s = [], b"", 0.0
+    for index, line in enumerate(lines):
+        if line.startswith("#EXT-X-MAP"):
+            init = (tmp_path / line.split('"')[1]).read_bytes()
+            assert b"avc1" in init and b"avc3" not in init
+        elif line.startswith("#EXTINF"):
+            size, offset = map(int, lines[index + 1].partition(":")[2].split("@"))
+            name, total_s = lines[index + 2], total_s + float(line[8:-1])
+            assert covered.get(name, 0) == offset
+            covered[name] = offset + size
+            data = init + (tmp_path / name).read_bytes()[offset : offset + size]
+            pictures = decode(data).pictures
+            widths = {picture.width for picture in pictures}
+            assert len(widths) == 1, "one source between two discontinuities"
+            seen.append((widths.pop(), round(pictures[-1].luma / 10) * 10))
+    assert covered == {path.name: path.stat().st_size for path in tmp_path.glob("stage-*.m4s")}
+    assert set(seen) == {(1280, 40), (320, 90), (640, 200)}
+    assert abs(total_s - 10.2) < 0.01
