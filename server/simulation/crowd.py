@@ -58,6 +58,8 @@ class Crowd:
         self._verify_tls = verify_tls
         self._chance = random.Random(seed)
         self._phones: list[SeatClient] = []
+        """those who are in"""
+        self._everybody: list[SeatClient] = []
 
     async def run(self) -> None:
         """Act, until cancelled; then everybody leaves."""
@@ -68,12 +70,18 @@ class Crowd:
                 for number, (site, token) in enumerate(self._operators.items()):
                     acting.create_task(self._keep_room(site, token, number))
         finally:
-            await asyncio.gather(*(phone.close() for phone in self._phones), return_exceptions=True)
+            leaving = (client.close() for client in self._everybody)
+            await asyncio.gather(*leaving, return_exceptions=True)
+
+    def _somebody(self) -> SeatClient:
+        client = SeatClient(self._base_url, verify_tls=self._verify_tls)
+        self._everybody.append(client)
+        return client
 
     async def _arrive(self, acting: asyncio.TaskGroup) -> None:
         """One after the other comes in, checks in and stays for the quizzes."""
         for trainee in self._trainees:
-            phone = SeatClient(self._base_url, verify_tls=self._verify_tls)
+            phone = self._somebody()
 
             async def come_in(phone: SeatClient = phone, trainee: Trainee = trainee) -> None:
                 await phone.open(f"/c/{self._join_code}", {"code": trainee.code})
@@ -116,20 +124,17 @@ class Crowd:
 
     async def _keep_room(self, site: str, token: str, number: int) -> None:
         """A room's operator: ticks people without a phone, raises the hand now and then."""
-        room = SeatClient(self._base_url, verify_tls=self._verify_tls)
+        room = self._somebody()
         await asyncio.sleep(number)  # not all at the same moment
 
         async def come_in() -> None:
             await room.open(f"/join/{token}")
             await room.connect()
 
-        await self._patiently(come_in)
-        try:
+        if await self._patiently(come_in):
             async with asyncio.TaskGroup() as acting:
                 acting.create_task(self._tick(room))
                 acting.create_task(self._raise_hand(room))
-        finally:
-            await room.close()
 
     async def _tick(self, room: SeatClient) -> None:
         with_phone = {trainee.code for trainee in self._trainees}

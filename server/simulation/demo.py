@@ -30,7 +30,7 @@ from server.config import Config
 from server.db.engine import Database, migrate
 from server.inbox import Inbox
 from server.people import accounts, links
-from server.people.models import Account, Person
+from server.people.models import Account, Person, Unit, UnitLevel
 from server.permissions import Actor, Role
 from server.protocol import (
     AddSite,
@@ -219,6 +219,7 @@ class _Loader:
         await self._prepare(begins_at)
         rows = reference.roster()
         await self._act(ImportRoster(rows=tuple(_row(entry) for entry in rows)))
+        await self._inbox.transact(_plant_units)
         simulated = _simulated(simulate)
         await self._go_live(simulated[0])
         await self._inbox.transact(lambda s: self._invite(s, made["id"], rows, simulated))
@@ -322,6 +323,28 @@ def _day_start() -> datetime:
     now = datetime.now(zone).replace(second=0, microsecond=0)
     now -= timedelta(minutes=now.minute % 5)
     return now - timedelta(minutes=reference.AGENDA[reference.CURRENT].from_min)
+
+
+def _plant_units(session: Session) -> None:
+    """Hang the roster's units into the province's tree; its levels are data."""
+    names = ("Cấp tỉnh", "Cấp huyện", "Cấp xã")
+    levels = [UnitLevel(name=name, rank=rank) for rank, name in enumerate(names)]
+    session.add_all(levels)
+    session.flush()
+    flat = session.scalars(select(Unit)).all()
+    province = Unit(name=reference.PROVINCE, level_id=levels[0].id)
+    session.add(province)
+    session.flush()
+    districts: dict[str, int] = {}
+    for room in reference.SITES[1:]:
+        district = Unit(name=room.name, level_id=levels[1].id, parent_id=province.id)
+        session.add(district)
+        session.flush()
+        districts[room.slug] = district.id
+    for unit in flat:
+        slug = reference.district_of(unit.name)
+        unit.parent_id = districts[slug] if slug else province.id
+        unit.level_id = levels[2].id if slug else levels[0].id
 
 
 def _row(entry: Entry) -> RosterRow:

@@ -200,7 +200,7 @@ class SimulatedSite:
                 offer = _offer(path, fingerprint, video.ssrc, audio.ssrc)
                 location, answer = await self._negotiate(http, offer)
                 ufrag, password = _field(answer, "ice-ufrag"), _field(answer, "ice-pwd")
-                kind, value = _field(answer, "fingerprint").split(" ")
+                kind, _, value = _field(answer, "fingerprint").partition(" ")
                 host, port = _candidate(answer)
                 await asyncio.get_running_loop().create_datagram_endpoint(
                     lambda: path, remote_addr=(host, port)
@@ -218,6 +218,8 @@ class SimulatedSite:
         async with http.post(self._url, data=offer, headers=headers) as response:
             if response.status != 201:
                 raise Lost(str(response.status))
+            if "Location" not in response.headers:
+                raise Lost("an answer without a location")
             return response.headers["Location"], await response.text()
 
     async def _delete(self, http: aiohttp.ClientSession, location: str) -> None:

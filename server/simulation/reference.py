@@ -14,6 +14,7 @@ from server.simulation.names import draw_name
 
 TITLE = "Tập huấn công tác cải cách hành chính năm 2023"
 ORGANISER = "Sở Nội vụ tỉnh Hưng Yên"
+PROVINCE = "Tỉnh Hưng Yên"
 TIMEZONE = "Asia/Ho_Chi_Minh"
 SLUG = "cchc-2023"
 
@@ -137,6 +138,16 @@ def _unit(room: Room, chance: random.Random) -> str:
     if room.slug == "hung-yen":
         return f"Phường {chance.choice(('Hiến Nam', 'Lê Lợi', 'Minh Khai', 'Quang Trung'))}"
     return f"UBND xã {chance.choice(COMMUNES)}, {room.name}"
+
+
+def district_of(unit: str) -> str | None:
+    """The slug of the district that a commune's or ward's unit lies in; None for the province's."""
+    if unit.startswith("Phường "):
+        return "hung-yen"
+    district = unit.rpartition(", ")[2]
+    return next(
+        (room.slug for room in SITES if f", {room.name}" in unit and room.name == district), None
+    )
 
 
 def agenda_times(day_start: datetime) -> list[tuple[Talk, datetime, datetime]]:
