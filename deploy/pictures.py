@@ -183,12 +183,14 @@ class Play:
         desk.locator("dialog[open] .button.danger").click()
         desk.locator("#replay-link").wait_for()
         viewer = self._open("viewer", LAPTOP)
-        viewer.click("#play")
+        until(viewer, "document.querySelector('#seek').max > 10")
         viewer.locator("#seek").evaluate(
             "seek => { seek.value = seek.max / 2; seek.dispatchEvent(new Event('input'));"
             " seek.dispatchEvent(new Event('change')); }"
         )
-        time.sleep(6)
+        viewer.click("#play")
+        until(viewer, "document.querySelector('#stage video').currentTime > 5")
+        time.sleep(3)
         self._keep(viewer, "xem-lai")
 
     def _open(self, role: str, size: tuple[int, int]) -> Page:
@@ -223,6 +225,15 @@ class Play:
         for picture, size, place in parts:
             sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), place)
         save(sheet, self._folder / "tong-quan.png")
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait for it to hold (Playwright's own way needs ``eval``, which our CSP forbids)."""
+    deadline = time.monotonic() + WAIT_S
+    while not page.evaluate(expression):
+        if time.monotonic() > deadline:
+            raise TimeoutError(expression)
+        time.sleep(0.2)
 
 
 def shot(page: Page) -> Image.Image:
