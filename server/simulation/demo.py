@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -101,11 +102,7 @@ def configure(parsed: argparse.Namespace) -> Config:
         return config
     addresses = supervisor.announced_addresses(config)
     certificate, key = tls.make_certificate(_cache(), (*addresses, "localhost"))
-    return config.with_(
-        tls_cert=certificate,
-        tls_key=key,
-        public_url=config.public_url or f"https://{addresses[0]}:{config.port}",
-    )
+    return config.with_(tls_cert=certificate, tls_key=key)
 
 
 def run(config: Config, parsed: argparse.Namespace) -> int:
@@ -119,7 +116,7 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         plan.preparing, plan.clips = str(preparing), str(_cache() / "clips")
 
         def ready(running: supervisor.Supervisor) -> None:
-            plan.base_url = running.base_url
+            plan.base_url = _reachable(config, running.base_url)
             print(json.dumps(_announcement(plan), ensure_ascii=False), flush=True)
             _tell(plan)
             path = config.data_dir / "plan.json"
@@ -131,6 +128,14 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
         return 0
     finally:
         shutil.rmtree(config.data_dir, ignore_errors=True)
+
+
+def _reachable(config: Config, base_url: str) -> str:
+    """An address for other devices too, where the server listens on every interface."""
+    if config.public_url or config.host not in ("", "0.0.0.0", "::"):
+        return base_url
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{supervisor.announced_addresses(config)[0]}:{parts.port}"
 
 
 def _cache() -> Path:

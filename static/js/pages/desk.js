@@ -5,6 +5,7 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { byId, confirmDialog, fill, on, renderList, setBanner } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
+import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft } from "../rooms/agenda.js";
 import { renderBoard, wireBoard } from "../rooms/board.js";
 import { conferenceStateText, showLife } from "../rooms/conference.js";
@@ -36,6 +37,7 @@ function render() {
   renderQueue(connection.state, connection.now());
   renderRun(connection.state);
   renderAgenda();
+  if (directs) renderAdmissions(connection.state);
 }
 
 function renderHead() {
@@ -145,6 +147,7 @@ if (directs) {
   wireBoard(connection, act);
   wireQueue(connection, act);
   wireQuiz(connection, act);
+  wireAdmissions(act);
   byId("next-item").addEventListener("click", startNext);
   byId("pause").addEventListener("click", () => act(byId("pause"), "conference.move", { to: "paused" }));
   on(byId("life-actions"), "click", "[data-move]", move);

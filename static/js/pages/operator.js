@@ -3,13 +3,14 @@
 
 import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
-import { announce, byId, fill, find, on } from "../dom.js";
+import { announce, byId, fill, find } from "../dom.js";
 import { renderList, setBanner, toast } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
 import { Receiver } from "../media/receive.js";
+import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { conferenceStateText, hasMedia, isRecorded } from "../rooms/conference.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
@@ -169,17 +170,6 @@ function renderQuestions(state) {
   }));
 }
 
-/** @param {State} state */
-function renderAdmissions(state) {
-  const asking = Object.values(state.admissions);
-  renderList(byId("admissions"), "admission-template", asking, (each) => each.seat, (each) => ({
-    seat: each.seat,
-    text: t("Một màn hình xin vào điểm cầu này lúc %(time)s. Nhìn xem có phải màn hình của phòng.", {
-      time: formatTime(each.asked_at),
-    }),
-  }));
-}
-
 function renderMedia() {
   const { state } = connection;
   preflight.render();
@@ -280,10 +270,7 @@ byId("settings").addEventListener("click", () => {
 byId("publish-retry").addEventListener("click", () => void camera.publish());
 byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 
-on(byId("admissions"), "click", "[data-seat]", (button) => {
-  const { seat, admit } = button.dataset;
-  void act(button, "seat.admit", { seat, admit: admit === "yes" });
-});
+wireAdmissions(act);
 byId("ask-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const box = byId("ask-text", HTMLTextAreaElement);

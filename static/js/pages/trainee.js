@@ -63,6 +63,10 @@ function renderCheckIn(state) {
 
 /** @param {import("../state.js").State} state */
 function renderNow(state) {
+  const { recording } = state.conference;
+  const replay = byId("replay-call", HTMLAnchorElement);
+  replay.hidden = !recording || !["ended", "archived"].includes(state.conference.state);
+  if (recording) replay.href = `/replay/${recording}`;
   const item = state.agenda[String(state.conference.item)];
   byId("agenda-now").hidden = !item;
   if (item) {
