@@ -55,7 +55,7 @@ test("loudness is 0 in silence, 1 at full scale, and even in decibels between", 
 
 /** @returns {any} two rooms, the seat in Văn Lâm */
 const state = () => ({
-  conference: { stage: "site:van-lam", presentation: null },
+  conference: { state: "live", stage: "site:van-lam", presentation: null },
   me: { site: 1 },
   sites: {
     1: { id: 1, slug: "van-lam", name: "Điểm cầu huyện Văn Lâm", position: 1, present: 4, floor_since: null, muted: false },
@@ -97,6 +97,13 @@ test("a room knows how it stands to the floor", () => {
   assert.equal(floorText(now).title, "Điểm cầu này đang phát biểu");
   now.sites[1].muted = true;
   assert.equal(ownFloor(now), "muted");
+  now.conference.state = "paused";
+  assert.equal(ownFloor(now), "held");
+  assert.equal(floorText(now).title, "Hội nghị tạm nghỉ");
+  now.sites[1].floor_since = null;
+  now.sites[2].floor_since = "2023-06-03T01:32:00Z";
+  now.requests = {};
+  assert.equal(floorText(now).about, "Chưa có điểm cầu nào phát biểu");
 });
 
 test("a source has its site's name; it is alive as the server says", () => {

@@ -130,9 +130,9 @@ function renderCheckIn(state) {
 function renderTurn(state) {
   const how = ownFloor(state);
   const turn = byId("turn");
-  turn.hidden = how === "silent";
+  turn.hidden = how === "silent" || how === "held"; // the cover says that there is a pause
   turn.classList.toggle("your-floor", how === "speaking");
-  if (how !== "silent") fill(turn, floorText(state));
+  if (!turn.hidden) fill(turn, floorText(state));
 }
 
 /** @param {import("../state.js").State} state */

@@ -31,12 +31,14 @@ export const waiting = (state) =>
 export const ownRequest = (state) => waiting(state).find((each) => each.site === state.me.site);
 
 /**
- * How this page's site stands to the floor.
+ * How this page's site stands to the floor. It speaks only while the conference is live: in a
+ * pause it holds the floor and goes on afterwards.
  * @param {State} state
- * @returns {"speaking" | "muted" | "waiting" | "silent"}
+ * @returns {"speaking" | "muted" | "held" | "waiting" | "silent"}
  */
 export function ownFloor(state) {
   const site = ownSite(state);
+  if (site?.floor_since && state.conference.state !== "live") return "held";
   if (site?.floor_since) return site.muted ? "muted" : "speaking";
   return ownRequest(state) ? "waiting" : "silent";
 }
@@ -70,10 +72,19 @@ export function floorText(state) {
         title: t("Điểm cầu này đang bị tắt tiếng"),
         about: t("Người điều phối đã tắt tiếng. Hội nghị chưa nghe được."),
       };
+    case "held":
+      // The microphone is the room's own affair in a pause: promise neither silence nor sound.
+      return {
+        title:
+          state.conference.state === "paused"
+            ? t("Hội nghị tạm nghỉ")
+            : t("Hội nghị đã kết thúc"),
+        about: t("Hãy tắt micrô khi phòng không phát biểu."),
+      };
     case "waiting":
       return waitingText(state);
     default: {
-      const names = holders(state).join(", ");
+      const names = state.conference.state === "live" ? holders(state).join(", ") : "";
       return {
         title: t("Hội nghị không nghe tiếng phòng này"),
         about: names ? t("Đang phát biểu: %(names)s", { names }) : t("Chưa có điểm cầu nào phát biểu"),
