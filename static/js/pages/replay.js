@@ -26,12 +26,28 @@ const stoppedAt = `replay:${boot.recording}`;
 let markers = boot.markers;
 let duration_s = 0;
 let seeking = false;
+/** What somebody asked for before there was anything to play; done once it can be. */
+const wish = {
+  at_s: /** @type {number | null} */ (null),
+  /** Where on the bar, 0 to 1, while its length is not known. */
+  share: /** @type {number | null} */ (null),
+  play: false,
+};
+/** Whether the time line is known and the stage has had media to seek in. */
+let begun = false;
 
 /** @param {number} seconds */
 function go(seconds) {
+  if (!begun) {
+    Object.assign(wish, { at_s: Math.max(0, seconds), share: null });
+    return tick();
+  }
   stage.currentTime = Math.min(Math.max(0, seconds), Math.max(0, duration_s - 0.05));
   tick();
 }
+
+/** @param {number} seconds forward, or back where negative */
+const skip = (seconds) => go((wish.at_s ?? stage.currentTime) + seconds);
 
 async function readTimeline() {
   const answer = await fetch(boot.timeline);
@@ -39,12 +55,14 @@ async function readTimeline() {
   const timeline = await answer.json();
   presentation.clips = timeline.presentation;
   duration_s = timeline.duration_ms / 1000;
-  seek.max = String(duration_s);
+  if (duration_s && wish.share !== null) wish.at_s = wish.share * duration_s;
+  if (duration_s) seek.max = String(duration_s);
   byId("duration").textContent = formatClock(duration_s);
   byId("presentation").hidden = timeline.presentation.length === 0;
   byId("players").classList.toggle("alone", timeline.presentation.length === 0);
   byId("swap").hidden = timeline.presentation.length === 0;
   renderMarkers();
+  begin();
   if (!timeline.ended) setTimeout(refresh, TIMELINE_EVERY_MS);
 }
 
@@ -84,7 +102,7 @@ function renderChapters() {
 }
 
 function tick() {
-  if (!seeking) seek.value = String(stage.currentTime);
+  if (!seeking) seek.value = String(wish.at_s ?? stage.currentTime);
   seek.style.setProperty("--position", String(duration_s ? Number(seek.value) / duration_s : 0));
   seek.setAttribute("aria-valuetext", formatClock(Number(seek.value)));
   byId("position").textContent = formatClock(Number(seek.value));
@@ -95,7 +113,7 @@ function tick() {
 
 function showPlaying() {
   const button = byId("play");
-  const playing = !stage.paused && !stage.ended;
+  const playing = wish.play || (!stage.paused && !stage.ended);
   const words = playing ? t("Tạm dừng") : t("Phát");
   button.setAttribute("aria-label", words);
   button.title = words;
@@ -104,6 +122,10 @@ function showPlaying() {
 }
 
 async function toggle() {
+  if (!begun) {
+    wish.play = !wish.play;
+    return showPlaying();
+  }
   if (!stage.paused) return stage.pause();
   if (stage.ended) stage.currentTime = 0;
   try {
@@ -131,9 +153,21 @@ function recall() {
   }
 }
 
+/** Go to where one was sent, or had stopped, and play if that was asked for. */
+function begin() {
+  if (begun || !duration_s || stage.readyState < HTMLMediaElement.HAVE_METADATA) return;
+  begun = true;
+  const { at_s, play } = wish;
+  Object.assign(wish, { at_s: null, share: null, play: false });
+  if (at_s === null) recall();
+  else go(at_s);
+  showPlaying();
+  if (play && stage.paused) void toggle();
+}
+
 byId("play").addEventListener("click", toggle);
-byId("back").addEventListener("click", () => go(stage.currentTime - SKIP_S));
-byId("forward").addEventListener("click", () => go(stage.currentTime + SKIP_S));
+byId("back").addEventListener("click", () => skip(-SKIP_S));
+byId("forward").addEventListener("click", () => skip(SKIP_S));
 byId("mute").addEventListener("click", () => {
   stage.muted = !stage.muted;
   byId("mute").setAttribute("aria-pressed", String(stage.muted));
@@ -152,7 +186,8 @@ seek.addEventListener("input", () => {
 });
 seek.addEventListener("change", () => {
   seeking = false;
-  go(Number(seek.value));
+  if (duration_s) go(Number(seek.value));
+  else wish.share = Number(seek.value);
 });
 on(document, "click", ".chapter", (chapter) => go(Number(chapter.dataset.at)));
 document.addEventListener("keydown", (event) => {
@@ -161,11 +196,12 @@ document.addEventListener("keydown", (event) => {
   if (event.key === " ") {
     event.preventDefault();
     void toggle();
-  } else if (event.key === "ArrowLeft") go(stage.currentTime - SKIP_S);
-  else if (event.key === "ArrowRight") go(stage.currentTime + SKIP_S);
+  } else if (event.key === "ArrowLeft") skip(-SKIP_S);
+  else if (event.key === "ArrowRight") skip(SKIP_S);
 });
 for (const type of ["play", "pause", "ended"]) stage.addEventListener(type, showPlaying);
 stage.addEventListener("timeupdate", tick);
+stage.addEventListener("loadedmetadata", begin);
 stage.addEventListener("click", toggle);
 stage.addEventListener("playing", () => setBanner("player-banner", null));
 window.addEventListener("pagehide", remember);
@@ -177,5 +213,4 @@ await readTimeline();
 await openPlayer(stage, boot.master, boot.native, () =>
   setBanner("player-banner", t("Không phát được bản ghi trên trình duyệt này. Hãy thử Chrome hoặc Edge mới.")),
 );
-stage.addEventListener("loadedmetadata", recall, { once: true });
 tick();
