@@ -10,7 +10,7 @@ const { between, qualityText, totals } = await import("../../static/js/media/qua
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
 const { floorText, ownFloor } = await import("../../static/js/rooms/floor.js");
-const { isAlive, shortName, sourceText } = await import(
+const { isAlive, sourceText } = await import(
   "../../static/js/rooms/stage.js"
 );
 const { countdown, optionRows, siteRows } = await import("../../static/js/rooms/quiz-board.js");
@@ -111,7 +111,6 @@ test("a source has its site's name; it is alive as the server says", () => {
   assert.equal(sourceText(now, "site:an-thi"), "Điểm cầu huyện Ân Thi");
   assert.equal(sourceText(now, "site:an-thi:screen"), "Trình chiếu · Điểm cầu huyện Ân Thi");
   assert.equal(sourceText(now, null), "");
-  assert.equal(shortName("Điểm cầu huyện Ân Thi"), "huyện Ân Thi");
   assert.equal(isAlive(now, "site:an-thi"), true); // nothing is known yet
   now.live.publications = { "site:an-thi": { video: "H264", audio: true, alive: false } };
   assert.equal(isAlive(now, "site:an-thi"), false);
@@ -133,5 +132,11 @@ test("a quiz counts down by the given clock, then shows options and sites", () =
   assert.deepEqual(siteRows(state(), closed).map((row) => row.figure), ["4 / 9", "4 / 4"]);
   const revealed = { ...closed, correct: 1 };
   assert.deepEqual(siteRows(state(), revealed).map((row) => row.figure), ["100%", "25%"]);
+  const silent = { ...closed, chart: { 1: [3, 1] } };
+  assert.deepEqual(
+    siteRows(state(), silent).map((row) => [row.name, row.figure]),
+    [["Điểm cầu huyện Ân Thi", "0 / 9"], ["Điểm cầu huyện Văn Lâm", "4 / 4"]],
+  );
+  assert.deepEqual(siteRows(state(), run), []);
   assert.deepEqual(optionRows(revealed).map((row) => row.correct), [false, true]);
 });

@@ -2,7 +2,6 @@
 /** A quiz on the room's screen: the item and its countdown, then its chart. */
 
 import { formatClock, formatNumber, formatPercent, t } from "../i18n.js";
-import { shortName } from "./stage.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../state.js").Entity} Entity */
@@ -52,27 +51,27 @@ export function optionRows(run) {
 
 /**
  * Each site's own bar: the share of right answers once it is revealed, before that of those present
- * who answered.
+ * who answered. All sites are there once there is a chart, those that were silent too.
  * @param {State} state
  * @param {Entity} run
  */
 export function siteRows(state, run) {
   const revealed = run.correct !== null && run.correct !== undefined;
+  if (!run.chart) return [];
   return Object.values(state.sites)
-    .filter((site) => run.chart?.[String(site.id)])
     .sort((a, b) => a.position - b.position)
     .map((site) => {
-      const counts = run.chart[String(site.id)];
+      const counts = run.chart[String(site.id)] ?? [];
       const answered = sum(counts);
-      const part = revealed ? counts[run.correct] : answered;
+      const part = revealed ? (counts[run.correct] ?? 0) : answered;
       const whole = revealed ? answered : Math.max(answered, site.present);
       const share = whole ? part / whole : 0;
       return {
         id: site.id,
-        name: shortName(site.name),
+        name: site.name,
         share,
         own: site.id === state.me.site,
-        figure: revealed ? formatPercent(share) : `${formatNumber(part)} / ${formatNumber(whole)}`,
+        figure: revealed ? (answered ? formatPercent(share) : "–") : `${formatNumber(part)} / ${formatNumber(whole)}`,
       };
     });
 }

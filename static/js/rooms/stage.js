@@ -29,12 +29,6 @@ export function sourceText(state, source) {
 }
 
 /**
- * A site's name where all around it are sites too: "Điểm cầu huyện Văn Lâm" → "huyện Văn Lâm".
- * @param {string} name
- */
-export const shortName = (name) => name.replace(/^điểm cầu\s+(?=\S)/iu, "");
-
-/**
  * What the stage says while its slot shows nothing: a site was put on it, or none was.
  * @param {State} state
  */
