@@ -185,7 +185,9 @@ function renderMedia() {
 }
 
 function renderSelf() {
-  showSelf(byId("self"), camera.muted.video ? null : camera.stream);
+  const off = camera.muted.video && camera.stream;
+  showSelf(byId("self"), off ? null : camera.stream);
+  fill(byId("self"), { noPicture: off ? t("Đang tắt hình") : t("Không gửi hình") });
   if (camera.stream !== metered) {
     metered = camera.stream;
     if (metered && !byId("room").hidden) meter.start(metered);
