@@ -74,13 +74,15 @@ def derive(
         for site in sites
         if site.floor_since is not None and not site.muted
     )
+    # In a break nobody is on stage and nobody is heard: microphones are forgotten open.
+    on_air = conference.state != "paused"
     return Derived(
         slug=conference.slug,
         sites={site.slug: site.id for site in sites},
         grants=dict(_grants(_holders(session, conference_id, now), slugs)),
-        stage=conference.stage,
-        presentation=conference.presentation,
-        floor=tuple(f"site:{slug}" for _since, _position, slug in holding),
+        stage=conference.stage if on_air else None,
+        presentation=conference.presentation if on_air else None,
+        floor=tuple(f"site:{slug}" for _since, _position, slug in holding if on_air),
         wall=tuple(f"site:{site.slug}" for site in sites if site.kind in PUBLISHING_KINDS),
         recording=_recording(session, conference, recordings_dir),
     )
