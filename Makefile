@@ -21,11 +21,11 @@ $(NODE_STAMP): package.json package-lock.json
 	@touch $@
 
 demo: $(STAMP) ## Run the reference conference with ten simulated sites; prints a URL for each role
-	$(BIN)/diemcau demo $(DEMO)
+	@$(BIN)/diemcau demo $(DEMO)
 
 serve: $(STAMP) ## Run the server with the configured database
-	$(BIN)/diemcau migrate
-	$(BIN)/diemcau serve $(SERVE)
+	@$(BIN)/diemcau migrate
+	@$(BIN)/diemcau serve $(SERVE)
 
 system-packages:
 	@deploy/system-packages
