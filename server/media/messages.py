@@ -211,7 +211,7 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
 
     recording: str
     state: str
-    """``recording``, ``ended`` or ``failed``"""
+    """``recording``, ``ended`` or ``failed`` (the disk refuses; the recorder goes on trying)"""
     duration_ms: int
     """what is safely on disk, from time zero"""
 

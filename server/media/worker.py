@@ -223,7 +223,7 @@ class Worker:
                 if feed is not None and feed.recording.id == message.recording:
                     feed.wants_keyframe(message.source)
             return
-        if message.state in ("ended", "failed"):
+        if message.state == "ended":
             self._finishing.pop(message.recording, None)
         self._control.send(message)
 

@@ -63,10 +63,15 @@ class Presentation:
         self._clip = None
         self._timeline.publish()
 
-    def stop(self) -> None:
-        """Leave the clip so that it can be taken up again."""
+    def hold(self, at_us: int) -> None:
+        """No frame comes before ``at_us``: have on disk what stands until then."""
         if self._clip is not None:
-            self._clip.stop()
+            self._clip.hold(_ticks(at_us - self._zero_us))
+
+    def stop(self, at_us: int) -> None:
+        """Leave the clip at ``at_us``; ``_repair`` ends it."""
+        if self._clip is not None:
+            self._clip.stop(_ticks(at_us - self._zero_us))
 
 
 def _ticks(us: int) -> int:

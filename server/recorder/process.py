@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 REPORT_US = 1_000_000
+RETRY_S = 2.0
+"""from a failure to the next try"""
 MAX_QUEUE = 20_000
 """messages; a disk that hangs for longer loses packets, not memory"""
 MAX_WRITE_BYTES = 1 << 20
@@ -36,15 +38,27 @@ def now_us() -> int:
 
 
 class Scribe(threading.Thread):
-    """Writes one recording; ``send`` may be called from this thread."""
+    """Writes one recording; ``send`` may be called from this thread.
+
+    When the disk refuses (full, gone) it says so and tries again until it is stopped; what is on
+    disk by then stays, and the gap becomes the card.
+    """
 
     def __init__(self, wanted: messages.Recording, font_path: Path | None, send: Send) -> None:
         super().__init__(name=f"recording {wanted.id}", daemon=True)
         self.wanted, self._font_path, self._send = wanted, font_path, send
         self._queue: queue.Queue[messages.Show | messages.Media | messages.Finish | None]
         self._queue = queue.Queue()
+        self._shows: dict[str, messages.Show] = {}
+        """the latest of each track, and the end if it was said: to begin again with"""
+        self._finish: messages.Finish | None = None
+        self._stopped = False
+        self._duration_ms = 0
+        self._reported_us = 0
+        self._known_us = 0
+        """all messages until then are taken: where the disk or the machine was slow, nothing is late"""
         self.done = False
-        """it takes nothing any more: ended, failed or left"""
+        """the recording has ended: it takes nothing any more"""
         self.start()
 
     def put(self, message: messages.Show | messages.Media | messages.Finish) -> None:
@@ -57,60 +71,71 @@ class Scribe(threading.Thread):
         self._queue.put(None)
 
     def run(self) -> None:
-        """The thread: until the recording has ended, failed or is left."""
-        duration_ms = 0
-        try:
-            recording = Recording(self.wanted, self._font_path)
-            while not recording.ended:
-                go_on = self._take(recording)
-                recording.advance(min(now_us(), self._known_us))
-                duration_ms = recording.duration_ms
-                self._report(recording)
-                if not go_on:
-                    recording.stop()
-                    return
+        """The thread: until the recording has ended or is left."""
+        failed = False
+        while not (self.done or self._stopped):
+            try:
+                self._write()
+            except Exception as error:
+                # Any exception: a fresh beginning from what is on disk mends a broken state too.
+                if not failed or not isinstance(error, OSError):
+                    log.exception("recording %s fails; tried again until it works", self.wanted.id)
+                failed = True
+                self._report("failed")
+                self._take_for(RETRY_S, None)
+
+    def _write(self) -> None:
+        """Begin or go on from what is on disk."""
+        recording = Recording(self.wanted, self._font_path)
+        for show in self._shows.values():
+            recording.show(show)
+        if self._finish is not None:
+            recording.finish(self._finish.at_us)
+        while not (recording.ended or self._stopped):
+            self._take_for(TICK_S, recording)
+            recording.advance(min(now_us(), self._known_us))
+            self._duration_ms = recording.duration_ms
+            for source in recording.keyframes(now_us()):
+                self._send(messages.Keyframe(source, recording.id))
+            if now_us() - self._reported_us >= REPORT_US and not recording.ended:
+                recording.save()
+                self._report("recording")
+        self._duration_ms = recording.duration_ms
+        if recording.ended:
             self.done = True
-            self._send(messages.Recorded(self.wanted.id, "ended", recording.duration_ms))
-        except Exception:
-            log.exception("recording %s failed", self.wanted.id)
-            self.done = True
-            self._send(messages.Recorded(self.wanted.id, "failed", duration_ms))
+            self._report("ended")
+        else:
+            recording.stop()
 
-    _reported_us = 0
-    _known_us = 0
-    """all messages until then are taken: where the disk or the machine was slow, nothing is late"""
+    def _report(self, state: str) -> None:
+        self._reported_us = now_us()
+        self._send(messages.Recorded(self.wanted.id, state, self._duration_ms))
 
-    def _report(self, recording: Recording) -> None:
-        now = now_us()
-        for source in recording.keyframes(now):
-            self._send(messages.Keyframe(source, recording.id))
-        if now - self._reported_us >= REPORT_US and not recording.ended:
-            self._reported_us = now
-            recording.save()
-            self._send(messages.Recorded(recording.id, "recording", recording.duration_ms))
-
-    def _take(self, recording: Recording) -> bool:
-        """Take messages for a tick; False when it is time to stop."""
-        until = time.monotonic() + TICK_S
-        while (left := until - time.monotonic()) > 0:
+    def _take_for(self, seconds: float, recording: Recording | None) -> None:
+        """Take messages for a while, or until the end; media is lost while there is no recording."""
+        until = time.monotonic() + seconds
+        while not self._stopped and (left := until - time.monotonic()) > 0:
             if self._queue.empty():
                 self._known_us = now_us()
             try:
                 message = self._queue.get(timeout=left)
             except queue.Empty:
-                return True
+                return
             if message is None:
-                return False
-            if isinstance(message, messages.Media):
+                self._stopped = True
+            elif isinstance(message, messages.Media):
                 self._known_us = max(self._known_us, min(message.at_us, now_us()))
-                recording.media(message)
+                if recording is not None:
+                    recording.media(message)
             elif isinstance(message, messages.Show):
-                recording.show(message)
+                self._shows[message.track] = message
+                if recording is not None:
+                    recording.show(message)
             else:
-                recording.finish(message.at_us)
+                self._finish = message
                 self._known_us = now_us()
-                return True
-        return True
+                if recording is not None:
+                    return recording.finish(message.at_us)
 
 
 class Recorder:

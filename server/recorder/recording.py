@@ -123,6 +123,8 @@ class Recording:
         while self._horizon_us < now_us - LAG_US:
             self._horizon_us = min(self._horizon_us + STEP_US, now_us - LAG_US)
             self._compose(self._horizon_us, self._horizon_us + LAG_US - SOUND_LAG_US, now_us)
+        self._segments.hold((self._horizon_us - self._zero_us) * 9 // 100)
+        self._presentation.hold(self._horizon_us)
         self._prune()
 
     def _compose(self, horizon_us: int, sound_us: int, now_us: int) -> None:
@@ -163,8 +165,8 @@ class Recording:
     def stop(self) -> None:
         """Leave it so that it can be taken up again."""
         if not self.ended:
-            self._segments.stop()
-            self._presentation.stop()
+            self._segments.stop((self._horizon_us - self._zero_us) * 9 // 100)
+            self._presentation.stop(self._horizon_us)
             self.save()
 
     def keyframes(self, now_us: int) -> Iterator[str]:

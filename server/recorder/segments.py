@@ -2,7 +2,8 @@
 
 A fragment is appended whole and synced; a segment begins at an IDR (but for an encoder that gives none
 in time) and is listed once it is whole. A frame's duration is known when the next comes, so the last
-one stays open. After a crash the file is cut back to its last whole fragment and listed as it is.
+one stays open; where it stands for long, ``{name}.tail`` holds what the next fragment would be by now.
+After a crash the file is cut back to its last whole fragment, the tail appended, and listed as it is.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 
 from server.recorder import fmp4
 from server.recorder.fmp4 import AAC_SAMPLES, AUDIO_HZ, VIDEO_HZ, Fragment, Run, Sample
 from server.recorder.playlist import Playlist, extinf, publish, sync_folder
 
-FRAGMENT = VIDEO_HZ // 2
+FRAGMENT = VIDEO_HZ // 4
 """ticks from which on a fragment is whole"""
+HELD = VIDEO_HZ * 7 // 20
+"""ticks after which what is no fragment yet is kept in the tail; with ten frames a second it never is"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Segments:
         self._open: tuple[int, bytes, bool] | None = None
         self._audio: deque[bytes] = deque()
         self._number = self._count = 0
+        self._tail = folder / f"{name}.tail"
+        self._tail_end = 0
         self.end = 0
         """up to here all is safely on disk"""
         self.audio_frames = 0
@@ -85,10 +92,17 @@ class Segments:
             os.truncate(path, last.offset + last.size)
             self._number = int(path.stem.rpartition("-")[2])
             self.end, self.audio_frames = last.end, (last.audio_end or 0) // AAC_SAMPLES
-            if not self._playlist.lists(path.name):
-                self._list_segment()
             break
-        self._fragments = []
+        if self._playlist.lists(self._path(self._number).name):
+            self._fragments = []
+        self._take_tail()
+        self._end_segment()
+
+    def _take_tail(self) -> None:
+        """Append the tail, if it goes on where the fragments end."""
+        held = fmp4.scan(self._tail) if self._tail.exists() else []
+        if held and held[0].start == self.end:
+            self._append(self._tail.read_bytes(), held[0])
 
     def sound(self, frame: bytes) -> None:
         """Append the next AAC frame."""
@@ -119,18 +133,30 @@ class Segments:
             self._close(max(at, self._open[0] + VIDEO_HZ // 1000))
             self._flush()
         self._end_segment()
+        self._tail.unlink(missing_ok=True)
         for playlist in (self._playlist, self._native):
             if playlist is not None:
                 playlist.ended = True
                 playlist.publish()
 
-    def stop(self) -> None:
-        """Leave it so that it can be taken up again."""
-        if self._samples:
+    def stop(self, at: int) -> None:
+        """Leave it at ``at``, so that it can be taken up again."""
+        if self._open is not None:
+            self._close(max(at, self._open[0] + VIDEO_HZ // 1000))
             self._flush()
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def hold(self, at: int) -> None:
+        """No frame comes before ``at``: have on disk what stands until then."""
+        if self._open is None or at - max(self._start, self._tail_end) < HELD:
+            return
+        start, data, key = self._open
+        if at > start:
+            samples = [*self._samples, Sample(data, at - start, key)]
+            publish(self._tail, fmp4.fragment(self._count + 1, self._runs(samples)))
+            self._tail_end = at
 
     def _close(self, at: int) -> None:
         assert self._open is not None
@@ -139,36 +165,41 @@ class Segments:
         self._open = None
 
     def _flush(self) -> None:
-        """Append one fragment and sync it."""
-        picture = Run(fmp4.VIDEO, self._start, self._samples)
-        runs = [picture]
-        if self._asc is not None:
-            runs.append(
-                Run(fmp4.AUDIO, self.audio_frames * AAC_SAMPLES, self._take_sound(picture.end))
-            )
+        """Append the frames at hand as one fragment."""
+        runs = self._runs(self._samples)
         self._count += 1
-        data = fmp4.fragment(self._count, runs)
-        if self._file is None:
-            self._number += 1
-            self._file = self._path(self._number).open("wb", buffering=0)
-            sync_folder(self._folder)
-        offset = sum(item.size for item in self._fragments)
-        _write(self._file, data)
-        os.fsync(self._file.fileno())
         first = self._samples[0]
         parameters = fmp4.leading_parameters(first.data) if first.key else b""
         audio_end = runs[1].end if len(runs) > 1 else None
-        self._fragments.append(
-            Fragment(offset, len(data), self._start, picture.end, audio_end, parameters)
-        )
-        self.audio_frames += len(runs[1].samples) if len(runs) > 1 else 0
-        self._samples, self._start, self.end = [], picture.end, picture.end
+        data = fmp4.fragment(self._count, runs)
+        self._append(data, Fragment(0, len(data), self._start, runs[0].end, audio_end, parameters))
+        for _ in range(len(runs[1].samples) if len(runs) > 1 else 0):
+            self._audio.popleft()
+        self._samples, self._start = [], self.end
 
-    def _take_sound(self, end: int) -> list[Sample]:
-        """The AAC frames that begin before ``end``."""
-        wanted = -(-end * AUDIO_HZ // (VIDEO_HZ * AAC_SAMPLES)) - self.audio_frames
-        count = max(0, min(wanted, len(self._audio)))
-        return [Sample(self._audio.popleft(), AAC_SAMPLES, True) for _ in range(count)]
+    def _append(self, data: bytes, fragment: Fragment) -> None:
+        """Append a fragment and sync it; it lies where the others of its segment end."""
+        if self._file is None:
+            self._number += not self._fragments
+            self._file = self._path(self._number).open("ab", buffering=0)
+            sync_folder(self._folder)
+        _write(self._file, data)
+        os.fsync(self._file.fileno())
+        offset = sum(item.size for item in self._fragments)
+        self._fragments.append(replace(fragment, offset=offset))
+        self.end = fragment.end
+        if fragment.audio_end is not None:
+            self.audio_frames = fragment.audio_end // AAC_SAMPLES
+
+    def _runs(self, samples: Sequence[Sample]) -> list[Run]:
+        """These frames, and the sound that begins before they end."""
+        picture = Run(fmp4.VIDEO, self._start, samples)
+        if self._asc is None:
+            return [picture]
+        wanted = -(-picture.end * AUDIO_HZ // (VIDEO_HZ * AAC_SAMPLES)) - self.audio_frames
+        frames = islice(self._audio, max(0, wanted))
+        sound = [Sample(frame, AAC_SAMPLES, True) for frame in frames]
+        return [picture, Run(fmp4.AUDIO, self.audio_frames * AAC_SAMPLES, sound)]
 
     def _end_segment(self) -> None:
         if self._file is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from server.media import messages
 from server.recorder.recording import Recording
@@ -215,6 +218,46 @@ def test_it_goes_on_after_a_crash(tmp_path: Path) -> None:
     assert result.energy(500, 13) > 4000
     again = Recording(bridge.wanted)
     assert again.ended and again.duration_ms == 13_500
+
+
+@pytest.mark.parametrize("fps, still", [(15, False), (15, True), (2, False), (0, False)])
+def test_what_came_a_second_ago_is_on_disk(tmp_path: Path, fps: int, still: bool) -> None:
+    """A picture that moves, one that stands still, a slow one, and the card."""
+    tone, folder, copy = Tone("site:one", 500), tmp_path / "one", tmp_path / "copy"
+    camera = Camera("site:one", 150, fps=fps or 15, stopped=not fps)
+    bridge = Bridge(folder, camera, tone)
+    bridge.show("site:one")
+    bridge.run(1)
+    camera.stopped = still or not fps
+    for _ in range(5):  # until just before a still picture gives way to the card
+        bridge.run(0.2)
+        shutil.copytree(folder, copy)
+        now_s = (bridge.now_us - ZERO_US) / 1e6
+        wanted = messages.Recording("r1", str(copy), ZERO_US, "Tập huấn")
+        end_s = Recording(wanted).duration_ms / 1000
+        assert now_s - 0.9 < end_s < now_s - 0.3
+        result = replay(copy / "stage.m3u8")
+        assert result.energy(500, end_s - 0.3) > 4000
+        assert (result.luma_at(end_s) > 140) == (fps > 0)
+        shutil.rmtree(copy)
+    bridge.finish()
+    assert_no_holes(folder, 2)
+    assert not list(folder.glob("*.tail"))
+
+
+def test_a_still_presentation_is_on_disk_too(tmp_path: Path) -> None:
+    screen = Camera("site:one:screen", 200, 640, 360, 5, kind="screen")
+    bridge = Bridge(tmp_path, screen)
+    bridge.show("site:one:screen", "presentation")
+    bridge.run(1)
+    screen.stopped = True
+    bridge.run(2)
+    again = Recording(bridge.wanted)
+    assert not again.ended
+    again.save()
+    (clip,) = bridge.timeline["presentation"]
+    assert clip["start_ms"] < 300 and 2_100 < clip["end_ms"] < 2_700
+    assert abs(replay(tmp_path / clip["playlist"]).luma_at(2) - 200) < 6
 
 
 def test_presentation_clips(tmp_path: Path) -> None:
