@@ -21,7 +21,19 @@ from server.inbox import Inbox
 from server.live.gateway import Gateway, make_server
 from server.live.ticker import Ticker
 from server.signalling import Signalling
-from server.web import entry, health, middleware, organiser, pages, replay, static, whip
+from server.web import (
+    entry,
+    entry_codes,
+    entry_links,
+    health,
+    middleware,
+    organiser,
+    pages,
+    replay,
+    sign_in,
+    static,
+    whip,
+)
 from server.web.rates import Rates
 from server.web.site import SITE, Site
 
@@ -57,7 +69,18 @@ def build(
     )
     app[SITE] = site
     app[whip.SESSIONS] = whip.Sessions()
-    for module in (entry, pages, static, whip, replay, health, organiser):
+    for module in (
+        entry,
+        sign_in,
+        entry_links,
+        entry_codes,
+        pages,
+        static,
+        whip,
+        replay,
+        health,
+        organiser,
+    ):
         app.add_routes(module.routes)
     sockets = make_server()
     sockets.attach(app)

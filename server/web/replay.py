@@ -7,25 +7,20 @@ One may see it by a seat of its conference, by an appointment (signed in), or by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.conferences.models import Appointment, Conference
-from server.errors import DomainError, NotFound, Unauthenticated
-from server.people.links import actor_of_bearer
-from server.people.seats import actor_of_seat
-from server.permissions import Actor, Permission, Reach, Role, Target, may, reach
+from server.conferences.models import Conference
+from server.errors import NotFound, Unauthenticated
+from server.permissions import Actor, Permission, Reach, reach
 from server.recordings import replayed
 from server.recordings.markers import markers
 from server.recordings.models import Recording
-from server.web.bearer import token_of
-from server.web.entry import view_cookie
-from server.web.site import now, render, site_of, visitor_of
+from server.web.actors import Keys, actors, keys_of, one_who_may
+from server.web.site import render, site_of, visitor_of
 
 TYPES = {
     "m3u8": "application/vnd.apple.mpegurl",
@@ -39,68 +34,23 @@ _FINISHED = "private, max-age=86400"
 """Segments of a recording that has ended do not change; everything else may."""
 
 
-def _actors(
-    session: Session,
-    cookies: dict[str, str],
-    bearer: str | None,
-    account: int | None,
-    recording: Recording,
-) -> Iterator[Actor]:
-    """Everyone that this browser may be in the recording's conference."""
-    tokens = [bearer, cookies.get(view_cookie(recording.id))]
-    for token in filter(None, tokens):
-        yield from _known(actor_of_bearer, session, token, now())
-    for name, secret in cookies.items():
-        if name.startswith("seat_"):
-            yield from _known(actor_of_seat, session, name.removeprefix("seat_"), secret, now())
-    if account is not None:
-        query = select(Appointment.role).where(
-            Appointment.account_id == account,
-            Appointment.conference_id == recording.conference_id,
-            Appointment.dismissed_at.is_(None),
-        )
-        for role in session.scalars(query):
-            yield Actor(f"account:{account}", Role(role), recording.conference_id)
-
-
-def _known(find: Any, *arguments: Any) -> list[Actor]:
-    try:
-        return [find(*arguments)]
-    except DomainError:
-        return []
-
-
-def _open(
-    session: Session,
-    recording_id: str,
-    cookies: dict[str, str],
-    bearer: str | None,
-    account: int | None,
-) -> tuple[Recording, Conference, Actor]:
+def _open(session: Session, recording_id: str, keys: Keys) -> tuple[Recording, Conference, Actor]:
     """The recording, for one who may see it. Raises: NotFound, Unauthenticated."""
     recording = session.get(Recording, recording_id)
     if recording is None:
         raise NotFound()
-    known = False
-    for actor in _actors(session, cookies, bearer, account, recording):
-        known = True
-        own = Target(recording.conference_id, actor.site_id, actor.person_id)
-        if may(actor, Permission.SEE_REPLAY, own):
-            conference = session.get_one(Conference, recording.conference_id)
-            session.expunge_all()
-            return recording, conference, actor
-    raise NotFound() if known else Unauthenticated()
+    asked = (session, keys, recording.conference_id, recording.id)
+    actor = one_who_may(Permission.SEE_REPLAY, *asked)
+    if actor is None:
+        raise NotFound() if any(actors(*asked)) else Unauthenticated()
+    conference = session.get_one(Conference, recording.conference_id)
+    session.expunge_all()
+    return recording, conference, actor
 
 
 async def _opened(request: web.Request) -> tuple[Recording, Conference, Actor]:
-    account = visitor_of(request).account
-    return await site_of(request).database.read(
-        _open,
-        request.match_info["recording"],
-        dict(request.cookies),
-        token_of(request),
-        account.id if account else None,
-    )
+    recording_id = request.match_info["recording"]
+    return await site_of(request).database.read(_open, recording_id, keys_of(request))
 
 
 async def page(request: web.Request) -> web.Response:

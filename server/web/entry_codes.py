@@ -1,0 +1,130 @@
+"""Coming in by the conference's code: trainees with their own code, rooms with the PIN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.conferences import joining
+from server.conferences.models import Site as Room
+from server.errors import DomainError, Invalid
+from server.people.models import Seat
+from server.people.seats import find_seat
+from server.permissions import Role
+from server.web.entry import form_of, take_seat
+from server.web.site import now, render, see_other, site_of, visitor_of
+
+
+def _known(session: Session, join_code: str) -> dict[str, Any]:
+    conference = joining.find_by_join_code(session, join_code)
+    rooms = session.execute(
+        select(Room.id, Room.name)
+        .where(Room.conference_id == conference.id, Room.kind != "online")
+        .order_by(Room.position, Room.id)
+    )
+    return {
+        "join_code": conference.join_code,
+        "title": conference.title,
+        "organiser": conference.organiser,
+        "starts_at": conference.starts_at,
+        "timezone": conference.timezone,
+        "rooms": [(row.id, row.name) for row in rooms],
+    }
+
+
+async def trainee_page(request: web.Request) -> web.Response:
+    """Where the QR code leads: type your own code. Who has a seat already goes on to it."""
+    join_code = request.match_info["join_code"]
+    found = await site_of(request).database.read(_known, join_code)
+    seat_id = await site_of(request).database.read(_own_phone, join_code, dict(request.cookies))
+    if seat_id is not None:
+        return see_other(f"/s/{seat_id}/")
+    return render(
+        request, "entry/trainee.html", conference=found, time_zone=found["timezone"], value=""
+    )
+
+
+def _own_phone(session: Session, join_code: str, cookies: dict[str, str]) -> str | None:
+    conference = joining.find_by_join_code(session, join_code)
+    for name, secret in cookies.items():
+        if not name.startswith("seat_"):
+            continue
+        try:
+            seat: Seat = find_seat(session, name.removeprefix("seat_"), secret)
+        except DomainError:
+            continue
+        if seat.role == Role.TRAINEE and seat.conference_id == conference.id:
+            return seat.id
+    return None
+
+
+async def trainee(request: web.Request) -> web.Response:
+    """Their own code: a seat, bound to this phone."""
+    form, site, visitor = await form_of(request), site_of(request), visitor_of(request)
+    join_code = request.match_info["join_code"]
+    found = await site.database.read(_known, join_code)
+
+    def join(session: Session) -> tuple[str, str]:
+        code = form.get("code", "")
+        seat, secret = joining.join_by_code(session, join_code, code, visitor.device, now())
+        return seat.id, secret
+
+    return await _joined(request, join, "entry/trainee.html", found, value=form.get("code", ""))
+
+
+async def room_page(request: web.Request) -> web.Response:
+    """A room without its link: conference code first, then site and PIN."""
+    code = request.query.get("code")
+    if not code:
+        return render(request, "entry/room.html", conference=None)
+    try:
+        found = await site_of(request).database.read(_known, code)
+    except DomainError as error:
+        return render(request, "entry/room.html", conference=None, error=error)
+    return render(request, "entry/room.html", conference=found, time_zone=found["timezone"])
+
+
+async def room(request: web.Request) -> web.Response:
+    """Site, role and PIN: an operator comes in, a display waits to be let in."""
+    form, visitor = await form_of(request), visitor_of(request)
+    found = await site_of(request).database.read(_known, form.get("conference", ""))
+    try:
+        room_id, role = int(form.get("site", "")), Role(form.get("role", ""))
+    except ValueError:
+        raise Invalid() from None
+
+    def join(session: Session) -> Any:
+        pin, code = form.get("pin", ""), form.get("conference", "")
+        return joining.join_by_pin(session, code, pin, room_id, role, visitor.device, now())
+
+    return await _joined(request, join, "entry/room.html", found)
+
+
+async def _joined(
+    request: web.Request,
+    join: Callable[[Session], Any],
+    template: str,
+    found: dict[str, Any],
+    **context: Any,
+) -> web.Response:
+    try:
+        result = await site_of(request).inbox.transact(join)
+    except DomainError as error:
+        return render(
+            request, template, error=error, conference=found, time_zone=found["timezone"], **context
+        )
+    if not isinstance(result, tuple):  # an Outcome, whose events were published
+        result = (result.result["seat"], result.result["secret"])
+    return take_seat(request, *result)
+
+
+routes = [
+    web.get("/join", room_page),
+    web.post("/join", room),
+    web.get("/c/{join_code}", trainee_page),
+    web.post("/c/{join_code}", trainee),
+]
