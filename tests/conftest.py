@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 import pytest
 import structlog
+from sqlalchemy import Engine, StaticPool, create_engine
+from sqlalchemy.orm import Session
 
 from server.db.engine import Database, make_engine, migrate
 from tests.cast import Cast, bring_in
@@ -53,7 +58,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.chown(folder, user)
     data, run = folder / "data", _unprivileged()
     initdb = [_postgres_binary("initdb"), "-D", str(data), "-A", "trust", "-U", "postgres"]
-    initdb += ["--no-sync", "-E", "UTF8", "--locale=C"]
+    # Sorted as a dictionary does, unlike SQLite: no order may hang on the collation.
+    initdb += ["--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+    initdb += ["--locale-provider=icu", "--icu-locale=vi"]
     settings = ("listen_addresses=", "fsync=off", "full_page_writes=off", "autovacuum=off")
     options = ["-k", str(folder), *(word for each in settings for word in ("-c", each))]
     command = [_postgres_binary("postgres"), "-D", str(data), *options]
@@ -116,20 +123,83 @@ def postgres_template(postgres: str) -> str:
     return "template"
 
 
+@pytest.fixture(scope="session")
+def postgres_engine(postgres: str, postgres_template: str) -> Iterator[Engine]:
+    """A migrated database in which nothing is ever committed."""
+    engine = make_engine(_copy(postgres, postgres_template))
+    yield engine
+    engine.dispose()
+
+
+def _copy(postgres: str, template: str) -> str:
+    """The address of a new database. Not dropped: the whole server goes away in the end."""
+    name = f"test_{time.monotonic_ns()}"
+    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return postgres.replace("/postgres?", f"/{name}?")
+
+
 @pytest.fixture(params=KINDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh, migrated database; each test that asks runs once for each kind."""
-    if request.param == "sqlite":
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database: whatever rests on one runs once for each, unless a test chooses."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, migrated database of its own, for tests of several connections."""
+    if kind == "sqlite":
         path = tmp_path / "diemcau.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        yield f"sqlite:///{path}"
-        return
-    address = request.getfixturevalue("postgres")
+        return f"sqlite:///{path}"
     template = request.getfixturevalue("postgres_template")
-    name = f"test_{time.monotonic_ns()}"
-    _execute(address, f"CREATE DATABASE {name} TEMPLATE {template}")
-    # Not dropped: that costs a checkpoint, and the whole server goes away in the end.
-    yield address.replace("/postgres?", f"/{name}?")
+    return _copy(request.getfixturevalue("postgres"), template)
+
+
+@pytest.fixture
+def session(kind: str, request: pytest.FixtureRequest) -> Iterator[Session]:
+    """A session on an empty, migrated database; cheap, as nobody else can see it."""
+    make = _in_memory if kind == "sqlite" else _rolled_back
+    with make(request) as session:
+        yield session
+
+
+@contextmanager
+def _in_memory(request: pytest.FixtureRequest) -> Iterator[Session]:
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    with engine.connect() as connection:
+        template = sqlite3.connect(request.getfixturevalue("sqlite_template"))
+        template.backup(connection.connection.dbapi_connection)
+        template.close()
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    with Session(engine, expire_on_commit=False) as session:
+        yield session
+    engine.dispose()
+
+
+@contextmanager
+def _rolled_back(request: pytest.FixtureRequest) -> Iterator[Session]:
+    engine: Engine = request.getfixturevalue("postgres_engine")
+    mode: Literal["create_savepoint"] = "create_savepoint"
+    with engine.connect() as connection, connection.begin() as transaction:
+        with Session(connection, expire_on_commit=False, join_transaction_mode=mode) as session:
+            yield session
+        transaction.rollback()
+
+
+def changes(session: Session) -> int:
+    """How many rows this ``session`` of the fixture ever wrote, by the database's own count."""
+    session.flush()
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        written: int = connection.connection.dbapi_connection.total_changes
+        return written
+    return int(connection.exec_driver_sql(_WRITTEN).scalar_one())
+
+
+_WRITTEN = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
 
 
 @pytest.fixture

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import StaticPool, create_engine, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server import snapshot
 from server.batch import Batch, CommandJob, server_actor
 from server.conferences import joining
 from server.conferences.models import Conference, Site
-from server.db import models
-from server.db.base import Base
 from server.db.journal import Published
 from server.effects import RIGHTS
 from server.people.accounts import actor_of_account
@@ -41,25 +38,10 @@ from server.protocol import (
     RosterRow,
 )
 from server.state import apply
+from tests.conftest import changes
 
 NOON = datetime(2023, 6, 3, 5, 0, tzinfo=UTC)
 """noon in Hà Nội on the day of the reference conference"""
-
-assert models  # every table is known to Base.metadata
-
-
-@pytest.fixture
-def session() -> Iterator[Session]:
-    """An empty database in memory, foreign keys on."""
-    engine = create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-    Base.metadata.create_all(engine)
-    with Session(engine, expire_on_commit=False) as session:
-        yield session
-    engine.dispose()
 
 
 @pytest.fixture
@@ -195,20 +177,12 @@ class Play:
             if type(command) in RIGHTS:  # who one is may have changed: connections are told
                 before[name] = {**before[name], "me": self.sees(each)["me"]}
             self._check_promise(name, each, before[name])
-        self._seen_at = self._changes()
+        self._seen_at = changes(self.session)
         return answer.result
-
-    def _changes(self) -> int | None:
-        """How many rows were ever changed, where the database tells: SQLite does."""
-        self.session.flush()
-        connection = self.session.connection().connection.dbapi_connection
-        changes: int | None = getattr(connection, "total_changes", None)
-        return changes
 
     def _before(self) -> dict[str, dict[str, Any]]:
         """What everyone sees now: what they saw last, where no row has changed since."""
-        changes = self._changes()
-        fresh = changes is None or changes != self._seen_at
+        fresh = changes(self.session) != self._seen_at
         return {
             name: self.sees(each) if fresh or name not in self._seen else self._seen[name]
             for name, each in self.watched.items()

@@ -1,1 +1,1 @@
-from tests.play import play, session  # noqa: F401
+from tests.play import play  # noqa: F401

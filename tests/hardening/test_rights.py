@@ -26,6 +26,7 @@ from server.live.decode import decode
 from server.people.seats import revoke
 from server.permissions import TABLE, Actor, Permission, Role
 from tests.cast import START, Cast, bring_in
+from tests.conftest import changes
 from tests.hardening.rights import AUDIENCES, COMMANDS, RIGHTS, ROLES, allowed
 from tests.live.conftest import Venue
 
@@ -164,19 +165,14 @@ class World:
         return outcome
 
     def _act(self, actor: Actor, command: p.Command) -> tuple[str | None, bool, Any]:
-        before = self._changes()
+        before = changes(self.session)
         job = CommandJob(asyncio.get_running_loop().create_future(), actor, command, None)
         batch = Batch(self.session, NOW, [job], {})
         answer = batch.answer(job)
         batch.write()
         self.session.flush()
         code = answer.error.code if answer.error else None
-        return code, self._changes() != before, answer.result
-
-    def _changes(self) -> int:
-        connection: Any = self.session.connection().connection.dbapi_connection
-        changes: int = connection.total_changes
-        return changes
+        return code, changes(self.session) != before, answer.result
 
     def _made(self, actor: Actor, command: p.Command) -> Any:
         code, _written, result = self._act(actor, command)
@@ -365,7 +361,7 @@ MEDIA: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_requests_for_media(venue: Venue) -> None:
     assert set(MEDIA) == set(p.MEDIA_REQUESTS)
     for actor in venue.cast.everyone():

@@ -14,7 +14,7 @@ from tests.live.conftest import Venue
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
+    pytest.mark.parametrize("kind", ["sqlite"]),
 ]
 
 CONNECT = """async (boot) => {

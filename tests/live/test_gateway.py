@@ -16,8 +16,6 @@ from server.snapshot import build
 from tests.cast import START
 from tests.live.conftest import Venue
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
 ASK = {"text": "Khi nào có vắc-xin?"}
 
 

@@ -7,8 +7,6 @@ import pytest
 from server.live.ticker import Ticker
 from tests.live.conftest import Venue
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
 QUIZ = {"title": "Bài", "items": [{"text": "?", "options": ["a", "b"], "correct": 0, "seconds": 5}]}
 
 
