@@ -63,6 +63,11 @@ class Presentation:
         self._clip = None
         self._timeline.publish()
 
+    def save(self) -> None:
+        """Note how much of the clip at hand can be played by now."""
+        if self._clip is not None:
+            self._entry["end_ms"] = self._entry["start_ms"] + self._clip.listed // 90
+
     def hold(self, at_us: int) -> None:
         """No frame comes before ``at_us``: have on disk what stands until then."""
         if self._clip is not None:

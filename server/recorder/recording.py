@@ -159,6 +159,7 @@ class Recording:
         """Write the time line as it stands; once a second is enough."""
         if not self.ended:
             self._timeline.duration_ms = self.duration_ms
+            self._presentation.save()
             self._timeline.close(max(self.duration_ms, self._timeline.stage[-1]["start_ms"]))
             self._timeline.publish()
 

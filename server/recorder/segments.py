@@ -78,6 +78,11 @@ class Segments:
         """Is it finished?"""
         return self._playlist.ended
 
+    @property
+    def listed(self) -> int:
+        """Up to here players can have it."""
+        return self._segment_start
+
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._name}-{number:05}.m4s"
 

@@ -2,8 +2,10 @@
 /** The replay: stage and presentation in step, markers, speed, where I stopped. */
 
 import { readBoot } from "../connection.js";
-import { byId, find, on, renderList, setBanner } from "../dom.js";
-import { formatClock, t } from "../i18n.js";
+import { byId, find, on, renderList, setBanner, toast } from "../dom.js";
+import { fold, formatClock, t } from "../i18n.js";
+import { Memory } from "../replay/memory.js";
+import { Patience } from "../replay/patience.js";
 import { openPlayer } from "../replay/player.js";
 import { Presentation } from "../replay/presentation.js";
 import { setUpTabs } from "../tabs.js";
@@ -21,7 +23,11 @@ const presentation = new Presentation(
   `/replay/${boot.recording}/`,
 );
 const seek = byId("seek", HTMLInputElement);
-const stoppedAt = `replay:${boot.recording}`;
+const memory = new Memory(boot.recording);
+const patience = new Patience((trouble) =>
+  setBanner("network-banner", trouble ? t("Chưa tải được bản ghi. Đang thử lại…") : null),
+);
+const search = byId("search", HTMLInputElement);
 /** @type {Marker[]} */
 let markers = boot.markers;
 let duration_s = 0;
@@ -50,13 +56,11 @@ function go(seconds) {
 const skip = (seconds) => go((wish.at_s ?? stage.currentTime) + seconds);
 
 async function readTimeline() {
-  const answer = await fetch(boot.timeline);
-  if (!answer.ok) return;
-  const timeline = await answer.json();
+  const timeline = await patience.json(boot.timeline);
   presentation.clips = timeline.presentation;
   duration_s = timeline.duration_ms / 1000;
   if (duration_s && wish.share !== null) wish.at_s = wish.share * duration_s;
-  if (duration_s) seek.max = String(duration_s);
+  if (duration_s) Object.assign(seek, { max: String(duration_s), step: "0.1" });
   byId("duration").textContent = formatClock(duration_s);
   byId("presentation").hidden = timeline.presentation.length === 0;
   byId("players").classList.toggle("alone", timeline.presentation.length === 0);
@@ -68,8 +72,7 @@ async function readTimeline() {
 
 /** While the conference is live the time line grows. */
 async function refresh() {
-  const answer = await fetch(boot.journal);
-  if (answer.ok) markers = (await answer.json()).markers;
+  ({ markers } = await patience.json(boot.journal));
   await readTimeline();
 }
 
@@ -86,9 +89,13 @@ function renderMarkers() {
 
 function renderChapters() {
   const now_ms = stage.currentTime * 1000 + 1;
+  const wanted = fold(search.value.trim());
+  let found = false;
   for (const [kind, list] of Object.entries(lists)) {
-    const rows = markers.filter((marker) => marker.kind === kind);
-    const current = rows.filter((row) => row.at_ms <= now_ms).at(-1);
+    const all = markers.filter((marker) => marker.kind === kind);
+    const current = all.filter((row) => row.at_ms <= now_ms).at(-1);
+    const rows = all.filter((row) => fold(row.text).includes(wanted));
+    found ||= rows.length > 0;
     renderList(byId(list), "chapter-template", rows, (m) => `${m.id}-${m.at_ms}`, (m, element) => {
       element.dataset.at = String(m.at_ms / 1000);
       return {
@@ -98,14 +105,17 @@ function renderChapters() {
         current: m === current ? "true" : false,
       };
     });
+    find(document, `[data-empty-for=${list}]`).hidden = all.length > 0;
   }
+  byId("no-match").hidden = found || !wanted;
 }
 
 function tick() {
-  if (!seeking) seek.value = String(wish.at_s ?? stage.currentTime);
+  if (!seeking) seek.value = String(wish.at_s ?? wish.share ?? stage.currentTime);
   seek.style.setProperty("--position", String(duration_s ? Number(seek.value) / duration_s : 0));
   seek.setAttribute("aria-valuetext", formatClock(Number(seek.value)));
   byId("position").textContent = formatClock(Number(seek.value));
+  if (begun && !stage.paused) memory.note(stage.currentTime);
   void presentation.follow(stage);
   byId("presentation").classList.toggle("has-picture", presentation.shown);
   renderChapters();
@@ -135,22 +145,13 @@ async function toggle() {
   }
 }
 
-function remember() {
-  // Private windows may refuse storage; the replay goes on without a memory.
-  try {
-    localStorage.setItem(stoppedAt, String(stage.currentTime));
-  } catch {
-    return;
-  }
-}
+const remember = () => memory.note(stage.currentTime, { now: true });
 
 function recall() {
-  try {
-    const at = Number(localStorage.getItem(stoppedAt) ?? 0);
-    if (at > 5 && at < duration_s - 5) stage.currentTime = at;
-  } catch {
-    return;
-  }
+  const at_s = memory.recall(duration_s);
+  if (at_s === null) return;
+  stage.currentTime = at_s;
+  toast(t("Xem tiếp từ %(time)s, chỗ bạn đã dừng.", { time: formatClock(at_s) }));
 }
 
 /** Go to where one was sent, or had stopped, and play if that was asked for. */
@@ -165,18 +166,24 @@ function begin() {
   if (play && stage.paused) void toggle();
 }
 
+function mute() {
+  stage.muted = !stage.muted;
+  byId("mute").setAttribute("aria-pressed", String(stage.muted));
+}
+
+function fullscreen() {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void byId("players").requestFullscreen();
+}
+
 byId("play").addEventListener("click", toggle);
 byId("back").addEventListener("click", () => skip(-SKIP_S));
 byId("forward").addEventListener("click", () => skip(SKIP_S));
-byId("mute").addEventListener("click", () => {
-  stage.muted = !stage.muted;
-  byId("mute").setAttribute("aria-pressed", String(stage.muted));
-});
+byId("mute").addEventListener("click", mute);
 byId("swap").addEventListener("click", () => byId("players").classList.toggle("swapped"));
-byId("fullscreen").addEventListener("click", () => {
-  if (document.fullscreenElement) void document.exitFullscreen();
-  else void byId("players").requestFullscreen();
-});
+byId("fullscreen").addEventListener("click", fullscreen);
+byId("retry").addEventListener("click", () => patience.again());
+search.addEventListener("input", renderChapters);
 byId("speed").addEventListener("change", () => {
   stage.playbackRate = Number(byId("speed", HTMLSelectElement).value);
 });
@@ -187,17 +194,25 @@ seek.addEventListener("input", () => {
 seek.addEventListener("change", () => {
   seeking = false;
   if (duration_s) go(Number(seek.value));
-  else wish.share = Number(seek.value);
+  else Object.assign(wish, { at_s: null, share: Number(seek.value) });
 });
 on(document, "click", ".chapter", (chapter) => go(Number(chapter.dataset.at)));
+/** @type {Record<string, () => void>} */
+const keys = {
+  " ": toggle,
+  ArrowLeft: () => skip(-SKIP_S),
+  ArrowRight: () => skip(SKIP_S),
+  m: mute,
+  f: fullscreen,
+};
 document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.closest("input, select, button, [role=tablist]")) return;
-  if (event.key === " ") {
-    event.preventDefault();
-    void toggle();
-  } else if (event.key === "ArrowLeft") skip(-SKIP_S);
-  else if (event.key === "ArrowRight") skip(SKIP_S);
+  // Where the key has a meaning of its own it keeps it: typing, choosing, a button's space.
+  const own = event.key === " " ? "input:not(#seek), select, button" : "input:not(#seek), select, [role=tablist]";
+  if (target.closest(own) || !(event.key in keys)) return;
+  event.preventDefault();
+  keys[event.key]();
 });
 for (const type of ["play", "pause", "ended"]) stage.addEventListener(type, showPlaying);
 stage.addEventListener("timeupdate", tick);
@@ -209,8 +224,12 @@ stage.addEventListener("pause", remember);
 
 setUpTabs(byId("tabs"));
 for (const [kind, panel] of Object.entries(lists)) byId(`${panel}-panel`).hidden = kind !== "agenda";
-await readTimeline();
-await openPlayer(stage, boot.master, boot.native, () =>
-  setBanner("player-banner", t("Không phát được bản ghi trên trình duyệt này. Hãy thử Chrome hoặc Edge mới.")),
+void readTimeline();
+await openPlayer(
+  stage,
+  boot.master,
+  boot.native,
+  () => setBanner("player-banner", t("Không phát được bản ghi trên trình duyệt này. Hãy thử Chrome hoặc Edge mới.")),
+  { patience },
 );
 tick();

@@ -4,18 +4,23 @@
  * cuts between sources), the browser's own player elsewhere.
  */
 
+import { Patience } from "./patience.js";
+
 /** @typedef {{destroy: () => void}} Player */
 
+const MOST_RECOVERIES = 3;
+
 /**
- * Open `url` in `video`.
+ * Open `url` in `video`. What the network or the server does not give is asked for until it comes.
  * @param {HTMLVideoElement} video
  * @param {string} url an m3u8 for Media Source
  * @param {string} native the same for players without it
  * @param {() => void} onFailure called once where it cannot be played
- * @param {{live?: boolean}} [options] live: begin at the newest picture, not at time zero
+ * @param {{live?: boolean, patience?: Patience}} [options] live: begin at the newest picture, not at
+ *   time zero; patience: hears of troubles with the network
  * @returns {Promise<Player>}
  */
-export async function openPlayer(video, url, native, onFailure, { live = false } = {}) {
+export async function openPlayer(video, url, native, onFailure, { live = false, patience } = {}) {
   const { default: Hls } = await import("../../vendor/hls.js/hls.light.min.js");
   if (!Hls.isSupported()) {
     video.src = native;
@@ -29,15 +34,34 @@ export async function openPlayer(video, url, native, onFailure, { live = false }
     maxBufferLength: 60,
     startPosition: live ? -1 : 0,
   });
-  let recoveries = 0;
+  const patient = patience ?? new Patience(() => {});
+  let [recoveries, tries, open] = [0, 0, true];
+  const askAgain = async () => {
+    patient.trouble(url);
+    await patient.pause(tries++);
+    if (!open) return;
+    if (hls.levels?.length) hls.startLoad();
+    else hls.loadSource(url); // the master playlist itself did not come
+  };
+  hls.on(Hls.Events.FRAG_LOADED, () => {
+    tries = 0;
+    patient.over(url);
+  });
   hls.on(Hls.Events.ERROR, (_event, data) => {
     if (!data.fatal) return;
+    if (data.type === Hls.ErrorTypes.NETWORK_ERROR) return void askAgain();
     recoveries += 1;
-    if (recoveries > 3) onFailure();
+    if (recoveries > MOST_RECOVERIES) onFailure();
     else if (data.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
     else hls.startLoad();
   });
   hls.loadSource(url);
   hls.attachMedia(video);
-  return hls;
+  return {
+    destroy() {
+      open = false;
+      patient.over(url);
+      hls.destroy();
+    },
+  };
 }
