@@ -979,7 +979,7 @@ class CloseMedia(MediaRequest, frozen=True, kw_only=True):
 LIVE = {
     "clock": "server time at connecting: {at}",
     "presence": "who is here: {site id: {operator: n, display: n, trainee: n}}, key 0 for no site",
-    "publications": "what is being published: {source: {video, audio, alive}}",
+    "publications": "what is being published: {source: {video, audio, alive, picture}}",
     "slots": "what this page's receiving session shows: {session, slots: {mid: source or null}}",
     "speaking": "which sources are heard now: [source]",
     "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",

@@ -287,7 +287,12 @@ class Signalling:
             return
         if isinstance(message, messages.Published):
             facts = {
-                each.source: {"video": each.video, "audio": each.audio, "alive": each.alive}
+                each.source: {
+                    "video": each.video,
+                    "audio": each.audio,
+                    "alive": each.alive,
+                    "picture": each.picture,
+                }
                 for each in message.publications
             }
             self._tell(conference_id, "publications", facts, keep=True)

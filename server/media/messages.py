@@ -153,7 +153,9 @@ class Publication(msgspec.Struct, frozen=True):
     """``H264`` or ``VP8``, None without a picture"""
     audio: bool
     alive: bool
-    """packets within the last two seconds"""
+    """packets, of picture or sound, within the last two seconds"""
+    picture: bool
+    """packets of the picture within the last two seconds: false while the camera is off"""
 
 
 class Published(msgspec.Struct, frozen=True, tag="published"):

@@ -76,6 +76,9 @@ class Track:
         number = self.arrivals.receive(header.sequence, header.timestamp, len(packet), now_s)
         if number is None:
             return
+        if self.kind == "video" and now_s - self.received_at_s > ALIVE_S:
+            self.requests = keyframes.Requests()  # a camera that was off has ignored none
+            self.requests.want()
         self.received_at_s = now_s
         self.timeline.packet(header.timestamp, now_s)
         self.history.put(number, packet)
@@ -185,9 +188,10 @@ class Publication:
         """The streams that are known."""
         return list(self._by_ssrc)
 
-    def alive(self, now_s: float) -> bool:
-        """Have packets come within the last two seconds?"""
-        return any(now_s - t.received_at_s < ALIVE_S for t in self.tracks.values())
+    def alive(self, now_s: float, kind: str | None = None) -> bool:
+        """Have packets (of one kind) come within the last two seconds?"""
+        tracks = (t for t in self.tracks.values() if kind in (None, t.kind))
+        return any(now_s - t.received_at_s < ALIVE_S for t in tracks)
 
     def describe(self, now_s: float) -> messages.Publication:
         """For web."""
@@ -198,6 +202,7 @@ class Publication:
             video=self.video.codec if self.video else None,
             audio=self.audio is not None,
             alive=self.alive(now_s),
+            picture=self.alive(now_s, "video"),
         )
 
     def _receive(self, packet: memoryview, now_s: float) -> None:
