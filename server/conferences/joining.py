@@ -26,6 +26,10 @@ VIEWER_LASTS = timedelta(days=365)
 SITE_ROLES = frozenset({Role.OPERATOR, Role.DISPLAY, Role.ENCODER})
 
 _WRONG_CODE = N_("Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này.")
+_NO_CONFERENCE = N_(
+    "Không có hội nghị nào đã công bố với mã này. Hãy xem lại mã trên màn hình điểm cầu, "
+    "hoặc hỏi ban tổ chức."
+)
 _WRONG_PIN = N_("Mã PIN không đúng.")
 
 
@@ -56,7 +60,7 @@ def find_by_join_code(session: Session, join_code: str) -> Conference:
     query = select(Conference).where(Conference.join_code == normalise_code(join_code))
     conference = session.scalar(query)
     if conference is None or conference.state == DRAFT:
-        raise NotFound(N_("Mã hội nghị không đúng. Hãy xem lại mã trên màn hình điểm cầu."))
+        raise NotFound(_NO_CONFERENCE)
     return conference
 
 

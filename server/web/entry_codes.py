@@ -15,11 +15,14 @@ from server.errors import DomainError, Invalid
 from server.people.models import Seat
 from server.people.seats import find_seat
 from server.permissions import Role
+from server.web import doors
+from server.web.actors import Keys, keys_of
 from server.web.entry import form_of, take_seat
 from server.web.site import now, render, see_other, site_of, visitor_of
 
 
-def _known(session: Session, join_code: str) -> dict[str, Any]:
+def _known(session: Session, join_code: str, keys: Keys) -> dict[str, Any]:
+    """What both entrances show of the conference. Raises: NotFound."""
     conference = joining.find_by_join_code(session, join_code)
     rooms = session.execute(
         select(Room.id, Room.name)
@@ -32,20 +35,32 @@ def _known(session: Session, join_code: str) -> dict[str, Any]:
         "organiser": conference.organiser,
         "starts_at": conference.starts_at,
         "timezone": conference.timezone,
+        "door": doors.by_code(session, conference, keys),
         "rooms": [(row.id, row.name) for row in rooms],
     }
+
+
+def _page(
+    request: web.Request, template: str, found: dict[str, Any], **context: Any
+) -> web.Response:
+    return render(
+        request,
+        template,
+        conference=found,
+        door=found["door"],
+        time_zone=found["timezone"],
+        **context,
+    )
 
 
 async def trainee_page(request: web.Request) -> web.Response:
     """Where the QR code leads: type your own code. Who has a seat already goes on to it."""
     join_code = request.match_info["join_code"]
-    found = await site_of(request).database.read(_known, join_code)
+    found = await site_of(request).database.read(_known, join_code, keys_of(request))
     seat_id = await site_of(request).database.read(_own_phone, join_code, dict(request.cookies))
     if seat_id is not None:
         return see_other(f"/s/{seat_id}/")
-    return render(
-        request, "entry/trainee.html", conference=found, time_zone=found["timezone"], value=""
-    )
+    return _page(request, "entry/trainee.html", found, value="")
 
 
 def _own_phone(session: Session, join_code: str, cookies: dict[str, str]) -> str | None:
@@ -66,7 +81,7 @@ async def trainee(request: web.Request) -> web.Response:
     """Their own code: a seat, bound to this phone."""
     form, site, visitor = await form_of(request), site_of(request), visitor_of(request)
     join_code = request.match_info["join_code"]
-    found = await site.database.read(_known, join_code)
+    found = await site.database.read(_known, join_code, keys_of(request))
 
     def join(session: Session) -> tuple[str, str]:
         code = form.get("code", "")
@@ -82,16 +97,18 @@ async def room_page(request: web.Request) -> web.Response:
     if not code:
         return render(request, "entry/room.html", conference=None)
     try:
-        found = await site_of(request).database.read(_known, code)
+        found = await site_of(request).database.read(_known, code, keys_of(request))
     except DomainError as error:
         return render(request, "entry/room.html", conference=None, error=error)
-    return render(request, "entry/room.html", conference=found, time_zone=found["timezone"])
+    return _page(request, "entry/room.html", found)
 
 
 async def room(request: web.Request) -> web.Response:
     """Site, role and PIN: an operator comes in, a display waits to be let in."""
     form, visitor = await form_of(request), visitor_of(request)
-    found = await site_of(request).database.read(_known, form.get("conference", ""))
+    found = await site_of(request).database.read(
+        _known, form.get("conference", ""), keys_of(request)
+    )
     try:
         room_id, role = int(form.get("site", "")), Role(form.get("role", ""))
     except ValueError:
@@ -114,9 +131,7 @@ async def _joined(
     try:
         result = await site_of(request).inbox.transact(join)
     except DomainError as error:
-        return render(
-            request, template, error=error, conference=found, time_zone=found["timezone"], **context
-        )
+        return _page(request, template, found, error=error, **context)
     if not isinstance(result, tuple):  # an Outcome, whose events were published
         result = (result.result["seat"], result.result["secret"])
     return take_seat(request, *result)

@@ -14,6 +14,8 @@ from server.errors import N_, DomainError, NotFound
 from server.people import accounts, links
 from server.people.models import Account as AccountRow
 from server.permissions import Role
+from server.web import doors
+from server.web.doors import Door
 from server.web.entry import take_seat, view_cookie
 from server.web.site import SIGN_IN, now, render, see_other, set_cookie, site_of, visitor_of
 
@@ -30,6 +32,7 @@ class Invitation:
     timezone: str
     room: str | None
     recording: str | None
+    door: Door
 
 
 def _invitation(session: Session, token: str) -> Invitation:
@@ -45,7 +48,11 @@ def _invitation(session: Session, token: str) -> Invitation:
         conference.timezone,
         room.name if room else None,
         conference.recording,
+        doors.by_link(conference, link.role),
     )
+
+
+_ROOM = frozenset({Role.OPERATOR, Role.DISPLAY, Role.TRAINEE})
 
 
 async def link_page(request: web.Request) -> web.Response:
@@ -79,6 +86,8 @@ async def link(request: web.Request) -> web.Response:
         )
     organises = invitation.role == Role.ORGANISER and sign_in_token is not None
     to = f"/conferences/{invitation.slug}" if organises else None
+    if invitation.role in _ROOM and invitation.door.is_over:
+        to = invitation.door.replay  # a room's page has nothing more to show
     response = take_seat(request, seat_id, secret, to)
     if sign_in_token is not None:
         set_cookie(request, response, SIGN_IN, sign_in_token)

@@ -228,4 +228,49 @@ async def test_an_encoders_link_is_no_page_to_enter(house: House) -> None:
 
 async def test_a_wrong_conference_code_on_the_home_page_is_told_there(house: House) -> None:
     answer, text = await house.browser().post("/", {"code": "khong"})
-    assert answer.status == 404 and "Mã hội nghị không đúng" in text and 'value="KHONG"' in text
+    assert (
+        answer.status == 404
+        and "Không có hội nghị nào đã công bố" in text
+        and 'value="KHONG"' in text
+    )
+
+
+DOORS = {
+    "draft": ("Không có hội nghị nào đã công bố", "chưa mở phòng chờ"),
+    "scheduled": ("chưa mở phòng chờ", "chưa mở phòng chờ"),
+    "lobby": ("Phòng chờ đã mở", "Phòng chờ đã mở"),
+    "live": ("Hội nghị đang diễn ra", "Hội nghị đang diễn ra"),
+    "paused": ("đang tạm dừng. Vẫn vào được", "đang tạm dừng. Vẫn vào được"),
+    "ended": ("Hội nghị đã kết thúc", "Hội nghị đã kết thúc"),
+    "archived": ("được lưu trữ", "được lưu trữ"),
+}
+"""What the entrance by code and the entrance by link say in each state."""
+
+
+async def test_each_entrance_says_the_state_and_asks_only_while_one_can_come_in(
+    house: House,
+) -> None:
+    link = a_link(house, Role.OPERATOR, site_id=house.cast.hue)
+    stranger, room = house.browser(), house.browser()
+    room.take_seat(house.cast, house.cast.operator.holder)
+    for state, (by_code, by_link) in DOORS.items():
+        with house.database.write_session() as session:
+            conference = session.scalars(select(Conference)).one()
+            conference.join_code, conference.state = "ABC234", state
+            conference.recording = None if state in ("draft", "scheduled", "lobby") else "rec-1"
+            session.commit()
+        _, text = await stranger.get(link)
+        assert by_link in text, state
+        for page, field in (("/join?code=ABC234", 'name="pin"'), ("/c/ABC234", 'name="code"')):
+            answer, text = await stranger.get(page)
+            assert by_code in text, (state, page)
+            may_ask = state in ("lobby", "live", "paused")
+            if state != "draft":
+                assert (field in text) == may_ask, (state, page)
+            if state in ("ended", "archived"):
+                assert "/replay/rec-1" not in text and "đường dẫn xem lại" in text
+                assert "/replay/rec-1" in (await room.get(page))[1], "one who was there"
+    answer, text = await stranger.post("/c/ABC234", {"code": "X"}, page="/")
+    assert answer.status == 409 and "được lưu trữ" in text
+    answer, _ = await stranger.post(link)
+    assert answer.headers["Location"] == "/replay/rec-1"
