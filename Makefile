@@ -46,5 +46,5 @@ test: system-packages $(STAMP) $(NODE_STAMP) check ## Everything that must pass,
 	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not browser and not alone'
 	$(BIN)/pytest -q -m 'browser or alone'
 
-bench: $(STAMP) ## Every benchmark, one JSON object a line
+bench: $(STAMP) $(NODE_STAMP) ## Every benchmark, one JSON object a line
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,0 +1,234 @@
+"""The servers that are compared, each as processes of its own on one core, and what they use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server import config as configuration
+from server.activities.models import Run
+from server.conferences import joining
+from server.conferences.models import Conference
+from server.db.engine import Database, migrate
+from server.inbox import Inbox
+from server.people.models import Account, Person
+from server.people.seats import open_seat
+from server.permissions import Actor, Role
+from server.protocol import CreateActivity, LaunchActivity, QuizItem
+from server.simulation import demo
+
+HERE = Path(__file__).parent
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Served:
+    """A server to connect to."""
+
+    port: int
+    processes: list[subprocess.Popen[str]]
+    ready: str
+    """the packet by which a phone knows that it has joined"""
+    phones: list[dict[str, Any]]
+    """how each connects; the first one is the conductor"""
+    broadcast: str
+    """type of the command that brings one event to all"""
+    payload: Any = None
+    """of that command; ``{text}`` in its text is replaced"""
+    answer: dict[str, Any] = field(default_factory=dict)
+
+    def pids(self) -> list[int]:
+        """Of all processes that the work needs."""
+        return [pid for process in self.processes for pid in _tree(process.pid)]
+
+    def cpu_s(self) -> float:
+        """CPU time that they have used, user and system."""
+        return sum(map(_cpu_s, self.pids()))
+
+    def memory_kb(self) -> int:
+        """What they hold: proportional set size, so that shared pages count once."""
+        return sum(map(_memory_kb, self.pids()))
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield from _tree(int(child))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def _memory_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _start(command: list[str], core: int, folder: Path, **environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        env=os.environ | environ,
+        stdout=subprocess.PIPE,
+        stderr=(folder / "server.log").open("ab"),
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait(PATIENCE_S)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+@contextmanager
+def peer(core: int, phones: int, folder: Path) -> Iterator[Served]:
+    """Node.js with Socket.IO from npm."""
+    process = _start(["node", str(HERE / "peer.mjs")], core, folder)
+    try:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["port"]
+        event = {"seq": 1, "at": "2026-01-01T00:00:00Z", "type": "x", "data": {"title": "{text}"}}
+        everyone: list[dict[str, Any]] = [{} for _ in range(phones + 1)]
+        yield Served(port, [process], "40", everyone, "broadcast", [event], {"option": 0})
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def ours(core: int, phones: int, folder: Path, database: str = "sqlite") -> Iterator[Served]:
+    """``diemcau serve`` with the reference conference: real seats, real rights, on disk."""
+    with _postgres(core, folder) if database == "postgresql" else _no_process() as (url, extra):
+        config = configuration.load({}, data_dir=folder)
+        config = config.with_(database_url=url) if url else config
+        migrate(config.database_url)
+        asyncio.run(demo.load(config, 1))
+        served = asyncio.run(_seats(config.database_url, phones))
+        command = [sys.executable, "-m", "server", "serve", "--port", "0", "--media-port", "0"]
+        environ = {
+            "DIEMCAU_DATA_DIR": str(folder),
+            "DIEMCAU_DATABASE_URL": config.database_url,
+            "DIEMCAU_LOG_LEVEL": "warning",
+        }
+        process = _start(command, core, folder, **environ)
+        try:
+            assert process.stdout is not None
+            base = process.stdout.readline().strip()
+            _await_health(base)
+            served.port = urlsplit(base).port or 0
+            served.processes = [process, *extra]
+            yield served
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def _no_process() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    yield "", []
+
+
+@contextmanager
+def _postgres(core: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """A PostgreSQL as its package configures it, durable, on a Unix socket."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    programs = found[-1] if found else Path(shutil.which("postgres") or "postgres").parent
+    data, run = folder / "pg", []
+    folder.chmod(0o755)
+    data.mkdir(mode=0o700)
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(data, "postgres")
+        run = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    initdb = [str(programs / "initdb"), "-D", str(data / "d"), "-A", "trust", "-U", "postgres"]
+    subprocess.run([*run, *initdb, "-E", "UTF8"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+    options = ["-k", str(data), "-c", "listen_addresses="]
+    process = _start(
+        [*run, str(programs / "postgres"), "-D", str(data / "d"), *options], core, folder
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not list(data.glob(".s.PGSQL.5432")):
+            if time.monotonic() > deadline:
+                raise TimeoutError("PostgreSQL does not start")
+            time.sleep(0.1)
+        time.sleep(0.5)
+        yield f"postgresql://postgres@/postgres?host={data}", [process]
+    finally:
+        _stop(process)
+
+
+def _await_health(base: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{base}/healthz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("the server does not become healthy")
+
+
+async def _seats(url: str, phones: int) -> Served:
+    """Phones bound to people of the roster, an organiser who conducts, and an open quiz item."""
+    database = Database(url, readers=1)
+    inbox = Inbox(database)
+    inbox.start()
+    try:
+        conference, organiser, seats = await inbox.transact(lambda s: _open_seats(s, phones))
+        actor = Actor("bench", Role.ORGANISER, conference.id, account_id=organiser)
+        item = QuizItem(text="Hai cộng hai?", options=("Ba", "Bốn"), correct=1, seconds=3600)
+        quiz = await inbox.submit(actor, CreateActivity(title="Nhanh", items=(item,)))
+        run = await inbox.submit(actor, LaunchActivity(activity=quiz["activity"]))
+        opened = await inbox.transact(lambda s: s.get_one(Run, run["run"]))
+    finally:
+        await inbox.stop()
+        database.close()
+    clients = [
+        {"cookie": f"seat_{seat}={secret}", "auth": {"seat": seat, "since": None}}
+        for seat, secret in seats
+    ]
+    payload = {
+        "title": "{text}",
+        "starts_at": conference.starts_at.isoformat().replace("+00:00", "Z"),
+        "ends_at": conference.ends_at.isoformat().replace("+00:00", "Z"),
+    }
+    answer = {"run": opened.id, "item": opened.item_id, "option": 0}
+    return Served(0, [], '42["snapshot"', clients, "conference.update", payload, answer)
+
+
+def _open_seats(session: Session, phones: int) -> tuple[Conference, int, list[tuple[str, str]]]:
+    now = datetime.now(UTC)
+    conference = session.scalars(select(Conference)).one()
+    organiser = session.scalars(select(Account.id).where(Account.is_organiser)).first()
+    assert organiser is not None
+    conductor, secret = open_seat(session, Role.ORGANISER, conference.id, now, account_id=organiser)
+    seats = [(conductor.id, secret)]
+    codes = session.scalars(select(Person.code).where(Person.code.is_not(None)).limit(phones))
+    for code in codes.all():
+        seat, secret = joining.join_by_code(
+            session, conference.join_code, code, f"phone {code}", now
+        )
+        seats.append((seat.id, secret))
+    if len(seats) <= phones:
+        raise ValueError(f"the roster has {len(seats) - 1} people, not {phones}")
+    return conference, organiser, seats

@@ -1,0 +1,184 @@
+"""1,703 phones in one conference, side by side with Socket.IO on Node.js (which stores nothing).
+
+The phones are one process on a core of its own; the server, with all of its processes, has the
+other. Both servers get the same: joining, rest, one event of 300 bytes to all, and one
+``activity.answer`` of each at once and spread over two seconds. Nothing is asserted about time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from load import servers
+from load.servers import Served
+
+EVENT_BYTES = 300
+SPREAD_S = 2.0
+MOST_JOINS_PER_S = 400.0
+Figures = dict[str, float]
+
+
+def figure(values: list[float], quantile: float) -> float:
+    """The value below which that share of ``values`` lies."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * quantile))]
+
+
+class Crowd:
+    """The phones' process."""
+
+    def __init__(self, core: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "load" / "crowd.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+
+    def do(self, what: str, **order: Any) -> dict[str, Any]:
+        """Give an order and await its end. Raises: RuntimeError where it failed."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": what, **order}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "the crowd has ended"}
+        if "error" in answer or answer.get("refused"):
+            raise RuntimeError(f"{what}: {answer}")
+        return answer
+
+    def stop(self) -> None:
+        """Hang up all."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+
+def measure(served: Served, crowd: Crowd, options: argparse.Namespace) -> Figures:
+    """Everything about one server."""
+    phones, found = len(served.phones), Figures()
+    memory_kb, cpu_s = served.memory_kb(), served.cpu_s()
+    joined = crowd.do(
+        "connect",
+        host="127.0.0.1",
+        port=served.port,
+        ready=served.ready,
+        per_s=MOST_JOINS_PER_S,
+        phones=served.phones,
+    )
+    found["join_cpu"] = (served.cpu_s() - cpu_s) / phones * 1e6
+    found["join_p99"] = figure(joined["ms"], 0.99)
+    found["join_all"] = joined["seconds"]
+    time.sleep(min(3.0, options.idle))
+    found["memory"] = (served.memory_kb() - memory_kb) / phones
+
+    cpu_s = served.cpu_s()
+    time.sleep(options.idle)
+    found["idle_cpu"] = (served.cpu_s() - cpu_s) / options.idle * 100
+
+    packets = [_broadcast(served, number) for number in range(options.events)]
+    cpu_s = served.cpu_s()
+    fanout = crowd.do("fanout", packets=packets, marker="bench-mark", pause_s=options.pause)
+    found["fanout_cpu"] = (served.cpu_s() - cpu_s) / options.events / phones * 1e6
+    found["fanout_p50"], found["fanout_p99"] = (figure(fanout["ms"], q) for q in (0.5, 0.99))
+
+    number = 0
+    for name, spread_s in (("burst", 0.0), ("spread", SPREAD_S)):
+        waits: list[float] = []
+        cpu_s = served.cpu_s()
+        for _round in range(options.rounds):
+            number += 1
+            payload = served.answer | {"option": number % 2}
+            order = {"type": "activity.answer", "payload": payload, "spread_s": spread_s}
+            waits += crowd.do("burst", round=number, **order)["ms"]
+        found[f"{name}_cpu"] = (served.cpu_s() - cpu_s) / len(waits) * 1e6
+        found[f"{name}_p99"] = figure(waits, 0.99)
+    return found
+
+
+def _broadcast(served: Served, number: int) -> str:
+    """The packet that makes one event of about ``EVENT_BYTES`` to all."""
+    text = f"bench-mark {number:05} "
+    body = json.dumps(served.payload, separators=(",", ":")).replace("{text}", text)
+    text += "x" * max(0, EVENT_BYTES - 160 - len(text))
+    body = json.dumps(served.payload, separators=(",", ":")).replace("{text}", text)
+    return f'["{served.broadcast}",{body},"broadcast {number}"]'
+
+
+UNITS = {
+    "fanout_cpu": "µs CPU a phone and event",
+    "fanout_p50": "ms until the last phone has it, median",
+    "fanout_p99": "ms until the last phone has it",
+    "burst_cpu": "µs CPU an acknowledged activity.answer",
+    "burst_p99": "ms, all at once",
+    "spread_cpu": "µs CPU an acknowledged activity.answer, spread over 2 s",
+    "spread_p99": "ms, spread over 2 s",
+    "memory": "kB a connected phone",
+    "join_cpu": "µs CPU a phone that joins",
+    "join_p99": "ms to join",
+    "join_all": "s until all have joined, at most 400 a second",
+    "idle_cpu": "% of a core, all at rest",
+}
+
+
+def main() -> None:
+    """Print one JSON object a line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--phones", type=int, default=1703)
+    parser.add_argument("--events", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--idle", type=float, default=30.0, help="seconds of rest")
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds between events")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--only", choices=("ours", "peer"), help="leave the other one out")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    server_core, crowd_core = cores[0], cores[-1]
+    found: dict[str, Figures] = {}
+    for name in ("peer", "ours"):
+        if options.only not in (None, name):
+            continue
+        with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
+            place = Path(folder)
+            serving: AbstractContextManager[Served] = (
+                servers.peer(server_core, options.phones, place)
+                if name == "peer"
+                else servers.ours(server_core, options.phones, place, options.database)
+            )
+            with serving as served:
+                crowd = Crowd(crowd_core)
+                try:
+                    found[name] = measure(served, crowd, options)
+                finally:
+                    crowd.stop()
+    about = {
+        "phones": options.phones,
+        "events": options.events,
+        "rounds": options.rounds,
+        "database": options.database,
+        "ran_on": f"{platform.platform()}, {os.cpu_count()} cores",
+    }
+    for name, unit in UNITS.items():
+        value, peer_value = (found.get(who, {}).get(name) for who in ("ours", "peer"))
+        ratio = value / peer_value if value is not None and peer_value else None
+        line = {"name": f"phones.{name}", "value": _short(value), "unit": unit}
+        line |= {"peer_value": _short(peer_value), "ratio": _short(ratio), **about}
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+if __name__ == "__main__":
+    main()
