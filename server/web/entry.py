@@ -17,6 +17,7 @@ from server.conferences import joining
 from server.conferences.models import Appointment, Conference
 from server.errors import DomainError, Invalid
 from server.people.codes import normalise_code
+from server.permissions import Permission, Role, reach
 from server.web.site import LANG, Account, render, see_other, set_cookie, site_of, visitor_of
 
 
@@ -71,6 +72,8 @@ class Appointed:
     starts_at: Any
     timezone: str
     roles: tuple[str, ...]
+    reports: bool
+    """True where one of the roles may see the reports"""
 
 
 def _appointed(session: Session, account_id: int) -> list[Appointed]:
@@ -86,7 +89,15 @@ def _appointed(session: Session, account_id: int) -> list[Appointed]:
         found[conference.id] = conference
         roles.setdefault(conference.id, []).append(role)
     return [
-        Appointed(c.slug, c.title, c.state, c.starts_at, c.timezone, tuple(roles[c.id]))
+        Appointed(
+            c.slug,
+            c.title,
+            c.state,
+            c.starts_at,
+            c.timezone,
+            tuple(roles[c.id]),
+            any(reach(Role(role), Permission.SEE_REPORTS) for role in roles[c.id]),
+        )
         for c in found.values()
     ]
 

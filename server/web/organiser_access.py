@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from server.conferences.models import Appointment, Conference
 from server.conferences.rules import CHANGEABLE, STATE_NAMES
 from server.errors import N_, Forbidden, NotFound
-from server.permissions import Actor, Role
+from server.permissions import Actor, Permission, Role
+from server.web.actors import Keys, keys_of, one_who_may
 from server.web.organiser_forms import Form
 from server.web.site import Account, base_url, render, site_of, visitor_of
 
@@ -31,14 +32,17 @@ DONE = {
     "created": N_("Đã tạo hội nghị. Hãy làm lần lượt các bước dưới đây."),
 }
 """What ``?done=`` on the page after a form may say."""
+_NO_CONFERENCE = N_("Không tìm thấy hội nghị này.")
 
 
 @dataclass(frozen=True, slots=True)
 class Organised:
-    """A conference and its organiser, who is the one asking."""
+    """A conference and the one asking: its organiser, or on reports also who may read them."""
 
     conference: Conference
     actor: Actor
+    manages: bool = True
+    """False for readers of reports, whose frame leads to nothing else"""
 
     @property
     def id(self) -> int:
@@ -108,7 +112,7 @@ async def organised(request: web.Request) -> Organised:
     slug = request.match_info["slug"]
     conference = await site_of(request).database.read(_find, slug, account.id)
     if conference is None:
-        raise NotFound(N_("Không tìm thấy hội nghị này."))
+        raise NotFound(_NO_CONFERENCE)
     actor = Actor(
         holder=f"account:{account.id}",
         role=Role.ORGANISER,
@@ -117,6 +121,35 @@ async def organised(request: web.Request) -> Organised:
         name=account.name,
     )
     return Organised(conference, actor)
+
+
+def _find_for_reader(
+    session: Session, slug: str, keys: Keys
+) -> tuple[Conference, Actor] | tuple[None, None]:
+    conference = session.scalar(select(Conference).where(Conference.slug == slug))
+    if conference is None:
+        return None, None
+    actor = one_who_may(Permission.SEE_REPORTS, session, keys, conference.id)
+    return (None, None) if actor is None else (conference, actor)
+
+
+async def reported(request: web.Request) -> Organised:
+    """The conference of the address, for one who may see its reports, by account or by seat.
+
+    Redirects to the sign-in; raises NotFound also where it exists but this browser may not.
+    """
+    account, database = visitor_of(request).account, site_of(request).database
+    slug, keys = request.match_info["slug"], keys_of(request)
+    if account is not None and not account.must_change:
+        if await database.read(_find, slug, account.id) is not None:
+            return await organised(request)
+    else:
+        keys = replace(keys, account_id=None)
+    conference, actor = await database.read(_find_for_reader, slug, keys)
+    if conference is None or actor is None:
+        signed_in(request)
+        raise NotFound(_NO_CONFERENCE)
+    return Organised(conference, actor, manages=False)
 
 
 def page(
@@ -140,6 +173,7 @@ def page(
         home=found.home,
         section=section,
         may_change=found.may_change,
+        manages=found.manages,
         state_names=STATE_NAMES,
         form_key=form_key,
         form=form,

@@ -1,4 +1,7 @@
-"""Reports: who came, what was asked, what was answered; each as a page and as a workbook."""
+"""Reports: who came, what was asked, what was answered; each as a page and as a workbook.
+
+For everyone whose role may see reports (``Permission.SEE_REPORTS``), not organisers alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from server.conferences.sites import sites_of
 from server.errors import N_
 from server.questions import views as questions
 from server.questions.views import QuestionRow
-from server.web.organiser_access import Organised, organised, page
+from server.web.organiser_access import Organised, page, reported
 from server.web.organiser_import import spreadsheet
 from server.web.quiz_files import LETTERS
 from server.web.site import site_of, visitor_of
@@ -74,7 +77,7 @@ def _number(request: web.Request, name: str) -> int:
 
 async def attendance(request: web.Request) -> web.Response:
     """GET /conferences/{slug}/reports?site=&absent=&page="""
-    found = await organised(request)
+    found = await reported(request)
     rows, sites = await site_of(request).database.read(_attendance, found.conference)
     site_id, absent = _number(request, "site"), request.query.get("absent") == "1"
     shown = [
@@ -105,7 +108,7 @@ async def attendance(request: web.Request) -> web.Response:
 
 async def attendance_xlsx(request: web.Request) -> web.Response:
     """GET /conferences/{slug}/reports/attendance.xlsx?site="""
-    found = await organised(request)
+    found = await reported(request)
     translate = visitor_of(request).language.gettext
     site_id = _number(request, "site") or None
 
@@ -125,7 +128,7 @@ async def _asked(request: web.Request, found: Organised) -> Sequence[QuestionRow
 
 async def question_report(request: web.Request) -> web.Response:
     """GET /conferences/{slug}/reports/questions"""
-    found = await organised(request)
+    found = await reported(request)
     rows = await _asked(request, found)
     return page(
         request,
@@ -154,7 +157,7 @@ def _offset(at: datetime | None, conference: Conference) -> str:
 
 async def questions_xlsx(request: web.Request) -> web.Response:
     """GET /conferences/{slug}/reports/questions.xlsx"""
-    found = await organised(request)
+    found = await reported(request)
     translate = visitor_of(request).language.gettext
     zone = ZoneInfo(found.conference.timezone)
     rows: list[list[str | int]] = []
@@ -213,7 +216,7 @@ def _runs(results: Sequence[ItemResult], scores: Sequence[Score]) -> list[dict[s
 
 async def quiz_report(request: web.Request) -> web.Response:
     """GET /conferences/{slug}/reports/quizzes"""
-    found = await organised(request)
+    found = await reported(request)
     results, scores, names = await site_of(request).database.read(_quizzes, found.id)
     return page(
         request,
@@ -229,7 +232,7 @@ async def quiz_report(request: web.Request) -> web.Response:
 
 async def quizzes_xlsx(request: web.Request) -> web.Response:
     """GET /conferences/{slug}/reports/quizzes.xlsx: a line for each person and run."""
-    found = await organised(request)
+    found = await reported(request)
     translate = visitor_of(request).language.gettext
     results, scores, names = await site_of(request).database.read(_quizzes, found.id)
     titles = {item.run: item.title for item in results}

@@ -21,6 +21,8 @@ from tests.cast import START, bring_in
 from tests.hardening.rights import RIGHTS
 from tests.web.conftest import PASSWORD, Browser, House
 
+pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
+
 HOUR = timedelta(hours=1)
 NOW = START + HOUR
 
@@ -91,9 +93,36 @@ async def test_every_page_of_the_organiser(house: House) -> None:
         owner = await _status(browsers["organiser"], address)
         assert owner == (404 if "{upload}" in path else 200), address
         for role in staff[1:]:
-            assert await _status(browsers[role], address) == 404, (role, address)
+            reads = "/reports" in path and RIGHTS["see_reports"][Role(role)] == "C"
+            wanted = 200 if reads else 404
+            assert await _status(browsers[role], address) == wanted, (role, address)
         assert await _status(strangers[0], address) == 404, address
         assert await _status(strangers[1], address) == 303, address
+
+
+async def test_reports_by_seat(house: House) -> None:
+    """A desk opened by a link has no account: its seat opens the reports, its revocation shuts them."""
+    with house.database.write_session() as session:
+        stranger = bring_in(session, "noi-khac")
+        session.commit()
+    house.cast.secrets.update(stranger.secrets)
+    pages = [path for path in _pages(house) if path.startswith("/conferences/{slug}/reports")]
+    assert len(pages) >= 6
+    for actor in house.cast.everyone():
+        browser = house.browser()
+        browser.take_seat(house.cast, actor.holder)
+        wanted = 200 if RIGHTS["see_reports"][actor.role] == "C" else 303
+        for path in pages:
+            for slug, status in (("tap-huan", wanted), ("noi-khac", 303)):
+                assert await _status(browser, path.replace("{slug}", slug)) == status, actor.role
+    moderator = house.browser()
+    moderator.take_seat(house.cast, house.cast.moderator.holder)
+    _, text = await moderator.get("/conferences/tap-huan/reports")
+    assert "/conferences/tap-huan/roster" not in text, "nothing of the organiser's pages"
+    with house.database.write_session() as session:
+        revoke(session, NOW, id=house.cast.moderator.holder)
+        session.commit()
+    assert await _status(moderator, "/conferences/tap-huan/reports") == 303
 
 
 async def test_every_form_of_the_organiser(house: House) -> None:
