@@ -1,11 +1,13 @@
-"""Transport-wide congestion feedback for uplinks (draft-holmer-rmcat-transport-wide-cc-01).
+"""Transport-wide congestion feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 
-Without it Chromium never starts the top layer. Pure: numbers and times in, FCI bytes out.
+``Feedback`` makes it for uplinks: without it Chromium never starts the top layer. ``read`` takes
+that of our receivers apart, for ``bandwidth``. Pure: numbers, times and bytes.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from server.media import rtcp
 from server.media.sequence import extend
@@ -104,3 +106,55 @@ def _chunks(statuses: list[int]) -> bytes:
         out += struct.pack("!H", vector)
         position += 7
     return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a receiver says of packets ``first``, ``first + 1``, … (modulo 65536)."""
+
+    first: int
+    arrived_s: tuple[float | None, ...]
+    """by its own clock, which wraps after ``CLOCK_S``; None where a packet has not come"""
+
+
+CLOCK_S = REFERENCE_S * (1 << 24)
+"""the receiver's clock starts again after so long"""
+
+
+def read(fci: bytes) -> Report | None:
+    """The report in this FCI; None where it is malformed."""
+    if len(fci) < 8:
+        return None
+    first, count, reference = struct.unpack_from("!HHI", fci)
+    statuses, position = _statuses(fci, count)
+    if len(statuses) < count:
+        return None
+    clock_s = (reference >> 8) * REFERENCE_S
+    arrived: list[float | None] = []
+    for status in statuses[:count]:
+        if status == _SMALL and position < len(fci):
+            clock_s += fci[position] * DELTA_S
+            position += 1
+        elif status == _LARGE and position + 2 <= len(fci):
+            clock_s += struct.unpack_from("!h", fci, position)[0] * DELTA_S
+            position += 2
+        elif status != _LOST:
+            return None
+        arrived.append(clock_s if status != _LOST else None)
+    return Report(first, tuple(arrived))
+
+
+def _statuses(fci: bytes, count: int) -> tuple[list[int], int]:
+    """Status symbols of the chunks (3.1.3, 3.1.4), and where the deltas begin."""
+    statuses: list[int] = []
+    position = 8
+    while len(statuses) < count and position + 2 <= len(fci):
+        chunk = fci[position] << 8 | fci[position + 1]
+        position += 2
+        if not chunk >> 15:
+            statuses += [chunk >> 13 & 3] * min(chunk & 0x1FFF, count - len(statuses))
+        elif chunk >> 14 & 1:
+            statuses += [chunk >> shift & 3 for shift in range(12, -1, -2)]
+        else:
+            statuses += [chunk >> shift & 1 for shift in range(13, -1, -1)]
+    return statuses, position

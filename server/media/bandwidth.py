@@ -1,0 +1,238 @@
+"""How much one receiver's line carries: ``Estimator``.
+
+The sender's side of Google's congestion control (draft-ietf-rmcat-gcc-02) over transport-wide
+feedback: queues that grow are seen in the trend of delays, full ones in losses; what lies above
+the present rate is found out by probes. Two things differ from the draft, since a forwarder sends
+what its sources make, not what it may:
+
+* the estimate rises past what is being sent only after a probe has been carried;
+* losses that do not fall when the rate does are the line's own, and no reason to go on falling
+  (2 % at random on a radio link would else end at the lowest picture).
+
+Pure: times, sizes and reports in; bits per second and the bytes of a probe out.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+
+from server.media.delays import Delays
+from server.media.feedback import CLOCK_S, Report
+from server.media.losses import Losses
+from server.media.sequence import extend
+
+START_BPS = 1_500_000
+MIN_BPS = 60_000
+MAX_BPS = 40_000_000
+RING = 8192
+"""packets whose feedback may still come: 0.8 s of 10,000 packets a second"""
+
+STANDING_S = 0.15
+"""a queue that stands (a full one no longer grows) is overuse as well"""
+EMPTY_S = 0.05
+
+BETA = 0.85
+"""what is left of the delivered rate after overuse (draft, 5.5)"""
+DRAIN_BETA = 0.7
+GROWTH_PER_S = 1.08
+NEAR_GROWTH_PER_S = 1.02
+"""where the line was last found to end"""
+HEADROOM = 1.5
+HEADROOM_BPS = 30_000
+ACKNOWLEDGED_S = 0.5
+SETTLE_S = 0.25
+"""after a change, and a round trip, before the next cut"""
+
+SILENCE_S = 1.0
+PROBE_S = 0.2
+PROBE_FACTOR = 1.6
+PROBE_AFTER_SUCCESS_S = 0.8
+PROBE_AFTER_FAILURE_S = 2.5
+PROBE_LATEST_S = 5.0
+
+
+class Estimator:
+    """See the module. One for each receiving transport."""
+
+    def __init__(self, now_s: float) -> None:
+        self.estimate_bps = START_BPS
+        self.delivered_bps = 0
+        """what arrived in the last half second"""
+        self.rtt_s = 0.1
+        self.reason = "start"
+        """of the last change: start, growth, probe, delay, loss or silence"""
+        self._delays = Delays()
+        self._losses = Losses()
+        self._numbers = array("q", [-1]) * RING
+        self._sizes = array("I", [0]) * RING
+        self._sent_s = array("d", [0.0]) * RING
+        self._next = 65536
+        self._newest = 65535
+        """the newest packet known to have arrived"""
+        self._arrivals: deque[tuple[float, int]] = deque()
+        self._arrived_bytes = 0
+        self._clock_s: float | None = None
+        self._cut_at_s = now_s
+        self._link_bps = MAX_BPS
+        """where the line was last found to end"""
+        self._grown_at_s = now_s
+        self._unheard_since_s: float | None = None
+        self._silent = False
+        self._counted_from = 0
+        """losses of earlier packets say nothing of the present rate"""
+        self._probe: tuple[float, int] | None = None
+        """(end, target bit/s) of the probe under way"""
+        self._probe_at_s = now_s + 0.3
+        self._probe_wait_s = PROBE_AFTER_FAILURE_S
+
+    # Sending.
+
+    def send(self, size: int, now_s: float) -> int:
+        """The transport-wide number (16 bits) of the packet of ``size`` bytes sent now."""
+        number = self._next
+        self._next = number + 1
+        i = number % RING
+        self._numbers[i] = number
+        self._sizes[i] = size
+        self._sent_s[i] = now_s
+        if self._unheard_since_s is None:
+            self._unheard_since_s = now_s
+        return number & 0xFFFF
+
+    # Feedback.
+
+    def report(self, report: Report, now_s: float) -> None:
+        """A report of the receiver."""
+        lost = total = 0
+        known_until = self._newest
+        for offset, arrived_s in enumerate(report.arrived_s):
+            number = extend(report.first + offset, self._next - 1)
+            i = number % RING
+            if self._numbers[i] != number:
+                continue
+            if number < self._counted_from:
+                pass
+            elif number > known_until:
+                total += 1
+                lost += arrived_s is None
+            elif arrived_s is not None:
+                lost -= 1  # it was only late
+            if arrived_s is not None:
+                self._numbers[i] = -1
+                if self._silent:
+                    self._wake(now_s)
+                self._arrived(number, self._sent_s[i], self._sizes[i], self._unwrap(arrived_s))
+                self.rtt_s += (now_s - self._sent_s[i] - self.rtt_s) * 0.02
+                self._unheard_since_s = None
+        self._losses.report(lost, total, now_s)
+        self._decide(now_s)
+
+    def _unwrap(self, arrived_s: float) -> float:
+        before_s = self._clock_s if self._clock_s is not None else arrived_s
+        arrived_s += round((before_s - arrived_s) / CLOCK_S) * CLOCK_S
+        self._clock_s = arrived_s
+        return arrived_s
+
+    def _arrived(self, number: int, sent_s: float, size: int, arrived_s: float) -> None:
+        if number > self._newest:
+            self._newest = number
+            self._delays.packet(sent_s, arrived_s)
+        self._arrivals.append((arrived_s, size))
+        self._arrived_bytes += size
+        while self._arrivals[0][0] < arrived_s - ACKNOWLEDGED_S:
+            self._arrived_bytes -= self._arrivals.popleft()[1]
+        self.delivered_bps = round(self._arrived_bytes * 8 / ACKNOWLEDGED_S)
+
+    def _wake(self, now_s: float) -> None:
+        """The line is back; nothing of before says what it carries now."""
+        self._silent = False
+        self._counted_from = self._next
+        self._delays.restart()
+        self._losses.restart()
+        self._arrivals.clear()
+        self._arrived_bytes = 0
+        self._set(self.estimate_bps // 2, "silence")
+        self._cut_at_s = now_s
+        self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S
+
+    # Deciding.
+
+    @property
+    def budget_bps(self) -> int:
+        """What may be sent now."""
+        return MIN_BPS if self._silent else self.estimate_bps
+
+    def tick(self, now_s: float) -> None:
+        """Every 50 ms or so: notice a line that has fallen silent."""
+        since_s = self._unheard_since_s
+        if since_s is not None and now_s - since_s > SILENCE_S + self.rtt_s:
+            self._silent = True
+            self._probe = None
+
+    def _decide(self, now_s: float) -> None:
+        settled = now_s - self._cut_at_s > self.rtt_s + SETTLE_S
+        standing = self._delays.queue_s > STANDING_S
+        if self._delays.overused or standing:
+            if settled:
+                beta = DRAIN_BETA if standing else BETA
+                self._cut(round(beta * self.delivered_bps), "delay", now_s)
+        elif settled and self._losses.congested(now_s):
+            self._cut(round(0.95 * self.delivered_bps), "loss", now_s)
+        elif self._probe is not None and now_s > self._probe[0] + self.rtt_s:
+            self._carried(now_s)
+        elif not self._delays.draining and self._delays.queue_s < EMPTY_S:
+            self._grow(now_s)
+        self._grown_at_s = now_s
+
+    def _cut(self, bps: int, reason: str, now_s: float) -> None:
+        self._set(min(self.estimate_bps, bps), reason)
+        self._link_bps = self.delivered_bps
+        self._cut_at_s = now_s
+        self._counted_from = self._next
+        self._losses.restart()
+        if self._probe is not None:
+            self._probe = None
+            self._probe_wait_s = min(PROBE_LATEST_S, self._probe_wait_s * 1.5)
+        self._probe_at_s = now_s + self._probe_wait_s
+
+    def _grow(self, now_s: float) -> None:
+        elapsed_s = min(0.5, now_s - self._grown_at_s)
+        near = self.estimate_bps > BETA * self._link_bps
+        grown_bps = self.estimate_bps * (NEAR_GROWTH_PER_S if near else GROWTH_PER_S) ** elapsed_s
+        ceiling_bps = HEADROOM * self.delivered_bps + HEADROOM_BPS
+        if min(grown_bps, ceiling_bps) > self.estimate_bps:
+            self._set(round(min(grown_bps, ceiling_bps)), "growth")
+
+    def _set(self, bps: int, reason: str) -> None:
+        self.estimate_bps = max(MIN_BPS, min(MAX_BPS, bps))
+        self.reason = reason
+
+    # Probing.
+
+    def probe(self, wanted_bps: int, now_s: float) -> int:
+        """The rate that padding has to fill up to now, in bit/s; 0: no probe.
+
+        ``wanted_bps``: what the receiver could use. Asked for with every tick.
+        """
+        if self._probe is not None:
+            end_s, target_bps = self._probe
+            return target_bps if now_s < end_s else 0
+        quiet = not (self._silent or self._delays.overused or self._delays.queue_s > EMPTY_S)
+        if wanted_bps <= self.estimate_bps or now_s < self._probe_at_s or not quiet:
+            return 0
+        target_bps = min(round(self.estimate_bps * PROBE_FACTOR), round(wanted_bps * 1.1), MAX_BPS)
+        self._probe = (now_s + PROBE_S, target_bps)
+        return target_bps
+
+    def _carried(self, now_s: float) -> None:
+        """The probe has ended and no queue has grown: the line carries what it delivered."""
+        assert self._probe is not None
+        target_bps = self._probe[1]
+        self._probe = None
+        if not self._losses.excessive(now_s) and target_bps > self.estimate_bps:
+            self._set(target_bps, "probe")
+            if target_bps > 1.2 * self._link_bps:
+                self._link_bps = MAX_BPS
+        self._probe_wait_s = PROBE_AFTER_FAILURE_S
+        self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S

@@ -1,0 +1,117 @@
+"""Is a queue growing on the way to a receiver? (draft-ietf-rmcat-gcc-02, 4 and 5). Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+GROUP_S = 0.005
+"""packets sent within this are one group: a frame is a burst (draft, 4.1)"""
+WINDOW_GROUPS = 20
+SMOOTHING = 0.9
+GAIN = 4.0
+MAX_TREND_GROUPS = 60
+THRESHOLD_MS = 12.5
+THRESHOLD_RANGE_MS = (6.0, 600.0)
+THRESHOLD_UP = 0.0087
+THRESHOLD_DOWN = 0.039
+"""gains of the adaptive threshold (draft, 5.4)"""
+OVERUSE_S = 0.01
+BASE_PARTS, BASE_PART_S = 6, 10.0
+
+
+class Delays:
+    """The trend of one-way delays: is a queue growing? (draft, 4 and 5)."""
+
+    def __init__(self) -> None:
+        self.overused = False
+        """a queue grows"""
+        self.draining = False
+        """a queue shrinks"""
+        self.queue_s = 0.0
+        """how long packets wait, compared with the quickest of the last minute"""
+        self._quickest: deque[tuple[float, float]] = deque(maxlen=BASE_PARTS)
+        """(begin, least arrival - sending) of parts of that minute"""
+        self._group: tuple[float, float, float] | None = None
+        """first sent, last sent, last arrived"""
+        self._before: tuple[float, float] | None = None
+        """last sent and last arrived of the group before"""
+        self._groups = 0
+        self._sum_ms = 0.0
+        self._smooth_ms = 0.0
+        self._points: deque[tuple[float, float]] = deque(maxlen=WINDOW_GROUPS)
+        self._threshold_ms = THRESHOLD_MS
+        self._trend = 0.0
+        self._over_since_s: float | None = None
+        self._at_s: float | None = None
+
+    def packet(self, sent_s: float, arrived_s: float) -> None:
+        """The next packet, in the order of sending."""
+        self._wait(sent_s, arrived_s - sent_s)
+        group = self._group
+        if group is None:
+            self._group = (sent_s, sent_s, arrived_s)
+        elif sent_s - group[0] <= GROUP_S:
+            self._group = (group[0], sent_s, max(arrived_s, group[2]))
+        else:
+            if self._before is not None:
+                arrival_s = group[2] - self._before[1]
+                self._change((arrival_s - (group[1] - self._before[0])) * 1000, group[2])
+            self._before = (group[1], group[2])
+            self._group = (sent_s, sent_s, arrived_s)
+
+    def restart(self) -> None:
+        """What came before says nothing any more."""
+        threshold_ms = self._threshold_ms
+        self.__init__()  # type: ignore[misc]
+        self._threshold_ms = min(threshold_ms, THRESHOLD_MS)
+
+    def _wait(self, sent_s: float, delay_s: float) -> None:
+        parts = self._quickest
+        if not parts or sent_s - parts[-1][0] > BASE_PART_S:
+            parts.append((sent_s, delay_s))
+        elif delay_s < parts[-1][1]:
+            parts[-1] = (parts[-1][0], delay_s)
+        queue_s = delay_s - min(least_s for _, least_s in parts)
+        self.queue_s += (queue_s - self.queue_s) * 0.1
+
+    def _change(self, change_ms: float, arrived_s: float) -> None:
+        self._groups = min(self._groups + 1, MAX_TREND_GROUPS)
+        self._sum_ms += change_ms
+        self._smooth_ms += (self._sum_ms - self._smooth_ms) * (1 - SMOOTHING)
+        self._points.append((arrived_s, self._smooth_ms))
+        before = self._trend
+        if len(self._points) == WINDOW_GROUPS:
+            self._trend = _slope(self._points)
+        modified_ms = self._groups * self._trend * GAIN
+        self.draining = modified_ms < -self._threshold_ms
+        if modified_ms > self._threshold_ms:
+            if self._over_since_s is None:
+                self._over_since_s = arrived_s
+            if arrived_s - self._over_since_s >= OVERUSE_S and self._trend >= before:
+                self.overused = True
+        else:
+            self._over_since_s = None
+            self.overused = False
+        self._adapt(modified_ms, arrived_s)
+
+    def _adapt(self, modified_ms: float, arrived_s: float) -> None:
+        """The threshold follows the line's own restlessness (draft, 5.4)."""
+        size_ms = abs(modified_ms)
+        if self._at_s is not None and size_ms <= self._threshold_ms + 15:
+            gain = THRESHOLD_DOWN if size_ms < self._threshold_ms else THRESHOLD_UP
+            elapsed_ms = min(100.0, (arrived_s - self._at_s) * 1000)
+            moved_ms = self._threshold_ms + gain * (size_ms - self._threshold_ms) * elapsed_ms
+            low_ms, high_ms = THRESHOLD_RANGE_MS
+            self._threshold_ms = min(high_ms, max(low_ms, moved_ms))
+        self._at_s = arrived_s
+
+
+def _slope(points: deque[tuple[float, float]]) -> float:
+    """Least squares, in ms of delay a ms."""
+    n = len(points)
+    mean_x = sum(x for x, _ in points) / n
+    mean_y = sum(y for _, y in points) / n
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if not spread:
+        return 0.0
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread / 1000

@@ -1,0 +1,220 @@
+"""What a line carries, over a simulated one: a bottleneck with a queue, a delay and losses."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.media import rtcp
+from server.media.bandwidth import MIN_BPS, START_BPS, Estimator
+from server.media.feedback import CLOCK_S, Feedback, Report, read
+
+PACKET = 1100
+FRAME_S = 0.04
+FEEDBACK_S = 0.1
+
+
+class Line:
+    """From a sender that sends what it may to a receiver that reports every 100 ms."""
+
+    def __init__(
+        self,
+        rate_bps: Callable[[float], float],
+        loss: float = 0,
+        delay_s: float = 0.04,
+        jitter_s: float = 0,
+    ) -> None:
+        self.rate_bps = rate_bps
+        self.jitter_s = jitter_s
+        self.loss = loss
+        self.delay_s = delay_s
+        self.down = False
+        self.now_s = 1000.0
+        self.estimator = Estimator(self.now_s)
+        self.queue_delays_s: list[float] = []
+        self._random = random.Random(7)
+        self._free_s = self.now_s
+        self._feedback = Feedback()
+        self._underway: list[tuple[float, int]] = []
+        self._reports: deque[tuple[float, Report]] = deque()
+        self._credit = 0.0
+
+    def _send(self, size: int) -> None:
+        number = self.estimator.send(size, self.now_s)
+        begin_s = max(self.now_s, self._free_s)
+        queued_s = begin_s - self.now_s
+        if self.down or queued_s > 0.5 or self._random.random() < self.loss:
+            return
+        self._free_s = begin_s + size * 8 / self.rate_bps(self.now_s)
+        self.queue_delays_s.append(queued_s)
+        delay_s = self.delay_s + self._random.random() * self.jitter_s
+        heapq.heappush(self._underway, (self._free_s + delay_s, number))
+
+    def run(self, seconds: float, demand_bps: float) -> None:
+        """A source of ``demand_bps`` at most; 25 frames a second; padding where probed."""
+        ticks = round(seconds / 0.01)
+        for tick in range(ticks):
+            self.now_s += 0.01
+            if tick % 4 == 0:
+                self._credit += min(demand_bps, self.estimator.budget_bps) * FRAME_S / 8
+                self._flush()
+            self.estimator.tick(self.now_s)
+            target_bps = self.estimator.probe(round(demand_bps), self.now_s)
+            if target_bps:
+                self._credit += max(0, target_bps - self.estimator.budget_bps) * 0.01 / 8
+                self._flush()
+            self._receive(tick)
+
+    def _flush(self) -> None:
+        while self._credit >= PACKET:
+            self._credit -= PACKET
+            self._send(PACKET)
+
+    def _receive(self, tick: int) -> None:
+        while self._underway and self._underway[0][0] <= self.now_s:
+            arrived_s, number = heapq.heappop(self._underway)
+            self._feedback.receive(number, arrived_s)
+        if tick % round(FEEDBACK_S / 0.01) == 0 and not self.down:
+            packet = self._feedback.report(1, 2)
+            if packet is not None:
+                report = read(packet[12:])
+                assert report is not None
+                self._reports.append((self.now_s + self.delay_s, report))
+        while self._reports and self._reports[0][0] <= self.now_s:
+            self.estimator.report(self._reports.popleft()[1], self.now_s)
+
+
+def steady(bps: float) -> Callable[[float], float]:
+    return lambda now_s: bps
+
+
+def test_a_wide_line_is_found_out_by_probes() -> None:
+    line = Line(steady(20e6))
+    line.run(12, 6e6)
+    assert line.estimator.estimate_bps > 6e6
+
+
+def test_it_does_not_claim_what_nobody_wants() -> None:
+    line = Line(steady(20e6))
+    line.run(30, 400e3)
+    assert line.estimator.estimate_bps <= START_BPS
+
+
+@pytest.mark.parametrize("rate_bps", [500e3, 1e6, 3e6])
+def test_it_settles_below_a_narrow_line_with_short_queues(rate_bps: float) -> None:
+    line = Line(steady(rate_bps))
+    line.run(15, 4e6)
+    line.queue_delays_s.clear()
+    estimates = []
+    for _ in range(100):
+        line.run(0.2, 4e6)
+        estimates.append(line.estimator.estimate_bps)
+    mean = sum(estimates) / len(estimates)
+    assert 0.6 * rate_bps < mean < 1.1 * rate_bps
+    delays_s = sorted(line.queue_delays_s)
+    assert delays_s[len(delays_s) // 2] < 0.1
+
+
+def test_it_follows_a_line_down_and_up() -> None:
+    rate_bps = 1.5e6
+    line = Line(lambda now_s: rate_bps)
+    line.run(10, 2.5e6)
+    assert line.estimator.estimate_bps > 0.9e6
+    rate_bps = 0.5e6
+    line.run(2, 2.5e6)
+    assert line.estimator.estimate_bps < 0.6e6
+    line.run(8, 2.5e6)
+    assert 0.3e6 < line.estimator.estimate_bps < 0.6e6
+    rate_bps = 2e6
+    line.run(10, 2.5e6)
+    assert line.estimator.estimate_bps > 1.3e6
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.1, 0.15])
+def test_losses_of_the_line_itself_do_not_starve_it(loss: float) -> None:
+    line = Line(steady(20e6), loss)
+    estimates = []
+    for _ in range(40):
+        line.run(1, 2.5e6)
+        estimates.append(line.estimator.estimate_bps)
+    assert sum(e > 0.8e6 for e in estimates[5:]) > 30
+    if loss < 0.1:
+        assert min(estimates[10:]) > 2.4e6
+
+
+@pytest.mark.parametrize("jitter_s", [0.01, 0.03])
+def test_a_restless_line_is_not_taken_for_a_full_one(jitter_s: float) -> None:
+    line = Line(steady(8e6), jitter_s=jitter_s)
+    line.run(15, 2.5e6)
+    assert line.estimator.estimate_bps > 1.5e6
+
+
+def test_silence_takes_everything_and_gives_it_back_soon() -> None:
+    line = Line(steady(4e6))
+    line.run(10, 2.5e6)
+    before_bps = line.estimator.budget_bps
+    line.down = True
+    line.run(20, 2.5e6)
+    assert line.estimator.budget_bps == MIN_BPS
+    line.down = False
+    line.run(1, 2.5e6)
+    assert line.estimator.budget_bps >= 0.4 * before_bps
+    line.run(6, 2.5e6)
+    assert line.estimator.budget_bps > 0.9 * 2.5e6
+
+
+def test_feedback_may_be_late_twice_and_of_packets_never_sent() -> None:
+    estimator = Estimator(0.0)
+    numbers = [estimator.send(PACKET, i * 0.01) for i in range(10)]
+    gap = Report(numbers[0], (1.0, None, 1.02))
+    late = Report(numbers[1], (1.011,))
+    for report in (gap, late, late, Report((numbers[-1] + 5) & 0xFFFF, (1.0,) * 50)):
+        estimator.report(report, 0.2)
+    assert estimator.estimate_bps == START_BPS and estimator.delivered_bps > 0
+
+
+def test_the_receivers_clock_may_wrap() -> None:
+    estimator = Estimator(0.0)
+    for i in range(100):
+        number = estimator.send(PACKET, i * 0.05)
+        arrived_s = (CLOCK_S - 2 + i * 0.05) % CLOCK_S
+        estimator.report(Report(number, (arrived_s,)), i * 0.05 + 0.04)
+    assert estimator.reason == "start" or estimator.estimate_bps >= START_BPS
+    assert estimator.delivered_bps == pytest.approx(PACKET * 8 / 0.05, rel=0.2)
+
+
+@given(
+    st.dictionaries(st.integers(0, 900), st.floats(5.0, 9.0), min_size=1, max_size=200),
+    st.integers(0, 0xFFFF),
+)
+def test_reports_say_what_feedback_heard(arrivals: dict[int, float], base: int) -> None:
+    feedback = Feedback()
+    for offset, at_s in arrivals.items():
+        feedback.receive((base + offset) & 0xFFFF, at_s)
+    packet = feedback.report(1, 2)
+    assert packet is not None
+    report = read(packet[12:])
+    assert report is not None
+    heard = {
+        (report.first + i) & 0xFFFF: at_s
+        for i, at_s in enumerate(report.arrived_s)
+        if at_s is not None
+    }
+    for offset, at_s in arrivals.items():
+        told_s = heard.get((base + offset) & 0xFFFF)
+        assert told_s is None or abs(told_s - at_s) < 0.001
+    assert len(heard) == len(arrivals)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_report_or_none(data: bytes) -> None:
+    report = read(data)
+    if report is not None:
+        Estimator(0.0).report(report, 0.1)
+    assert list(rtcp.parse(data)) is not None
