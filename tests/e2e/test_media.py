@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,17 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await desk.press("#requests li:has-text('Trao đổi kinh nghiệm') [data-request=give]")
     await expect(operator.at("#floor[data-state=speaking]")).to_be_visible()
     await display.shows("#stage", FAKE_CAMERA_HUE)
+
+    # Its camera off, the card stands for it everywhere while it is heard; then it is back.
+    pictures = await desk.at("#connected").inner_text()
+    await operator.press("#mute-video")
+    await expect(display.at("#stage:not(.has-picture) .no-picture")).to_contain_text("Khoái Châu")
+    await expect(desk.at("#stage")).not_to_have_class(re.compile("has-picture"))
+    await expect(desk.at("#connected")).not_to_have_text(pictures)
+    await desk.hears(1e-5)
+    await operator.press("#mute-video")
+    await display.shows("#stage", FAKE_CAMERA_HUE)
+    await expect(desk.at("#connected")).to_have_text(pictures)
 
 
 async def test_a_shared_screen_is_presented_beside_the_stage(

@@ -10,7 +10,7 @@ const { between, qualityText, totals } = await import("../../static/js/media/qua
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
 const { floorText, ownFloor } = await import("../../static/js/rooms/floor.js");
-const { isAlive, sourceText } = await import(
+const { sends, sourceText } = await import(
   "../../static/js/rooms/stage.js"
 );
 const { countdown, optionRows, siteRows } = await import("../../static/js/rooms/quiz-board.js");
@@ -106,16 +106,18 @@ test("a room knows how it stands to the floor", () => {
   assert.equal(floorText(now).about, "Chưa có điểm cầu nào phát biểu");
 });
 
-test("a source has its site's name; it is alive as the server says", () => {
+test("a source has its site's name; what it sends is what the server says", () => {
   const now = state();
   assert.equal(sourceText(now, "site:an-thi"), "Điểm cầu huyện Ân Thi");
   assert.equal(sourceText(now, "site:an-thi:screen"), "Trình chiếu · Điểm cầu huyện Ân Thi");
   assert.equal(sourceText(now, null), "");
-  assert.equal(isAlive(now, "site:an-thi"), true); // nothing is known yet
-  now.live.publications = { "site:an-thi": { video: "H264", audio: true, alive: false } };
-  assert.equal(isAlive(now, "site:an-thi"), false);
-  assert.equal(isAlive(now, "site:van-lam"), false); // nobody publishes it
-  assert.equal(isAlive(now, null), false);
+  assert.equal(sends(now, "site:an-thi", "picture"), true); // nothing is known yet
+  const dark = { video: "H264", audio: true, alive: true, picture: false };
+  now.live.publications = { "site:an-thi": dark };
+  assert.equal(sends(now, "site:an-thi", "picture"), false);
+  assert.equal(sends(now, "site:an-thi", "sound"), true);
+  assert.equal(sends(now, "site:van-lam", "sound"), false); // nobody publishes it
+  assert.equal(sends(now, null, "picture"), false);
 });
 
 test("a quiz counts down by the given clock, then shows options and sites", () => {

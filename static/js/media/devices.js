@@ -8,6 +8,8 @@ import { t } from "../i18n.js";
  * @typedef {{camera: string, microphone: string, speaker: string}} Choice
  */
 
+/** @typedef {{video: boolean, audio: boolean}} Wanted what is to be opened */
+
 /** @typedef {Record<"camera" | "microphone" | "speaker", MediaDeviceInfo[]>} Devices */
 
 /**
@@ -56,26 +58,28 @@ export async function listDevices() {
 }
 
 /**
- * Open the chosen camera and microphone, or the one of them that there is. A remembered device
- * that is gone is replaced by another.
+ * Open the chosen camera and microphone, or what there is of those wanted: a remembered device that
+ * is gone is replaced by another, and a room without a microphone, its picture off, sends nothing.
  * @param {Choice} choice
+ * @param {Wanted} wanted
  * @returns {Promise<MediaStream>}
  * @throws {DOMException} as getUserMedia does; see `describeRefusal`
  */
-export async function openCamera(choice) {
-  if (!navigator.mediaDevices) throw new DOMException("insecure page", "SecurityError");
+export async function openCamera(choice, wanted) {
+  const { mediaDevices } = navigator;
+  if (!mediaDevices) throw new DOMException("insecure page", "SecurityError");
   /** @param {string} id */
   const chosen = (id) => (id ? { deviceId: { ideal: id } } : {});
-  const video = { ...PICTURE, ...chosen(choice.camera) };
-  const audio = { ...SOUND, ...chosen(choice.microphone) };
-  const { mediaDevices } = navigator;
+  const video = wanted.video && { ...PICTURE, ...chosen(choice.camera) };
+  const audio = wanted.audio && { ...SOUND, ...chosen(choice.microphone) };
   try {
     return await mediaDevices.getUserMedia({ video, audio });
   } catch (error) {
     if (!(error instanceof DOMException) || error.name !== "NotFoundError") throw error;
     const { camera, microphone } = await listDevices();
-    if (camera.length > 0) return mediaDevices.getUserMedia({ video });
-    if (microphone.length > 0) return mediaDevices.getUserMedia({ audio });
+    if (video && audio && camera.length > 0) return mediaDevices.getUserMedia({ video });
+    if (video && audio && microphone.length > 0) return mediaDevices.getUserMedia({ audio });
+    if (!video) return new MediaStream();
     throw error;
   }
 }

@@ -3,80 +3,41 @@
  * One publication of this page: a camera with its microphone, or a screen.
  *
  * The browser offers, the server answers at once (no trickle: the server is ICE-lite and needs no
- * candidates of ours). A line that dies is mended by an ICE restart, a session that died by
- * publishing anew, both without a hand.
+ * candidates of ours). A picture that is switched off is not sent at all and its camera is let go
+ * of, so that its light goes out and others know that there is none.
  */
 
 import { canSendH264, offeredVideoCodecs } from "./codecs.js";
 import { describeRefusal } from "./devices.js";
-import { LineWatch } from "./quality.js";
+import { MediaSession } from "./session.js";
 
-/**
- * `idle` nothing open · `asking` the browser asks for the camera · `previewing` open, not sent ·
- * `connecting` · `live` · `retrying` again in `retry_s` seconds · `refused` no camera, see `refusal`
- * · `taken_over` another page publishes this site now
- * @typedef {"idle" | "asking" | "previewing" | "connecting" | "live" | "retrying" | "refused"
- *   | "taken_over"} PublisherState
- */
-
-/** @typedef {(type: string, payload: Record<string, unknown>) => Promise<any>} Send */
-
-const RETRY_S = [1, 2, 4, 8, 10];
-const CONNECT_TIMEOUT_MS = 15_000;
 /** 720p30 of a talking person in H.264 baseline. */
 const CAMERA_BPS = 1_800_000;
 const SCREEN_BPS = 2_500_000;
 const SPEECH_BPS = 48_000;
 
-export class Publisher {
-  /** @type {PublisherState} */
-  state = "idle";
+export class Publisher extends MediaSession {
   /** @type {MediaStream | null} */
   stream = null;
   /** @type {import("./devices.js").Refusal | null} */
   refusal = null;
-  /** @type {import("./quality.js").Line | null} */
-  line = null;
-  /** Why it is not live, in the server's words; empty when there is nothing to say. */
-  message = "";
-  retry_s = 0;
   muted = { audio: false, video: false };
 
-  /** @type {RTCPeerConnection | null} */
-  #connection = null;
-  /** @type {string | null} */
-  #session = null;
-  #failures = 0;
-  /** @type {LineWatch | null} */
-  #watch = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
-
   /**
-   * @param {object} options
-   * @param {Send} options.send sends a command, rejects with {code, message}
-   * @param {"camera" | "screen"} options.source
-   * @param {() => Promise<MediaStream>} options.capture opens the camera or the screen
-   * @param {(publisher: Publisher) => void} options.onChange after every change here
-   * @param {() => boolean} [options.isOnline] whether commands go out now. Nothing is negotiated
-   *   before they do: an offer that waits would be stale when it arrives
+   * @param {import("./session.js").Options & {
+   *   source: "camera" | "screen",
+   *   capture: (wanted: import("./devices.js").Wanted) => Promise<MediaStream>,
+   * }} options capture opens the camera or the screen
    */
-  constructor({ send, source, capture, onChange, isOnline = () => true }) {
-    this.send = send;
+  constructor({ source, capture, ...options }) {
+    super(options);
     this.source = source;
     this.capture = capture;
-    this.onChange = onChange;
-    this.isOnline = isOnline;
   }
 
   /** Whether this browser sends H.264; if not it sends VP8, which costs the server a transcoding. */
   get sendsH264() {
     return canSendH264();
-  }
-
-  /** Whether it publishes, or means to. */
-  get wanted() {
-    return ["connecting", "live", "retrying"].includes(this.state);
   }
 
   /**
@@ -86,76 +47,51 @@ export class Publisher {
    */
   async preview() {
     const wasWanted = this.wanted;
-    if (!wasWanted) this.#become("asking");
+    if (!wasWanted) this.become("asking");
     let stream;
     try {
-      stream = await this.capture();
+      stream = await this.capture({ video: !this.muted.video, audio: true });
     } catch (error) {
       if (wasWanted && this.stream?.active) throw error; // what runs goes on
       this.refusal = describeRefusal(error);
-      this.#become("refused");
+      this.become("refused");
       return false;
     }
     const old = this.stream;
     this.stream = stream;
     this.refusal = null;
-    this.#applyMute();
-    for (const track of stream.getTracks()) {
-      track.addEventListener("ended", () => this.#onTrackEnded(track));
-    }
-    await Promise.all(
-      (this.#connection?.getSenders() ?? []).map((sender) => {
-        const kind = sender.track?.kind;
-        const track = stream.getTracks().find((each) => each.kind === kind);
-        return track ? sender.replaceTrack(track) : undefined;
-      }),
-    );
+    this.#hearEnds(stream);
+    this.#muteSound();
+    await Promise.all([this.#send("video"), this.#send("audio")]);
     for (const track of old?.getTracks() ?? []) track.stop();
-    if (wasWanted) this.onChange(this);
-    else this.#become("previewing");
+    if (wasWanted) this.onChange();
+    else this.become("previewing");
     return true;
   }
 
   /** Publish what `preview` opened; opens it first where needed. */
   async publish() {
     if (!this.stream?.active && !(await this.preview())) return;
-    this.#failures = 0;
-    await this.#connect();
-  }
-
-  /** Mend the line now: a new ICE path on the same session. */
-  async restart() {
-    const connection = this.#connection;
-    const session = this.#session;
-    if (!connection || !session || !this.isOnline()) return;
-    try {
-      await connection.setLocalDescription(await connection.createOffer({ iceRestart: true }));
-      const sdp = connection.localDescription?.sdp;
-      const answer = await this.send("media.restart", { session, sdp });
-      if (connection !== this.#connection) return;
-      await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-    } catch (error) {
-      if (connection === this.#connection) this.#retry(error); // the session is gone: begin anew
-    }
+    this.start();
   }
 
   /**
    * @param {"audio" | "video"} kind
    * @param {boolean} muted
    */
-  mute(kind, muted) {
+  async mute(kind, muted) {
     this.muted[kind] = muted;
-    this.#applyMute();
-    this.onChange(this);
+    this.onChange();
+    if (kind === "audio") this.#muteSound();
+    else if (muted) await this.#darken();
+    else await this.#light();
+    this.onChange();
   }
 
   /** Stop publishing; the camera stays open. */
   halt() {
-    const session = this.#session;
-    this.#disconnect();
-    this.message = "";
-    if (session) this.send("media.close", { session }).catch(() => {}); // gone already: as wished
-    this.#become(this.stream ? "previewing" : "idle");
+    this.leave();
+    this.become(this.stream ? "previewing" : "idle");
   }
 
   /** Stop publishing and let go of the camera. */
@@ -163,61 +99,34 @@ export class Publisher {
     this.halt();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
-    this.#become("idle");
-  }
-
-  /** The line to the server is there (again): do at once what has waited for it. */
-  resume() {
-    if (this.#connection || !["connecting", "retrying"].includes(this.state)) return;
-    this.#failures = 0;
-    void this.#connect();
+    this.refusal = null;
+    this.become("idle");
   }
 
   /**
-   * A live message of the server.
-   * @param {string} type
-   * @param {any} data
+   * @protected
+   * @param {RTCPeerConnection} connection
    */
-  handleLive(type, data) {
-    if (type === "media_ready" && this.wanted) {
-      this.#failures = 0;
-      void this.#connect();
-    } else if (type === "media_closed" && data.session === this.#session) {
-      if (data.reason === "taken_over") {
-        this.#disconnect();
-        this.#become("taken_over");
-      } else if (data.reason !== "left") this.#retry(null);
-    }
+  async negotiate(connection) {
+    if (this.stream) this.#addTracks(connection, this.stream);
+    await connection.setLocalDescription();
+    const sdp = connection.localDescription?.sdp;
+    const answer = await this.send("media.publish", { source: this.source, sdp });
+    if (!this.adopt(connection, answer.session)) return;
+    await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
   }
 
-  async #connect() {
-    this.#disconnect();
-    const stream = this.stream;
-    if (!stream) return;
-    this.#become("connecting");
-    if (!this.isOnline()) return; // `resume` goes on
-    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    this.#connection = connection;
-    connection.addEventListener("connectionstatechange", () => this.#onConnection(connection));
-    this.#timer = setTimeout(() => this.#retry(null), CONNECT_TIMEOUT_MS);
-    try {
-      this.#addTracks(connection, stream);
-      await connection.setLocalDescription();
-      const sdp = connection.localDescription?.sdp;
-      const answer = await this.send("media.publish", { source: this.source, sdp });
-      if (connection !== this.#connection) {
-        this.send("media.close", { session: answer.session }).catch(() => {});
-        return;
-      }
-      this.#session = answer.session;
-      await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-      this.#watch = new LineWatch(connection, (line) => {
-        this.line = line;
-        this.onChange(this);
-      });
-    } catch (error) {
-      if (connection === this.#connection) this.#retry(error);
-    }
+  /**
+   * @protected
+   * @param {RTCPeerConnection} connection
+   * @param {string} session
+   */
+  async renegotiate(connection, session) {
+    await connection.setLocalDescription(await connection.createOffer({ iceRestart: true }));
+    const sdp = connection.localDescription?.sdp;
+    const answer = await this.send("media.restart", { session, sdp });
+    if (connection !== this.connection) return;
+    await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
   }
 
   /**
@@ -225,84 +134,78 @@ export class Publisher {
    * @param {MediaStream} stream
    */
   #addTracks(connection, stream) {
-    for (const track of stream.getTracks()) {
+    /** @type {(MediaStreamTrack | "video")[]} */
+    const tracks = stream.getTracks();
+    if (this.muted.video) tracks.push("video"); // a line that waits for the picture
+    for (const track of tracks) {
+      const isVideo = track === "video" || track.kind === "video";
       const video = this.source === "camera" ? CAMERA_BPS : SCREEN_BPS;
-      const maxBitrate = track.kind === "video" ? video : SPEECH_BPS;
       const transceiver = connection.addTransceiver(track, {
         direction: "sendonly",
         streams: [stream],
-        sendEncodings: [{ maxBitrate }], // one layer; simulcast adds its layers here
+        sendEncodings: [{ maxBitrate: isVideo ? video : SPEECH_BPS }],
       });
-      if (track.kind === "video") transceiver.setCodecPreferences?.(offeredVideoCodecs());
-    }
-  }
-
-  /** @param {RTCPeerConnection} connection */
-  #onConnection(connection) {
-    if (connection !== this.#connection) return;
-    switch (connection.connectionState) {
-      case "connected":
-        clearTimeout(this.#timer);
-        this.#failures = 0;
-        this.message = "";
-        this.#become("live");
-        break;
-      case "disconnected":
-        void this.restart();
-        break;
-      case "failed":
-        this.#retry(null);
+      if (isVideo) transceiver.setCodecPreferences?.(offeredVideoCodecs());
     }
   }
 
   /**
-   * Publish anew after a while, longer after each failure.
-   * @param {unknown} error what the server said, or null where it said nothing
+   * Send the stream's track of a kind on its line, or nothing where it has none.
+   * @param {"audio" | "video"} kind
    */
-  #retry(error) {
-    this.#disconnect();
-    this.message = error instanceof Error ? error.message : "";
-    this.retry_s = RETRY_S[Math.min(this.#failures++, RETRY_S.length - 1)];
-    this.#become("retrying");
-    const countDown = () => {
-      this.retry_s -= 1;
-      if (this.retry_s <= 0) void this.#connect();
-      else {
-        this.onChange(this);
-        this.#timer = setTimeout(countDown, 1000);
+  async #send(kind) {
+    const transceivers = this.connection?.getTransceivers() ?? [];
+    const line = transceivers.find((each) => each.receiver.track.kind === kind);
+    const track = this.stream?.getTracks().find((each) => each.kind === kind) ?? null;
+    await line?.sender.replaceTrack(track);
+  }
+
+  async #darken() {
+    for (const track of this.stream?.getVideoTracks() ?? []) {
+      this.stream?.removeTrack(track);
+      track.stop();
+    }
+    await this.#send("video");
+  }
+
+  /** Open the camera again; refused, the picture stays off. */
+  async #light() {
+    const { stream } = this;
+    if (!stream || stream.getVideoTracks().length) return;
+    try {
+      const opened = await this.capture({ video: true, audio: false });
+      const wanted = this.stream === stream && !this.muted.video;
+      for (const track of opened.getVideoTracks()) {
+        if (wanted) stream.addTrack(track);
+        else track.stop();
       }
-    };
-    this.#timer = setTimeout(countDown, 1000);
+      if (!wanted) return;
+      this.refusal = null;
+      this.#hearEnds(opened);
+      await this.#send("video");
+    } catch (error) {
+      this.muted.video = true;
+      this.refusal = describeRefusal(error);
+    }
   }
 
-  #disconnect() {
-    clearTimeout(this.#timer);
-    this.#watch?.stop();
-    this.#watch = null;
-    this.line = null;
-    this.#connection?.close();
-    this.#connection = null;
-    this.#session = null;
+  #muteSound() {
+    for (const track of this.stream?.getAudioTracks() ?? []) track.enabled = !this.muted.audio;
   }
 
-  #applyMute() {
-    for (const track of this.stream?.getTracks() ?? []) {
-      track.enabled = !this.muted[/** @type {"audio" | "video"} */ (track.kind)];
+  /** @param {MediaStream} stream of tracks that may end by themselves */
+  #hearEnds(stream) {
+    for (const track of stream.getTracks()) {
+      track.addEventListener("ended", () => this.#onTrackEnded(track));
     }
   }
 
   /** @param {MediaStreamTrack} track */
   #onTrackEnded(track) {
     if (!this.stream?.getTracks().includes(track)) return;
-    if (this.source === "screen") return this.stop(); // "stop sharing" of the browser itself
-    this.stop(); // a camera or microphone that was pulled out
+    this.stop(); // "stop sharing" of the browser itself, or a device that was pulled out
+    if (this.source === "screen") return;
     this.refusal = describeRefusal(new DOMException("", "NotFoundError"));
-    this.#become("refused");
-  }
-
-  /** @param {PublisherState} state */
-  #become(state) {
-    this.state = state;
-    this.onChange(this);
+    this.become("refused");
   }
 }

@@ -7,33 +7,19 @@
  */
 
 import { canReceiveH264 } from "./codecs.js";
-import { LineWatch } from "./quality.js";
+import { MediaSession } from "./session.js";
 
-/** @typedef {"idle" | "connecting" | "live" | "retrying"} ReceiverState */
-
-const RETRY_S = [1, 2, 4, 8, 10];
-const CONNECT_TIMEOUT_MS = 15_000;
-/** Silence that is mended by an ICE restart, and how often at most. */
+/** Silence that is mended by an ICE restart. */
 const SILENCE_MS = 3000;
-const RESTART_EVERY_MS = 6000;
 
-export class Receiver {
-  /** @type {ReceiverState} */
-  state = "idle";
-  /** @type {import("./quality.js").Line | null} */
-  line = null;
+export class Receiver extends MediaSession {
   /** @type {Record<string, string | null>} mid → source */
   slots = {};
   /** @type {Map<string, MediaStream>} mid → its track, as a stream */
   streams = new Map();
   /** Whether the browser wants a gesture before it plays sound. */
   soundBlocked = false;
-  message = "";
 
-  /** @type {RTCPeerConnection | null} */
-  #connection = null;
-  /** @type {string | null} */
-  #session = null;
   /** @type {Map<string, Record<string, string | null>>} slots told before we knew the session */
   #told = new Map();
   /** @type {Map<string, HTMLVideoElement>} */
@@ -42,36 +28,19 @@ export class Receiver {
   #audios = new Map();
   #soundOn = false;
   #speaker = "";
-  #failures = 0;
-  #restarted_ms = -RESTART_EVERY_MS;
-  /** @type {LineWatch | null} */
-  #watch = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
 
   /**
-   * @param {object} options
-   * @param {import("./publish.js").Send} options.send
-   * @param {number} [options.wall] how many tiles
-   * @param {boolean} [options.audio]
-   * @param {(receiver: Receiver) => void} options.onChange after every change here
-   * @param {(source: string) => boolean} [options.isAlive] whether a source reaches the server
-   * @param {() => boolean} [options.isOnline] whether commands go out now; see Publisher
+   * @param {import("./session.js").Options & {
+   *   wall?: number,
+   *   audio?: boolean,
+   *   sends?: (source: string, kind: "picture" | "sound") => boolean,
+   * }} options wall: how many tiles; sends: whether a source's picture or sound reaches the server
    */
-  constructor({
-    send,
-    wall = 0,
-    audio = true,
-    onChange,
-    isAlive = () => true,
-    isOnline = () => true,
-  }) {
-    this.send = send;
+  constructor({ wall = 0, audio = true, sends = () => true, ...options }) {
+    super(options);
     this.wall = wall;
     this.audio = audio;
-    this.onChange = onChange;
-    this.isAlive = isAlive;
-    this.isOnline = isOnline;
+    this.sends = sends;
   }
 
   /** Whether this browser shows the slots' pictures; without H.264 it cannot. */
@@ -93,17 +62,9 @@ export class Receiver {
     return this.slots[mid] ?? null;
   }
 
-  /** Begin, and keep at it until `stop`. */
-  start() {
-    this.#failures = 0;
-    void this.#connect();
-  }
-
   stop() {
-    const session = this.#session;
-    this.#disconnect();
-    if (session) this.send("media.close", { session }).catch(() => {});
-    this.#become("idle");
+    this.leave();
+    this.become("idle");
   }
 
   /**
@@ -126,14 +87,14 @@ export class Receiver {
     this.#soundOn = on;
     if (!on) this.soundBlocked = false;
     for (const mid of this.#audios.keys()) this.#play(mid);
-    this.onChange(this);
+    this.onChange();
   }
 
   /** Try again after a gesture of the person. */
   unblockSound() {
     this.soundBlocked = false;
     for (const mid of this.#audios.keys()) this.#play(mid);
-    this.onChange(this);
+    this.onChange();
   }
 
   /** @param {string} deviceId of an audio output; empty for the system's own */
@@ -142,68 +103,39 @@ export class Receiver {
     for (const audio of this.#audios.values()) setOutput(audio, deviceId);
   }
 
-  /** Mend the line now: the server offers a new ICE path on the same session. */
-  async restart() {
-    const connection = this.#connection;
-    const session = this.#session;
-    const now_ms = performance.now();
-    if (!connection || !session || !this.isOnline()) return;
-    if (now_ms - this.#restarted_ms < RESTART_EVERY_MS) return;
-    this.#restarted_ms = now_ms;
-    try {
-      const offer = await this.send("media.restart", { session, sdp: "" });
-      if (connection === this.#connection) await this.#answer(connection, session, offer.sdp);
-    } catch (error) {
-      if (connection === this.#connection) this.#retry(error);
-    }
-  }
-
-  /** The line to the server is there (again): do at once what has waited for it. */
-  resume() {
-    if (this.#connection || !["connecting", "retrying"].includes(this.state)) return;
-    this.#failures = 0;
-    void this.#connect();
-  }
-
   /**
    * A live message of the server.
    * @param {string} type
    * @param {any} data
    */
   handleLive(type, data) {
-    if (type === "slots") {
-      if (data.session === this.#session) this.#setSlots(data.slots);
-      else if (!this.#session) this.#told.set(data.session, data.slots);
-    } else if (type === "media_ready" && this.state !== "idle") this.start();
-    else if (type === "media_closed" && data.session === this.#session && data.reason !== "left") {
-      this.#retry(null);
-    }
+    if (type !== "slots") super.handleLive(type, data);
+    else if (data.session === this.session) this.#setSlots(data.slots);
+    else if (!this.session) this.#told.set(data.session, data.slots);
   }
 
-  async #connect() {
-    this.#disconnect();
-    this.#become("connecting");
-    if (!this.isOnline()) return; // `resume` goes on
-    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    this.#connection = connection;
+  /**
+   * @protected
+   * @param {RTCPeerConnection} connection
+   */
+  async negotiate(connection) {
     connection.addEventListener("track", (event) => this.#onTrack(connection, event));
-    connection.addEventListener("connectionstatechange", () => this.#onConnection(connection));
-    this.#timer = setTimeout(() => this.#retry(null), CONNECT_TIMEOUT_MS);
-    try {
-      const offer = await this.send("media.receive", { wall: this.wall, audio: this.audio });
-      if (connection !== this.#connection) {
-        this.send("media.close", { session: offer.session }).catch(() => {});
-        return;
-      }
-      this.#session = offer.session;
-      const told = this.#told.get(offer.session);
-      this.#told.clear();
-      if (told) this.#setSlots(told);
-      await this.#answer(connection, offer.session, offer.sdp);
-      this.#watch = new LineWatch(connection, (line) => this.#onLine(line));
-    } catch (error) {
-      if (connection === this.#connection) this.#retry(error);
-    }
+    const offer = await this.send("media.receive", { wall: this.wall, audio: this.audio });
+    if (!this.adopt(connection, offer.session)) return;
+    const told = this.#told.get(offer.session);
+    this.#told.clear();
+    if (told) this.#setSlots(told);
+    await this.#answer(connection, offer.session, offer.sdp);
+  }
+
+  /**
+   * @protected
+   * @param {RTCPeerConnection} connection
+   * @param {string} session
+   */
+  async renegotiate(connection, session) {
+    const offer = await this.send("media.restart", { session, sdp: "" });
+    if (connection === this.connection) await this.#answer(connection, session, offer.sdp);
   }
 
   /**
@@ -222,7 +154,7 @@ export class Receiver {
    * @param {RTCTrackEvent} event
    */
   #onTrack(connection, { transceiver, track }) {
-    if (connection !== this.#connection || transceiver.mid === null) return;
+    if (connection !== this.connection || transceiver.mid === null) return;
     const mid = transceiver.mid;
     this.streams.set(mid, new MediaStream([track]));
     if (track.kind === "audio") {
@@ -250,68 +182,35 @@ export class Receiver {
     audio.play().catch((error) => {
       if (error.name !== "NotAllowedError" || this.soundBlocked) return;
       this.soundBlocked = true;
-      this.onChange(this);
+      this.onChange();
     });
   }
 
-  /** @param {RTCPeerConnection} connection */
-  #onConnection(connection) {
-    if (connection !== this.#connection) return;
-    switch (connection.connectionState) {
-      case "connected":
-        clearTimeout(this.#timer);
-        this.#failures = 0;
-        this.message = "";
-        this.#become("live");
-        break;
-      case "disconnected":
-        void this.restart();
-        break;
-      case "failed":
-        this.#retry(null);
-    }
-  }
-
-  /** @param {import("./quality.js").Line} line */
-  #onLine(line) {
-    // Silence is only wrong where something ought to come: an empty stage sends nothing.
-    const expected = Object.values(this.slots).some((source) => source && this.isAlive(source));
-    this.line = expected ? line : { ...line, level: 4, silent_ms: 0 };
+  /**
+   * Silence is only wrong where something ought to come: an empty stage sends nothing, nor does a
+   * camera that is off.
+   * @protected
+   * @param {import("./quality.js").Line} line
+   */
+  onLine(line) {
+    const expected = Object.entries(this.slots).some(
+      ([mid, source]) => source && this.sends(source, mid.startsWith("audio") ? "sound" : "picture"),
+    );
     if (expected && line.silent_ms >= SILENCE_MS) void this.restart();
-    this.onChange(this);
+    super.onLine(expected ? line : { ...line, level: 4, silent_ms: 0 });
   }
 
   /** @param {Record<string, string | null>} slots */
   #setSlots(slots) {
     this.slots = slots;
-    this.onChange(this);
+    this.onChange();
   }
 
-  /** @param {unknown} error */
-  #retry(error) {
-    this.#disconnect();
-    this.message = error instanceof Error ? error.message : "";
-    const wait_s = RETRY_S[Math.min(this.#failures++, RETRY_S.length - 1)];
-    this.#become("retrying");
-    this.#timer = setTimeout(() => void this.#connect(), wait_s * 1000);
-  }
-
-  #disconnect() {
-    clearTimeout(this.#timer);
-    this.#watch?.stop();
-    this.#watch = null;
-    this.line = null;
-    this.#connection?.close();
-    this.#connection = null;
-    this.#session = null;
+  /** @protected */
+  disconnect() {
+    super.disconnect();
     this.slots = {};
     this.streams.clear();
-  }
-
-  /** @param {ReceiverState} state */
-  #become(state) {
-    this.state = state;
-    this.onChange(this);
   }
 }
 

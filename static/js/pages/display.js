@@ -11,7 +11,7 @@ import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { playLiveStream } from "../rooms/live-stream.js";
 import { countdown, currentRun, optionRows, siteRows } from "../rooms/quiz-board.js";
-import { emptyStageText, isAlive, Tile } from "../rooms/stage.js";
+import { emptyStageText, sends, Tile } from "../rooms/stage.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 
 /** A question longer than this is set smaller, so that the lower third stays low. */
@@ -36,7 +36,7 @@ const connection = connect({
 const receiver = new Receiver({
   send: (type, payload) => connection.send(type, payload),
   onChange: renderMedia,
-  isAlive: (source) => isAlive(connection.state, source),
+  sends: (source, kind) => sends(connection.state, source, kind),
   isOnline: () => connection.online,
 });
 const stage = new Tile(byId("stage"), receiver, "stage");
@@ -95,7 +95,7 @@ function renderMode(state) {
   byId("cover").hidden = !covered;
   fill(byId("cover"), { title: stateTitle(conference), about: coverText(conference) });
   const board = byId("board");
-  const presenting = isAlive(state, conference.presentation) && !covered;
+  const presenting = sends(state, conference.presentation, "picture") && !covered;
   byId("presentation").hidden = !presenting;
   byId("stage").hidden = presenting && !conference.stage;
   board.classList.toggle("presentation-first", presenting);

@@ -18,7 +18,7 @@ import { playLiveStream } from "../rooms/live-stream.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
 import { questionStateText } from "../rooms/questions.js";
 import { RosterPanel } from "../rooms/roster-panel.js";
-import { emptyStageText, isAlive, Tile } from "../rooms/stage.js";
+import { emptyStageText, sends, Tile } from "../rooms/stage.js";
 import { lineFigures, publishText, publishTrouble, showQuality } from "../rooms/uplink.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 import { setUpTabs } from "../tabs.js";
@@ -47,12 +47,12 @@ const connection = connect({
 });
 const act = actBy(connection);
 const isOnline = () => connection.online;
-/** @type {import("../media/publish.js").Send} */
+/** @type {import("../media/session.js").Send} */
 const send = (type, payload) => connection.send(type, payload);
 const camera = new Publisher({
   send,
   source: "camera",
-  capture: () => openCamera(preflight.choice),
+  capture: (wanted) => openCamera(preflight.choice, wanted),
   isOnline,
   onChange: renderMedia,
 });
@@ -66,7 +66,7 @@ const screen = new Publisher({
 const receiver = new Receiver({
   send,
   onChange: renderMedia,
-  isAlive: (source) => isAlive(connection.state, source),
+  sends: (source, kind) => sends(connection.state, source, kind),
   isOnline,
 });
 const preflight = new Preflight(camera, {
@@ -176,7 +176,7 @@ function renderMedia() {
   stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
   liveStream?.render(state);
-  const presenting = isAlive(state, state.conference.presentation);
+  const presenting = sends(state, state.conference.presentation, "picture");
   byId("presentation").hidden = !presenting;
   byId("pictures").classList.toggle("pair", presenting);
   renderSelf();
@@ -250,8 +250,8 @@ byId("floor-form").addEventListener("submit", async (event) => {
 });
 byId("withdraw").addEventListener("click", () => void act(byId("withdraw"), "floor.withdraw", {}));
 
-byId("mute-audio").addEventListener("click", () => camera.mute("audio", !camera.muted.audio));
-byId("mute-video").addEventListener("click", () => camera.mute("video", !camera.muted.video));
+byId("mute-audio").addEventListener("click", () => void camera.mute("audio", !camera.muted.audio));
+byId("mute-video").addEventListener("click", () => void camera.mute("video", !camera.muted.video));
 byId("share").addEventListener("click", async () => {
   if (screen.wanted) return screen.stop();
   await screen.publish();

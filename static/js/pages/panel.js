@@ -9,6 +9,7 @@ import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { showLife } from "../rooms/conference.js";
 import { siteName } from "../rooms/questions.js";
+import { sends } from "../rooms/stage.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -26,7 +27,7 @@ const receiver = new Receiver({
   send: (type, payload) => connection.send(type, payload),
   onChange: renderStage,
   isOnline: () => connection.online,
-  isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
+  sends: (source, kind) => sends(connection.state, source, kind),
 });
 
 const act = actBy(connection);
@@ -79,7 +80,8 @@ function renderStage() {
   const { state } = connection;
   const source = state.conference.stage;
   const site = Object.values(state.sites).find((s) => source === `site:${s.slug}`);
-  byId("stage").classList.toggle("has-picture", Boolean(source && receiver.sourceOf("stage") === source));
+  const shown = receiver.sourceOf("stage") === source && sends(state, source, "picture");
+  byId("stage").classList.toggle("has-picture", shown);
   fill(byId("stage"), { name: site ? site.name : t("Sân khấu") });
 }
 

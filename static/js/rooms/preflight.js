@@ -70,9 +70,10 @@ export class Preflight {
     const { refusal, stream, state } = this.publisher;
     byId("refusal").hidden = !refusal;
     if (refusal) fill(byId("refusal"), { title: refusal.title, advice: refusal.advice });
+    const off = this.publisher.muted.video ? t("Đang tắt hình") : t("Không có hình");
     const asking = state === "asking";
     fill(byId("preview"), {
-      noPicture: asking ? t("Trình duyệt đang hỏi quyền dùng camera…") : t("Không có hình"),
+      noPicture: asking ? t("Trình duyệt đang hỏi quyền dùng camera…") : off,
     });
     if (stream && !stream.getAudioTracks().length) {
       fill(byId("voice"), { text: t("Không tìm thấy micrô: hội nghị sẽ không nghe được phòng này.") });

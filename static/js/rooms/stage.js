@@ -45,19 +45,23 @@ export function emptyStageText(state) {
 }
 
 /**
- * Whether packets of a source reach the server; true where nothing is known of it.
+ * Whether a source's picture or sound reaches the server; true where nothing is known of it.
  * @param {State} state
  * @param {string | null} source
+ * @param {"picture" | "sound"} kind
  * @returns {boolean}
  */
-export function isAlive(state, source) {
+export function sends(state, source, kind) {
   const publications = state.live?.publications;
-  return Boolean(source) && (!publications || Boolean(publications[source ?? ""]?.alive));
+  if (!source || !publications) return Boolean(source);
+  const publication = publications[source];
+  if (kind === "picture") return Boolean(publication?.picture);
+  return Boolean(publication?.alive && publication.audio);
 }
 
 /**
  * A `figure.video` that shows one slot of a receiver. It has a picture only while the slot shows a
- * source, that source is alive and its frames have come.
+ * source that sends one, and frames of it have come.
  */
 export class Tile {
   #framed = false;
@@ -89,12 +93,12 @@ export class Tile {
    */
   render(state, emptyText) {
     const source = this.source;
-    const alive = isAlive(state, source);
-    if (!alive) this.#framed = false;
+    const sent = sends(state, source, "picture");
+    if (!sent) this.#framed = false;
     else if (!this.#framed && !this.#waiting) this.#awaitFrame();
     const name = sourceText(state, source);
     this.figure.classList.toggle("has-picture", this.#framed);
-    fill(this.figure, { name, noPicture: this.#absence(source, name, alive, emptyText) });
+    fill(this.figure, { name, noPicture: this.#absence(source, name, sent, emptyText) });
     const caption = this.figure.querySelector("figcaption");
     if (caption) caption.hidden = !name;
     this.video.setAttribute("aria-label", name || emptyText);
@@ -104,14 +108,14 @@ export class Tile {
    * Why there is no picture.
    * @param {string | null} source
    * @param {string} name
-   * @param {boolean} alive
+   * @param {boolean} sent
    * @param {string} emptyText
    */
-  #absence(source, name, alive, emptyText) {
+  #absence(source, name, sent, emptyText) {
     if (this.receiver.state === "retrying") return t("Mất kết nối hình, đang nối lại…");
     if (this.receiver.state === "connecting") return t("Đang kết nối hình…");
     if (!source) return emptyText;
-    return alive
+    return sent
       ? t("Đang chờ hình từ %(site)s…", { site: name })
       : t("Chưa có hình từ %(site)s", { site: name });
   }

@@ -36,10 +36,8 @@ export function publishTrouble(publisher) {
       ].join(" ");
     case "taken_over":
       return t("Một trang khác đang gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
-    case "refused":
-      return publisher.refusal ? `${publisher.refusal.title}. ${publisher.refusal.advice}` : null;
     default:
-      return null;
+      return publisher.refusal ? `${publisher.refusal.title}. ${publisher.refusal.advice}` : null;
   }
 }
 

@@ -5,6 +5,7 @@ import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { fairOrder } from "./queue.js";
+import { sends } from "./stage.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -28,7 +29,7 @@ export class Wall {
       wall: MAX_TILES,
       onChange: () => this.render(),
       isOnline: () => connection.online,
-      isAlive: (source) => Boolean(connection.state.live?.publications?.[source]?.alive),
+      sends: (source, kind) => sends(connection.state, source, kind),
     });
     on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));
     const menu = document.getElementById("tile-menu");
@@ -66,16 +67,11 @@ export class Wall {
     this.#renderPair();
     this.#renderLines(sites);
     this.#renderMenu();
-    const here = sites.filter((site) => this.#published(site)).length;
+    const here = sites.filter((site) => sends(state, `site:${site.slug}`, "picture")).length;
     byId("connected").textContent = t("%(here)s / %(all)s có hình", {
       here: formatNumber(here),
       all: formatNumber(sites.filter((site) => site.kind !== "online").length),
     });
-  }
-
-  /** @param {Entity} site */
-  #published(site) {
-    return this.connection.state.live?.publications?.[`site:${site.slug}`];
   }
 
   /**
@@ -106,7 +102,7 @@ export class Wall {
     return {
       name: site.name,
       facts: facts.filter(Boolean).join(" · "),
-      picture: Boolean(mid && this.#published(site)?.video),
+      picture: Boolean(mid) && sends(state, source, "picture"),
       live: state.conference.stage === source,
       hand: place >= 0,
       bad: this.#isPoor(source),
@@ -128,7 +124,7 @@ export class Wall {
     ]) {
       const source = state.conference[name];
       const site = Object.values(state.sites).find((s) => source?.split(":")[1] === s.slug);
-      const shown = Boolean(source && this.receiver.sourceOf(name) === source);
+      const shown = this.receiver.sourceOf(name) === source && sends(state, source, "picture");
       byId(name).classList.toggle("has-picture", shown);
       fill(byId(name), { name: site ? `${words} · ${site.name}` : words });
     }
@@ -152,7 +148,7 @@ export class Wall {
     menu.hidden = !site;
     if (!site) return;
     fill(menu, { name: site.name });
-    const screen = this.connection.state.live?.publications?.[`site:${site.slug}:screen`];
+    const screen = this.connection.state.live?.publications?.[`site:${site.slug}:screen`]?.picture;
     for (const [name, shown] of Object.entries({
       floor: !site.floor_since,
       join: !site.floor_since,

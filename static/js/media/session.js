@@ -1,0 +1,243 @@
+// @ts-check
+/**
+ * One media session of this page with the server, sending or receiving: the connection, its state,
+ * and how it comes back by itself. A line that dies is mended by an ICE restart, a session that
+ * died by connecting anew. Nothing is negotiated while commands do not go out: what waits would be
+ * stale when it arrives.
+ */
+
+import { LineWatch } from "./quality.js";
+
+/**
+ * `idle` nothing wanted · `connecting` · `live` · `retrying` again in `retry_s` seconds ·
+ * `taken_over` another page has this session's place now. Of publishers only: `asking` the browser
+ * asks for the camera · `previewing` open, not sent · `refused` no camera
+ * @typedef {"idle" | "asking" | "previewing" | "connecting" | "live" | "retrying" | "refused"
+ *   | "taken_over"} SessionState
+ */
+
+/** @typedef {(type: string, payload: Record<string, unknown>) => Promise<any>} Send */
+
+/**
+ * @typedef {object} Options
+ * @property {Send} send sends a command, rejects with {code, message}
+ * @property {() => void} onChange after every change here
+ * @property {() => boolean} [isOnline] whether commands go out now
+ */
+
+const RETRY_S = [1, 2, 4, 8, 10];
+const CONNECT_TIMEOUT_MS = 15_000;
+/** A restart that is under way is given so long. */
+const RESTART_EVERY_MS = 6000;
+
+export class MediaSession {
+  /** @type {SessionState} */
+  state = "idle";
+  /** @type {import("./quality.js").Line | null} */
+  line = null;
+  /** Why it is not live, in the server's words; empty when there is nothing to say. */
+  message = "";
+  retry_s = 0;
+
+  /**
+   * @protected
+   * @type {RTCPeerConnection | null}
+   */
+  connection = null;
+  /**
+   * The server's name of it.
+   * @protected
+   * @type {string | null}
+   */
+  session = null;
+  #failures = 0;
+  #restarted_ms = -RESTART_EVERY_MS;
+  /** @type {LineWatch | null} */
+  #watch = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** @param {Options} options */
+  constructor({ send, onChange, isOnline = () => true }) {
+    this.send = send;
+    this.onChange = onChange;
+    this.isOnline = isOnline;
+  }
+
+  /** Whether it is live, or means to be. */
+  get wanted() {
+    return ["connecting", "live", "retrying"].includes(this.state);
+  }
+
+  /** Begin, and keep at it. */
+  start() {
+    this.#failures = 0;
+    void this.#connect();
+  }
+
+  /** The line to the server is there (again): do at once what has waited for it. */
+  resume() {
+    if (!this.connection && ["connecting", "retrying"].includes(this.state)) this.start();
+  }
+
+  /** Mend the line now: a new ICE path on the same session. */
+  async restart() {
+    const { connection, session } = this;
+    const now_ms = performance.now();
+    if (!connection || !session || !this.isOnline()) return;
+    if (now_ms - this.#restarted_ms < RESTART_EVERY_MS) return;
+    this.#restarted_ms = now_ms;
+    try {
+      await this.renegotiate(connection, session);
+    } catch (error) {
+      if (connection === this.connection) this.#retry(error); // the session is gone: begin anew
+    }
+  }
+
+  /**
+   * A live message of the server.
+   * @param {string} type
+   * @param {any} data
+   */
+  handleLive(type, data) {
+    if (type === "media_ready" && this.wanted) this.start();
+    else if (type === "media_closed" && data.session === this.session) {
+      if (data.reason === "taken_over") {
+        this.disconnect();
+        this.become("taken_over");
+      } else if (data.reason !== "left") this.#retry(null);
+    }
+  }
+
+  /**
+   * Agree with the server on a new session, and `adopt` it.
+   * @protected
+   * @param {RTCPeerConnection} _connection
+   * @returns {Promise<void>}
+   */
+  async negotiate(_connection) {
+    throw new Error("a session must know how it is negotiated");
+  }
+
+  /**
+   * Agree on a new ICE path.
+   * @protected
+   * @param {RTCPeerConnection} _connection
+   * @param {string} _session
+   * @returns {Promise<void>}
+   */
+  async renegotiate(_connection, _session) {
+    throw new Error("a session must know how it is negotiated");
+  }
+
+  /**
+   * The server calls what we negotiate `session`.
+   * @protected
+   * @param {RTCPeerConnection} connection
+   * @param {string} session
+   * @returns {boolean} false when it is not wanted any more; then it has been closed
+   */
+  adopt(connection, session) {
+    if (connection === this.connection) this.session = session;
+    else this.#close(session);
+    return connection === this.connection;
+  }
+
+  /**
+   * Once a second while there is a session.
+   * @protected
+   * @param {import("./quality.js").Line} line
+   */
+  onLine(line) {
+    this.line = line;
+    this.onChange();
+  }
+
+  /** @protected End the session, here and there. */
+  leave() {
+    const { session } = this;
+    this.disconnect();
+    this.message = "";
+    if (session) this.#close(session);
+  }
+
+  /** @protected End it here: the server has ended it, or will when it hears no more. */
+  disconnect() {
+    clearTimeout(this.#timer);
+    this.#watch?.stop();
+    this.#watch = null;
+    this.line = null;
+    this.connection?.close();
+    this.connection = null;
+    this.session = null;
+  }
+
+  /**
+   * @protected
+   * @param {SessionState} state
+   */
+  become(state) {
+    this.state = state;
+    this.onChange();
+  }
+
+  async #connect() {
+    this.disconnect();
+    this.become("connecting");
+    if (!this.isOnline()) return; // `resume` goes on
+    const connection = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.connection = connection;
+    connection.addEventListener("connectionstatechange", () => this.#onConnection(connection));
+    this.#timer = setTimeout(() => this.#retry(null), CONNECT_TIMEOUT_MS);
+    try {
+      await this.negotiate(connection);
+      if (connection !== this.connection) return;
+      this.#watch = new LineWatch(connection, (line) => this.onLine(line));
+    } catch (error) {
+      if (connection === this.connection) this.#retry(error);
+    }
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #onConnection(connection) {
+    if (connection !== this.connection) return;
+    switch (connection.connectionState) {
+      case "connected":
+        clearTimeout(this.#timer);
+        this.#failures = 0;
+        this.message = "";
+        this.become("live");
+        break;
+      case "disconnected":
+        void this.restart();
+        break;
+      case "failed":
+        this.#retry(null);
+    }
+  }
+
+  /**
+   * Connect anew after a while, longer after each failure.
+   * @param {unknown} error what the server said, or null where it said nothing
+   */
+  #retry(error) {
+    this.disconnect();
+    this.message = error instanceof Error ? error.message : "";
+    this.retry_s = RETRY_S[Math.min(this.#failures++, RETRY_S.length - 1)];
+    this.become("retrying");
+    const countDown = () => {
+      this.retry_s -= 1;
+      if (this.retry_s <= 0) void this.#connect();
+      else {
+        this.onChange();
+        this.#timer = setTimeout(countDown, 1000);
+      }
+    };
+    this.#timer = setTimeout(countDown, 1000);
+  }
+
+  /** @param {string} session */
+  #close(session) {
+    this.send("media.close", { session }).catch(() => {}); // gone already: as wished
+  }
+}
