@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,11 +133,10 @@ def rates() -> Rates:
 
 @pytest.fixture
 async def house(
-    tmp_path: Path, sqlite_template: Path, controls: list[str], rates: Rates
+    tmp_path: Path, database_url: str, controls: list[str], rates: Rates
 ) -> AsyncIterator[House]:
     """The web process, with the media workers of ``controls``."""
-    shutil.copy(sqlite_template, tmp_path / "web.db")
-    config = a_config(tmp_path)
+    config = a_config(tmp_path, database_url=database_url)
     database = Database(config.database_url)
     with database.write_session() as session:
         cast = bring_in(session)

@@ -258,6 +258,7 @@ async def test_the_template_can_be_sent_back(house: House, organiser: Organiser)
     assert "00123" in text and "Nhập 1 người" in text
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])  # on both in tests/conferences, without the form
 async def test_fifty_thousand_rows(house: House, organiser: Organiser) -> None:
     rows = [HEADER, *([f"Học viên {n}", f"{n:06}", "Xã", "Điện Bàn"] for n in range(50_000))]
     began = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -71,10 +72,12 @@ async def test_health_and_metrics(house: House) -> None:
     assert "diemcau_http_requests_total" in text and "diemcau_media_workers_connected 0.0" in text
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_health_says_why_it_is_not_well(house: House) -> None:
-    house.config.data_dir.joinpath("web.db").write_bytes(b"not a database" * 1000)
+    path = house.config.database_url.removeprefix("sqlite:///")
+    Path(path).write_bytes(b"not a database" * 1000)
     for suffix in ("-wal", "-shm"):
-        house.config.data_dir.joinpath(f"web.db{suffix}").unlink(missing_ok=True)
+        Path(path + suffix).unlink(missing_ok=True)
     house.server.app[SITE].database.engine.dispose()
     answer, text = await house.browser().get("/healthz")
     assert answer.status == 503
