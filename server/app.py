@@ -25,6 +25,7 @@ from server.web import (
     entry,
     entry_codes,
     entry_links,
+    forwarded,
     health,
     middleware,
     organiser,
@@ -61,6 +62,7 @@ def build(
     app = web.Application(
         client_max_size=config.upload_limit_bytes + FORM_OVERHEAD_BYTES,
         middlewares=[
+            forwarded.forwarded(config.trusted_proxies),
             middleware.headers,
             middleware.visitor,
             middleware.errors,

@@ -7,6 +7,7 @@ written with units (``90s``, ``12h``, ``20MB``) and kept in seconds and bytes.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import secrets
@@ -42,10 +43,14 @@ class Config:
     port: int = 8000
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """networks whose ``X-Forwarded-*`` headers are believed"""
+    media_host: str | None = None
+    """address that media listens on; None: see ``media_listens_on``"""
     media_port: int = 7000
     """worker i listens on media_port + i, UDP and TCP; 0 picks free ones"""
     media_addresses: tuple[str, ...] = ()
-    """what ICE candidates announce; empty: found from ``host`` and the machine"""
+    """what ICE candidates announce; empty: found from ``media_listens_on`` and the machine"""
     workers: int = 1
     turn_url: str | None = None
     turn_secret: str | None = None
@@ -65,6 +70,19 @@ class Config:
         """True where browsers come by HTTPS (ours, or that of a proxy in front)."""
         return self.tls or (self.public_url or "").startswith("https://")
 
+    @property
+    def is_public(self) -> bool:
+        """True where people of other machines are meant to come, by PUBLIC_URL."""
+        return self.public_url is not None and not is_loopback(urlsplit(self.public_url).hostname)
+
+    @property
+    def media_listens_on(self) -> str:
+        """MEDIA_HOST; else HOST, or every interface where HOST is behind a proxy on this machine
+        (media passes no HTTP proxy, so that loopback could never work there)."""
+        if self.media_host is not None:
+            return self.media_host
+        return "0.0.0.0" if self.is_public and is_loopback(self.host) else self.host
+
     def base_url(self, port: int | None = None) -> str:
         """The address that people open: PUBLIC_URL, else host and ``port``."""
         if self.public_url:
@@ -78,7 +96,7 @@ class Config:
         made = {}
         for name, setting in SETTINGS.items():
             value = getattr(self, setting.field)
-            if value is None or value == ():
+            if value is None:
                 continue
             made[PREFIX + name] = ",".join(value) if isinstance(value, tuple) else str(value)
         return made
@@ -86,6 +104,16 @@ class Config:
     def with_(self, **changes: Any) -> Config:
         """A copy with ``changes``; those that are None are left as they are."""
         return replace(self, **{key: value for key, value in changes.items() if value is not None})
+
+
+def is_loopback(host: str | None) -> bool:
+    """True for a name or address of this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def duration_s(text: str) -> float:
@@ -149,6 +177,20 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _networks(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(part, strict=False)) for part in _list(text))
+    except ValueError as error:
+        raise ValueError(f"cần địa chỉ hoặc mạng, cách nhau bằng dấu phẩy ({error})") from None
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("cần một địa chỉ của máy này, ví dụ 0.0.0.0") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One name of the configuration: its field, its parser, what it is."""
@@ -169,6 +211,10 @@ SETTINGS: dict[str, Setting] = {
     "PORT": Setting("port", _port, "HTTP port"),
     "TLS_CERT": Setting("tls_cert", _path, "PEM certificate chain"),
     "TLS_KEY": Setting("tls_key", _path, "PEM private key"),
+    "TRUSTED_PROXIES": Setting(
+        "trusted_proxies", _networks, "networks whose X-Forwarded-For and -Proto are believed"
+    ),
+    "MEDIA_HOST": Setting("media_host", _address, "address that media listens on"),
     "MEDIA_PORT": Setting("media_port", _port, "worker i uses this + i, UDP and TCP"),
     "MEDIA_ADDRESSES": Setting("media_addresses", _list, "addresses that candidates announce"),
     "WORKERS": Setting("workers", _count, "media workers"),

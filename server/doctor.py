@@ -8,12 +8,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from server import paths
-from server.config import PREFIX, SETTINGS, Config
+from server.config import PREFIX, SETTINGS, Config, is_loopback
 from server.errors import DomainError
 from server.supervisor import PortInUse, announced_addresses, listen_media, listen_tcp
 
@@ -25,6 +26,7 @@ def report(config: Config, out: TextIO) -> list[str]:
     """Print the configuration without its secrets, then the problems; gives the problems."""
     for name, setting in SETTINGS.items():
         print(f"{PREFIX}{name} = {_shown(name, getattr(config, setting.field))}", file=out)
+    print(f"{PREFIX}MEDIA_HOST → {config.media_listens_on}", file=out)
     print(f"{PREFIX}MEDIA_ADDRESSES → {', '.join(announced_addresses(config))}", file=out)
     print(f"static: {paths.STATIC}, templates: {paths.TEMPLATES}", file=out)
     problems = list(_problems(config))
@@ -66,11 +68,30 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"{key} đọc được bởi người khác; hãy chạy: chmod 600 {key}"
     yield from _folder(config.recordings_dir)
     yield from _ports(config)
-    loopback = config.host in ("127.0.0.1", "localhost", "::1")
-    if not config.secure and not loopback:
+    if not config.secure and (config.is_public or not is_loopback(config.host)):
         yield "Không có HTTPS: trình duyệt chỉ cho dùng camera trên localhost (TLS_CERT, TLS_KEY)."
-    if config.secure and not config.tls and announced_addresses(config) == ("127.0.0.1",):
-        yield "MEDIA_ADDRESSES chưa đặt: người ở máy khác sẽ không có hình và tiếng."
+    yield from _media(config)
+
+
+def _media(config: Config) -> Iterator[str]:
+    """Whether people of other machines can reach the media workers."""
+    if not config.is_public:
+        return
+    address = config.media_listens_on
+    if is_loopback(address):
+        yield (
+            f"Media chỉ nghe trên {address} trong khi PUBLIC_URL là {config.public_url}: người ở "
+            "máy khác sẽ không có hình và tiếng. Hãy đặt MEDIA_HOST=0.0.0.0."
+        )
+    announced = announced_addresses(config)
+    public = urlsplit(config.public_url or "").hostname
+    if not config.media_addresses and public not in announced:
+        yield (
+            "MEDIA_ADDRESSES chưa đặt: trình duyệt được báo gửi media tới "
+            f"{', '.join(announced)}. Hãy đặt địa chỉ mà các điểm cầu tới được."
+        )
+    elif all(is_loopback(each) for each in config.media_addresses):
+        yield "MEDIA_ADDRESSES chỉ có địa chỉ của chính máy này: máy khác sẽ không có hình và tiếng."
 
 
 def _folder(folder: Path) -> Iterator[str]:
@@ -91,7 +112,9 @@ def _ports(config: Config) -> Iterator[str]:
     try:
         held.append(listen_tcp(config.host, config.port))
         for index in range(config.workers):
-            held += listen_media(config.host, config.media_port and config.media_port + index)
+            held += listen_media(
+                config.media_listens_on, config.media_port and config.media_port + index
+            )
     except PortInUse as error:
         yield f"{error} (Bình thường nếu máy chủ đang chạy.)"
     finally:

@@ -13,11 +13,9 @@ import contextlib
 import ctypes
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +23,8 @@ from pathlib import Path
 
 import structlog
 
-from server.config import Config
+from server import temporary
+from server.config import Config, is_loopback
 
 log = structlog.get_logger("supervisor")
 
@@ -84,10 +83,11 @@ def announced_addresses(config: Config) -> tuple[str, ...]:
     """What candidates announce: MEDIA_ADDRESSES, else what this machine can be reached by."""
     if config.media_addresses:
         return config.media_addresses
-    if config.host in ("127.0.0.1", "localhost", "::1"):
+    host = config.media_listens_on
+    if is_loopback(host):
         return ("127.0.0.1",)
-    if config.host not in ("", "0.0.0.0", "::"):
-        return (config.host,)
+    if host not in ("", "0.0.0.0", "::"):
+        return (host,)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # TEST-NET-1 (RFC 5737): chooses a route, sends nothing.
@@ -181,8 +181,8 @@ class Child:
 class Supervisor:
     """Sockets and children of one server.
 
-    ``start`` binds and starts, ``base_url`` is then known, ``stop`` ends all in order:
-    web first (nothing new comes in), then workers, then recorders (which finish their files).
+    ``bind`` takes the ports, ``start`` begins to serve, ``base_url`` is then known, ``stop`` ends
+    all in order: web first (nothing new comes in), then workers, then recorders (which finish their files).
     """
 
     def __init__(self, config: Config) -> None:
@@ -190,6 +190,8 @@ class Supervisor:
         self.base_url = ""
         self.children: list[Child] = []
         self._sockets: list[socket.socket] = []
+        self._http: socket.socket | None = None
+        self._media: list[tuple[socket.socket, socket.socket]] = []
         self._runtime: Path | None = None
 
     @property
@@ -198,27 +200,30 @@ class Supervisor:
         assert self._runtime is not None
         return self._runtime
 
-    async def start(self) -> None:
-        """Bind every socket, then start every child. Raises: PortInUse, with nothing started."""
+    def bind(self) -> None:
+        """Take every port. Raises: PortInUse, with none taken."""
         config = self.config
         try:
-            http = self._hold(listen_tcp(config.host, config.port))
-            pairs = []
+            self._http = self._hold(listen_tcp(config.host, config.port))
             for index in range(config.workers):
                 port = config.media_port + index if config.media_port else 0
-                pairs.append(tuple(map(self._hold, listen_media(config.host, port))))
+                udp, tcp = listen_media(config.media_listens_on, port)
+                self._media.append((self._hold(udp), self._hold(tcp)))
         except PortInUse:
             self._close_sockets()
             raise
-        self.base_url = config.base_url(http.getsockname()[1])
-        # A short path: the name of a Unix socket holds 107 bytes.
-        self._runtime = Path(tempfile.mkdtemp(prefix="diemcau-"))
-        for index, (udp, tcp) in enumerate(pairs):
+
+    async def start(self) -> None:
+        """Start every child; ``bind`` came first."""
+        assert self._http is not None
+        self.base_url = self.config.base_url(self._http.getsockname()[1])
+        self._runtime = temporary.make()
+        for index, (udp, tcp) in enumerate(self._media):
             self._add(
                 f"recorder-{index}", "server.recorder", "--listen", self._path("recorder", index)
             )
             self._add(f"worker-{index}", *self._worker(index, udp, tcp), holds=(udp, tcp))
-        self._add("web", *self._web(http), holds=(http,))
+        self._add("web", *self._web(self._http), holds=(self._http,))
         for child in self.children:
             child.start()
 
@@ -238,7 +243,7 @@ class Supervisor:
         self.children.clear()
         self._close_sockets()
         if self._runtime is not None:
-            shutil.rmtree(self._runtime, ignore_errors=True)
+            temporary.remove(self._runtime)
             self._runtime = None
 
     def _hold(self, bound: socket.socket) -> socket.socket:
@@ -249,6 +254,8 @@ class Supervisor:
         for bound in self._sockets:
             bound.close()
         self._sockets.clear()
+        self._media.clear()
+        self._http = None
 
     def _path(self, kind: str, index: int) -> str:
         return str(self.runtime / f"{kind}-{index}.sock")
@@ -282,15 +289,14 @@ class Supervisor:
         unfinished.replace(path)
 
 
-async def run(config: Config, ready: Callable[[Supervisor], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or SIGINT. Raises: PortInUse."""
+async def run(supervisor: Supervisor, ready: Callable[[Supervisor], None] = lambda _: None) -> None:
+    """Serve with what ``supervisor`` has bound, until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    supervisor = Supervisor(config)
-    await supervisor.start()
     try:
+        await supervisor.start()
         ready(supervisor)
         await stopped.wait()
         log.info("shutting down")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.config import SETTINGS, ConfigError, duration_s, load, size_bytes
+from server.doctor import report
 from server.tls import make_certificate
 
 
@@ -35,6 +37,39 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_child_gets_the_same_configuration(tmp_path: Path) -> None:
     config = load({}, data_dir=tmp_path).with_(port=1234, media_addresses=("10.0.0.1",), workers=2)
     assert load(config.environment()) == config
+    nobody = config.with_(trusted_proxies=(), media_host="0.0.0.0")
+    assert load(nobody.environment()) == nobody
+
+
+@pytest.mark.parametrize(
+    ("given", "listens_on"),
+    [
+        ({}, "127.0.0.1"),
+        ({"HOST": "10.0.0.5"}, "10.0.0.5"),
+        ({"PUBLIC_URL": "http://localhost:8000"}, "127.0.0.1"),
+        ({"PUBLIC_URL": "https://diemcau.example"}, "0.0.0.0"),
+        ({"PUBLIC_URL": "https://diemcau.example", "MEDIA_HOST": "::"}, "::"),
+        ({"PUBLIC_URL": "https://diemcau.example", "HOST": "10.0.0.5"}, "10.0.0.5"),
+    ],
+)
+def test_media_listens_where_others_reach_it(
+    tmp_path: Path, given: dict[str, str], listens_on: str
+) -> None:
+    environ = {f"DIEMCAU_{name}": value for name, value in given.items()}
+    assert load(environ, data_dir=tmp_path).media_listens_on == listens_on
+
+
+def test_doctor_says_when_others_cannot_reach_media(tmp_path: Path) -> None:
+    def said(**given: str) -> str:
+        environ = {"PORT": "0", "MEDIA_PORT": "0", "PUBLIC_URL": "https://diemcau.example"} | given
+        config = load({f"DIEMCAU_{k}": v for k, v in environ.items()}, data_dir=tmp_path)
+        return "\n".join(report(config, io.StringIO()))
+
+    assert "MEDIA_HOST=0.0.0.0" in said(MEDIA_HOST="127.0.0.1")
+    assert "MEDIA_ADDRESSES chưa đặt" in said()
+    assert "của chính máy này" in said(MEDIA_ADDRESSES="127.0.0.1")
+    for fine in (said(MEDIA_ADDRESSES="203.0.113.10"), said(PUBLIC_URL="http://localhost")):
+        assert "media" not in fine.lower()
 
 
 @pytest.mark.parametrize(
@@ -61,6 +96,8 @@ def test_an_unknown_name_is_refused_with_the_closest_known(
         ("SHUTDOWN_TIMEOUT", "-1s"),
         ("TLS_CERT", "/somewhere.pem"),
         ("TURN_URL", "turn:turn.example"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example"),
+        ("MEDIA_HOST", "example.vn"),
         ("CONFIG", "/no/such/file.toml"),
     ],
 )

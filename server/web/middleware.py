@@ -1,7 +1,8 @@
 """What holds for every request: errors in the reader's language, headers, CSRF, rates.
 
-Order, outermost first: ``headers`` (security headers, access log), ``visitor`` (cookies →
-``Visitor``), ``errors`` (anything raised → a page or JSON), ``forms`` (Origin, CSRF, rates).
+Order, outermost first: ``forwarded`` (a module of its own), ``headers`` (security headers, access
+log), ``visitor`` (cookies → ``Visitor``), ``errors`` (anything raised → a page or JSON), ``forms``
+(Origin, CSRF, rates).
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     if request.path.startswith("/join/"):
         # The Referer would hold the token; "no-referrer" would empty the form's Origin.
         response.headers["Referrer-Policy"] = "strict-origin"
-    if site_of(request).config.secure:
+    if shared.is_secure(request):
         response.headers["Strict-Transport-Security"] = _HSTS
 
 

@@ -1,7 +1,8 @@
 """How often a browser may send forms: token buckets by device, with a wide one by address.
 
 A room of 155 phones shares one address, so the address alone never decides; its bucket only
-bounds somebody who throws the device's cookie away each time.
+bounds somebody who throws the device's cookie away each time. Behind a reverse proxy the address is the
+client's, by TRUSTED_PROXIES (``forwarded.py``).
 """
 
 from __future__ import annotations

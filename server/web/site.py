@@ -170,14 +170,19 @@ def set_cookie(request: web.Request, response: web.StreamResponse, name: str, va
         max_age=COOKIE_LASTS_S,
         httponly=True,
         samesite="Lax",
-        secure=site_of(request).config.secure,
+        secure=is_secure(request),
     )
 
 
 def base_url(request: web.Request) -> str:
     """Scheme and host that this reader's browser used, or PUBLIC_URL."""
     config = site_of(request).config
-    return config.public_url or f"{'https' if config.tls else 'http'}://{request.host}"
+    return config.public_url or f"{request.scheme}://{request.host}"
+
+
+def is_secure(request: web.Request) -> bool:
+    """True where this browser came by HTTPS, ours or that of a trusted proxy."""
+    return request.scheme == "https" or site_of(request).config.secure
 
 
 def same(given: str, expected: str) -> bool:
