@@ -16,6 +16,7 @@ from server.protocol import (
     ImportRoster,
     RemoveFromRoster,
     RemoveSite,
+    ResetPhone,
     RevokeLink,
     RevokeSeat,
 )
@@ -43,6 +44,7 @@ RIGHTS: frozenset[type[Command]] = frozenset(
         ImportRoster,
         RemoveFromRoster,
         RemoveSite,
+        ResetPhone,
         RevokeLink,
         RevokeSeat,
     }

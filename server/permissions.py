@@ -65,6 +65,7 @@ class Permission(StrEnum):
     RUN_ACTIVITY = "run_activity"
     RESPOND = "respond"
     ADMIT_DISPLAY = "admit_display"
+    RESET_PHONE = "reset_phone"
 
     PUBLISH = "publish"
     RECEIVE = "receive"
@@ -114,6 +115,7 @@ TABLE: dict[Permission, dict[Role, Reach]] = {
     Permission.RUN_ACTIVITY: _CHAIR,
     Permission.RESPOND: {_TRAINEE: _I},
     Permission.ADMIT_DISPLAY: {**_CHAIR, _OPERATOR: _S},
+    Permission.RESET_PHONE: {**_CHAIR, _OPERATOR: _S},
     Permission.PUBLISH: {_OPERATOR: _S, Role.ENCODER: _S},
     Permission.RECEIVE: {**_PANEL, _OPERATOR: _C, _DISPLAY: _C, Role.VIEWER: _C},
 }

@@ -245,6 +245,14 @@ class AdmitDisplay(Command, frozen=True, kw_only=True):
     admit: bool = True
 
 
+class ResetPhone(Command, frozen=True, kw_only=True):
+    """Free a trainee of the phone that their code is bound to, so that another can take its place."""
+
+    type = "phone.reset"
+    permission = P.RESET_PHONE
+    person: Id
+
+
 class ShowOnStage(Command, frozen=True, kw_only=True):
     """Put a source on stage, or nothing."""
 
@@ -920,7 +928,8 @@ class DisplayAdmitted(Event, frozen=True, kw_only=True):
 
 
 class MediaRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Negotiation of a peer connection; same acknowledgement as a command, no journal."""
+    """Negotiation of a peer connection; same acknowledgement as a command, no journal. Results also
+    hold ``ice_servers``, W3C's ``RTCIceServer`` objects: TURN with credentials made at that moment."""
 
     type: ClassVar[str]
     permission: ClassVar[P]

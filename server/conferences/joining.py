@@ -12,14 +12,14 @@ from server.conferences.models import Appointment, Conference, RosterEntry, Site
 from server.conferences.rules import ARCHIVED, CHANGEABLE, DRAFT, ENDED, OPEN, require_state
 from server.db.journal import Emit
 from server.db.outcome import Actions, Outcome
-from server.errors import N_, Forbidden, Invalid, NotFound
+from server.errors import N_, Conflict, Forbidden, Invalid, NotFound
 from server.people import tries
 from server.people.codes import normalise_code
 from server.people.links import create_link
 from server.people.models import Person, Seat
-from server.people.seats import open_phone, open_seat
-from server.permissions import Actor, Role
-from server.protocol import CreateLink, DisplayAsked
+from server.people.seats import open_phone, open_seat, revoke
+from server.permissions import Actor, Role, Target
+from server.protocol import CreateLink, DisplayAsked, ResetPhone
 
 LINK_OUTLIVES_END = timedelta(days=1)
 VIEWER_LASTS = timedelta(days=365)
@@ -158,4 +158,32 @@ def join_by_appointment(
     return open_seat(session, role, conference_id, now, account_id=account_id)
 
 
-ACTIONS: Actions = {CreateLink: (None, make_link)}
+def target_of_phone(session: Session, actor: Actor, command: ResetPhone) -> Target:
+    """A person at the site where this conference expects them. Raises: NotFound."""
+    entry = None
+    if actor.conference_id is not None:
+        entry = session.get(RosterEntry, (actor.conference_id, command.person))
+    if entry is None:
+        raise NotFound(N_("Người này không có trong danh sách của hội nghị."))
+    return Target(actor.conference_id, entry.site_id, command.person)
+
+
+def reset_phone(session: Session, actor: Actor, command: ResetPhone, now: datetime) -> Outcome:
+    """Result ``{"revoked": [seat id]}``: connections to cut. Nobody's state shows who has a phone,
+    so there is nothing to tell."""
+    revoked = revoke(
+        session,
+        now,
+        conference_id=actor.conference_id,
+        person_id=command.person,
+        role=Role.TRAINEE.value,
+    )
+    if not revoked:
+        raise Conflict(N_("Người này chưa dùng điện thoại nào: cứ nhập mã trên điện thoại mới."))
+    return Outcome({"revoked": revoked})
+
+
+ACTIONS: Actions = {
+    CreateLink: (None, make_link),
+    ResetPhone: (target_of_phone, reset_phone),
+}

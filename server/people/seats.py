@@ -14,7 +14,7 @@ from server.permissions import Actor, Role
 
 _BOUND = N_(
     "Mã này đang được dùng trên một điện thoại khác. Hãy dùng lại điện thoại đó, "
-    "hoặc nhờ ban tổ chức thu hồi phiên cũ rồi nhập lại mã."
+    "hoặc nhờ cán bộ kỹ thuật của phòng gỡ điện thoại cũ rồi nhập lại mã."
 )
 
 

@@ -22,6 +22,7 @@ export const COMMANDS = [
   "link.revoke",
   "seat.revoke",
   "seat.admit",
+  "phone.reset",
   "stage.show",
   "stage.present",
   "floor.give",

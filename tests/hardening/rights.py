@@ -41,6 +41,7 @@ RIGHTS = {line.split()[0]: dict(zip(ROLES, line.split()[1], strict=True)) for li
     run_activity       CC--------
     respond            ------I---
     admit_display      CC--S-----
+    reset_phone        CC--S-----
     publish            ----S---S-
     receive            CCCCCC-C-C
     """.strip().splitlines()}
@@ -58,6 +59,7 @@ COMMANDS = {
             site.mute stage.show stage.present floor.give floor.take floor.decline""",
         "request_floor": "floor.request floor.withdraw",
         "admit_display": "seat.admit",
+        "reset_phone": "phone.reset",
         "check_in": "attendance.check_in",
         "tick_attendance": "attendance.tick attendance.untick",
         "ask_question": "question.ask",

@@ -106,6 +106,7 @@ OBJECTS: dict[str, Make] = {
     "link.revoke": lambda o: p.RevokeLink(link=o.link),
     "seat.revoke": lambda o: p.RevokeSeat(seat=o.seat),
     "seat.admit": lambda o: p.AdmitDisplay(seat=o.waiting),
+    "phone.reset": lambda o: p.ResetPhone(person=o.person),
     "floor.give": lambda o: p.GiveFloor(site=o.site),
     "floor.take": lambda o: p.TakeFloor(site=o.site),
     "floor.decline": lambda o: p.DeclineRequest(request=o.request),
@@ -125,7 +126,7 @@ OBJECTS: dict[str, Make] = {
     "activity.answer": lambda o: p.Answer(run=o.run, item=o.run_item, option=1),
 }
 
-AIMED = {"attendance.tick", "attendance.untick", "seat.admit"}
+AIMED = {"attendance.tick", "attendance.untick", "seat.admit", "phone.reset"}
 """Commands about somebody's site; all others are about the actor's own."""
 
 LATE = {
@@ -135,6 +136,7 @@ LATE = {
     "activity.launch",
     "activity.reveal",
     "site.remove",
+    "phone.reset",
 }
 """Commands that need another state than that of ``World``: permitted means a conflict here."""
 

@@ -19,7 +19,7 @@ from server.errors import (
 from server.people import links, tries
 from server.people.seats import actor_of_seat, find_seat
 from server.permissions import Role
-from server.protocol import AdmitDisplay, CreateLink, Dismiss, RevokeLink, RevokeSeat
+from server.protocol import AdmitDisplay, CreateLink, Dismiss, ResetPhone, RevokeLink, RevokeSeat
 from tests.play import Play
 
 
@@ -45,6 +45,20 @@ def test_a_phone_is_bound_at_first_use(play: Play) -> None:
     assert taken_over.person_id == play.an.person_id
     with pytest.raises(Invalid):
         join(play, "0001", "")
+
+
+def test_a_rooms_operator_frees_a_person_of_their_phone(play: Play) -> None:
+    person = play.an.person_id
+    assert person is not None
+    with pytest.raises(Forbidden):
+        play.does(play.o_dong_ha, ResetPhone(person=person))
+    assert play.does(play.o_hue, ResetPhone(person=person)) == {"revoked": [play.an.holder]}
+    with pytest.raises(Conflict):
+        play.does(play.hoa, ResetPhone(person=person))
+    seat, secret = join(play, "0001", "a new phone")
+    assert actor_of_seat(play.session, seat.id, secret, play.now).person_id == person
+    with pytest.raises(NotFound):
+        play.does(play.hoa, ResetPhone(person=99))
 
 
 def test_wrong_codes_are_counted_by_device(play: Play) -> None:

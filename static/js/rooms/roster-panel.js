@@ -1,7 +1,10 @@
 // @ts-check
-/** The operator's roster: counts, search, check-in for those without a phone, and its undoing. */
+/**
+ * The operator's roster: counts, search, check-in for those without a phone and its undoing, and
+ * freeing those who changed theirs.
+ */
 
-import { announce, byId, confirmDialog, fill, on, renderList } from "../dom.js";
+import { announce, byId, confirmDialog, fill, on, renderList, toast } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { ownSite } from "./floor.js";
 import { rosterRows } from "./roster.js";
@@ -42,6 +45,10 @@ export class RosterPanel {
       const present = button.dataset.present !== undefined;
       void (present ? untick(act, button, person, name) : tick(act, button, person, name));
     });
+    on(byId("roster"), "click", "[data-phone]", (button) => {
+      const person = Number(button.dataset.phone);
+      void reset(act, button, person, current().roster[String(person)]?.name ?? "");
+    });
   }
 
   /** @param {State} state */
@@ -64,6 +71,7 @@ export class RosterPanel {
       label: row.present
         ? t("Bỏ điểm danh %(name)s", { name: row.name })
         : t("Điểm danh %(name)s", { name: row.name }),
+      change: t("Đổi điện thoại của %(name)s", { name: row.name }),
     }));
   }
 }
@@ -94,4 +102,21 @@ async function untick(act, button, person, name) {
     danger: true,
   });
   if (sure) await act(button, "attendance.untick", { person });
+}
+
+/**
+ * @param {Act} act
+ * @param {HTMLElement} button
+ * @param {number} person
+ * @param {string} name
+ */
+async function reset(act, button, person, name) {
+  const sure = await confirmDialog({
+    title: t("Gỡ điện thoại của %(name)s?", { name }),
+    text: t("Điện thoại đang dùng bị thoát ra; người này nhập lại mã cá nhân trên điện thoại mới."),
+    confirm: t("Gỡ điện thoại"),
+    danger: true,
+  });
+  if (!sure || !(await act(button, "phone.reset", { person }))) return;
+  toast(t("Đã gỡ. Giờ có thể nhập mã trên điện thoại mới."), { kind: "good" });
 }
