@@ -100,8 +100,10 @@ def _serve(config: Config, _parsed: argparse.Namespace) -> int:
     def ready(running: supervisor.Supervisor) -> None:
         print(running.base_url, flush=True)
 
+    server = supervisor.Supervisor(config)
     try:
-        asyncio.run(supervisor.run(config, ready))
+        server.bind()
+        asyncio.run(supervisor.run(server, ready))
     except supervisor.PortInUse as error:
         return _complain(str(error), 2)
     return 0

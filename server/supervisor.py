@@ -182,7 +182,8 @@ class Supervisor:
     """Sockets and children of one server.
 
     ``bind`` takes the ports, ``start`` begins to serve, ``base_url`` is then known, ``stop`` ends
-    all in order: web first (nothing new comes in), then workers, then recorders (which finish their files).
+    all in order: web first (nothing new comes in), then workers, then recorders (which finish
+    their files).
     """
 
     def __init__(self, config: Config) -> None:

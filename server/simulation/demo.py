@@ -12,8 +12,6 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +23,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server import config as configuration
-from server import supervisor, tls
+from server import supervisor, temporary, tls
 from server.conferences.models import AgendaItem, Conference, Site
 from server.config import Config
 from server.db.engine import Database, migrate
@@ -86,7 +84,7 @@ class Plan:
 
 def configure(parsed: argparse.Namespace) -> Config:
     """A configuration of its own under a temporary folder; TLS where others come by network."""
-    folder = Path(tempfile.mkdtemp(prefix="diemcau-demo-"))
+    folder = temporary.make("demo-")
     kept = ("LOG_FORMAT", "LOG_LEVEL", "PUBLIC_URL", "TLS_CERT", "TLS_KEY", "MEDIA_ADDRESSES")
     environ = {
         configuration.PREFIX + name: os.environ[configuration.PREFIX + name]
@@ -109,7 +107,9 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
     """Load, serve and act until Ctrl-C; then nothing is left behind. Raises: PortInUse."""
     preparing = config.data_dir / "preparing"
     preparing.touch()
+    server = supervisor.Supervisor(config)
     try:
+        server.bind()  # a port in use is told before the roster is loaded
         migrate(config.database_url)
         plan = asyncio.run(load(config, parsed.simulate))
         plan.verify_tls = not config.tls
@@ -124,10 +124,10 @@ def run(config: Config, parsed: argparse.Namespace) -> int:
             path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
             running.keep("simulation", "server.simulation.troupe", str(path))
 
-        asyncio.run(supervisor.run(config, ready))
+        asyncio.run(supervisor.run(server, ready))
         return 0
     finally:
-        shutil.rmtree(config.data_dir, ignore_errors=True)
+        temporary.remove(config.data_dir)
 
 
 def _reachable(config: Config, base_url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -16,7 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from server.config import Config
+from server.simulation import demo
 from server.simulation.client import Refused, SeatClient
+from server.supervisor import PortInUse
 from tests.hardening.conference import Made, make_conference
 from tests.test_supervisor import Running, diemcau, until
 
@@ -32,16 +36,44 @@ def one_sentence(ended: Any, code: int, *words: str) -> None:
         assert word in ended.stderr, ended.stderr
 
 
-def test_a_demo_on_a_port_in_use_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "kind"),
+    [
+        ("--port", socket.SOCK_STREAM),
+        ("--media-port", socket.SOCK_DGRAM),
+        ("--media-port", socket.SOCK_STREAM),
+    ],
+)
+def test_a_demo_on_a_port_in_use_leaves_nothing_behind(
+    tmp_path: Path, option: str, kind: socket.SocketKind
+) -> None:
     place = tmp_path / "t"
     place.mkdir()
+    free = {"--port": "0", "--media-port": "0"}
+    with socket.socket(type=kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
+        port = str(taken.getsockname()[1])
+        words = [word for pair in (free | {option: port}).items() for word in pair]
+        ended = diemcau(tmp_path, "demo", *words, TMPDIR=str(place))
+    one_sentence(ended, 2, port, "Hãy chọn cổng khác")
+    assert not list(place.iterdir())
+
+
+def test_a_demo_takes_its_ports_before_it_loads_anything(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = str(taken.getsockname()[1])
-        ended = diemcau(tmp_path, "demo", "--port", port, TMPDIR=str(place))
-    one_sentence(ended, 2, port, "Hãy chọn cổng khác")
-    assert not list(place.iterdir())
+        config = Config(
+            data_dir=tmp_path,
+            database_url="postgresql://127.0.0.1:1/nobody-there",
+            secret_key="k" * 40,
+            recordings_dir=tmp_path,
+            port=taken.getsockname()[1],
+        )
+        with pytest.raises(PortInUse):
+            demo.run(config, argparse.Namespace(simulate=1))
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
