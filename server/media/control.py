@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import stat
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 MAX_UNSENT_BYTES = 8 << 20
 """beyond this web is cut off (it resynchronises), and media for the recorder is dropped"""
 READ_BYTES = 1 << 16
+MOST_RECENT = 6000
+"""packets kept for a recorder that comes (again); with MTU-sized ones less than may be unsent"""
+RECENT_US = 5_000_000
+"""so much of the past it is told again: more than from one keyframe to the next"""
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -109,7 +114,9 @@ class ControlServer:
 class RecorderLink:
     """Our connection to the recorder, made again whenever it breaks.
 
-    ``on_connect()`` is called for each connection, to say everything again.
+    ``on_connect()`` is called for each connection, to say everything again. Then it gets the media of
+    the last seconds again, from before a killed recorder's last fragment on, and what came meanwhile;
+    one that has them already drops them as doubles.
     """
 
     def __init__(
@@ -123,6 +130,7 @@ class RecorderLink:
         self._on_message = on_message
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._recent: deque[messages.Media] = deque(maxlen=MOST_RECENT)
         self.dropped = 0
         """packets that the recorder was too slow for"""
 
@@ -140,10 +148,17 @@ class RecorderLink:
             await asyncio.wait([self._task], timeout=1)
 
     def send(self, message: msgspec.Struct) -> None:
-        """Send; while disconnected everything is dropped, for ``on_connect`` says it again."""
+        """Send; while disconnected media waits, and all else is dropped: ``on_connect`` says it again."""
         writer = self._writer
-        if writer is None or writer.is_closing():
+        away = writer is None or writer.is_closing()
+        if isinstance(message, messages.Media):
+            self._recent.append(message)
+            while not away and self._recent[0].at_us < message.at_us - RECENT_US:
+                self._recent.popleft()
+        if writer is None or away:
             return
+        if isinstance(message, messages.Record):
+            message = msgspec.structs.replace(message, until_us=self._newest_us(message))
         if isinstance(message, messages.Media):
             if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
                 if self.dropped % 1000 == 0:
@@ -151,6 +166,10 @@ class RecorderLink:
                 self.dropped += 1
                 return
         writer.write(messages.encode(message))
+
+    def _newest_us(self, record: messages.Record) -> int:
+        times = (m.at_us for m in reversed(self._recent) if m.recording == record.recording.id)
+        return next(times, 0)
 
     async def _run(self) -> None:
         tries = 0
@@ -165,6 +184,8 @@ class RecorderLink:
             self._writer = writer
             try:
                 self._on_connect()
+                for message in self._recent:
+                    writer.write(messages.encode(message))
                 await self._read(reader)
             except OSError as error:  # the recorder died; its supervisor starts another
                 log.warning("recorder connection broke: %s", error)

@@ -229,6 +229,8 @@ class Record(msgspec.Struct, frozen=True, tag="record"):
     """Begin or go on with a recording; safe to send again (after either side's restart)."""
 
     recording: Recording
+    until_us: int = 0
+    """media that arrived until then follows at once, so that one who begins anew waits for it"""
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.05
 REPORT_US = 1_000_000
+PATIENCE_US = 5_000_000
+"""so long a recording that begins anew waits for what the worker has kept"""
 RETRY_S = 2.0
 """from a failure to the next try"""
 MAX_QUEUE = 20_000
@@ -44,9 +46,11 @@ class Scribe(threading.Thread):
     disk by then stays, and the gap becomes the card.
     """
 
-    def __init__(self, wanted: messages.Recording, font_path: Path | None, send: Send) -> None:
-        super().__init__(name=f"recording {wanted.id}", daemon=True)
-        self.wanted, self._font_path, self._send = wanted, font_path, send
+    def __init__(self, record: messages.Record, font_path: Path | None, send: Send) -> None:
+        self.wanted, self._until_us = record.recording, record.until_us
+        super().__init__(name=f"recording {self.wanted.id}", daemon=True)
+        self._font_path, self._send = font_path, send
+        self._begun_us = now_us()
         self._queue: queue.Queue[messages.Show | messages.Media | messages.Finish | None]
         self._queue = queue.Queue()
         self._shows: dict[str, messages.Show] = {}
@@ -111,11 +115,15 @@ class Scribe(threading.Thread):
         self._reported_us = now_us()
         self._send(messages.Recorded(self.wanted.id, state, self._duration_ms))
 
+    def _is_told(self) -> bool:
+        """What the worker had kept for us is here, or will not come any more."""
+        return self._known_us >= self._until_us or now_us() - self._begun_us > PATIENCE_US
+
     def _take_for(self, seconds: float, recording: Recording | None) -> None:
         """Take messages for a while, or until the end; media is lost while there is no recording."""
         until = time.monotonic() + seconds
         while not self._stopped and (left := until - time.monotonic()) > 0:
-            if self._queue.empty():
+            if self._queue.empty() and self._is_told():
                 self._known_us = now_us()
             try:
                 message = self._queue.get(timeout=left)
@@ -133,9 +141,11 @@ class Scribe(threading.Thread):
                     recording.show(message)
             else:
                 self._finish = message
-                self._known_us = now_us()
                 if recording is not None:
-                    return recording.finish(message.at_us)
+                    recording.finish(message.at_us)
+                if self._is_told():
+                    self._known_us = now_us()
+                    return
 
 
 class Recorder:
@@ -163,17 +173,18 @@ class Recorder:
 
     def _handle(self, message: msgspec.Struct, writer: asyncio.StreamWriter) -> None:
         if isinstance(message, messages.Record):
-            self._record(message.recording, writer)
+            self._record(message, writer)
         elif isinstance(message, messages.Media | messages.Show | messages.Finish):
             scribe = self._scribes.get(message.recording)
-            if scribe is not None:
+            if scribe is not None and not scribe.done:
                 scribe.put(message)
 
-    def _record(self, wanted: messages.Recording, writer: asyncio.StreamWriter) -> None:
-        self._listeners[wanted.id] = writer
-        scribe = self._scribes.get(wanted.id)
+    def _record(self, record: messages.Record, writer: asyncio.StreamWriter) -> None:
+        name = record.recording.id
+        self._listeners[name] = writer
+        scribe = self._scribes.get(name)
         if scribe is None or scribe.done:
-            self._scribes[wanted.id] = Scribe(wanted, self._font_path, self._send)
+            self._scribes[name] = Scribe(record, self._font_path, self._send)
 
     def _send(self, message: messages.Recorded | messages.Keyframe) -> None:
         """From any thread: report to the worker that feeds the recording."""
