@@ -154,6 +154,13 @@ def _url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _turn(text: str) -> str:
+    """A TURN URI, RFC 7065 section 3.1."""
+    if not re.fullmatch(r"turns?:[^\s:/?]+(:\d{1,5})?(\?transport=(udp|tcp))?", text):
+        raise ValueError("cần dạng turn:ten-may:3478 hoặc turns:ten-may:443?transport=tcp")
+    return text
+
+
 def _secret(text: str) -> str:
     if len(text) < 32:
         raise ValueError("cần ít nhất 32 ký tự")
@@ -218,7 +225,7 @@ SETTINGS: dict[str, Setting] = {
     "MEDIA_PORT": Setting("media_port", _port, "worker i uses this + i, UDP and TCP"),
     "MEDIA_ADDRESSES": Setting("media_addresses", _list, "addresses that candidates announce"),
     "WORKERS": Setting("workers", _count, "media workers"),
-    "TURN_URL": Setting("turn_url", str, "TURN server for closed networks"),
+    "TURN_URL": Setting("turn_url", _turn, "TURN server for closed networks"),
     "TURN_SECRET": Setting("turn_secret", str, "shared secret of the TURN server", True),
     "REDIS_URL": Setting("redis_url", str, "reserved for several web processes", True),
     "UPLOAD_LIMIT": Setting("upload_limit_bytes", size_bytes, "largest upload"),

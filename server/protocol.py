@@ -987,7 +987,8 @@ class CloseMedia(MediaRequest, frozen=True, kw_only=True):
 
 LIVE = {
     "clock": "server time at connecting: {at}",
-    "presence": "who is here: {site id: {operator: n, display: n, trainee: n}}, key 0 for no site",
+    "presence": "who is here: {site id: {operator: n, display: n, trainee: n, sound: seat that plays"
+    " the room's sound or null}}, key 0 for no site",
     "publications": "what is being published: {source: {video, audio, alive, picture}}",
     "slots": "what this page's receiving session shows: {session, slots: {mid: source or null}}",
     "speaking": "which sources are heard now: [source]",

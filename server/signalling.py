@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
 
+from server import turn
 from server.config import Config
 from server.desired import Derived, derive, open_conferences
 from server.errors import (
@@ -184,6 +186,11 @@ class Signalling:
         return self.links[self._places[slug]]
 
     # --- requests ---
+
+    def ice_servers(self, holder: str) -> list[dict[str, str]]:
+        """TURN servers for ``holder``'s page, as ``RTCIceServer`` objects; made anew each time."""
+        servers = turn.ice_servers(self._config, holder, time.time())
+        return [asdict(server) for server in servers]
 
     async def publish(self, actor: Actor, source: str, sdp: str) -> tuple[str, str]:
         """Offer to publish the actor's own ``camera`` or ``screen``; → (session, answer).

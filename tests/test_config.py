@@ -96,6 +96,7 @@ def test_an_unknown_name_is_refused_with_the_closest_known(
         ("SHUTDOWN_TIMEOUT", "-1s"),
         ("TLS_CERT", "/somewhere.pem"),
         ("TURN_URL", "turn:turn.example"),
+        ("TURN_URL", "https://turn.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example"),
         ("MEDIA_HOST", "example.vn"),
         ("CONFIG", "/no/such/file.toml"),

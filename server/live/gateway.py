@@ -218,7 +218,8 @@ class Gateway:
                 session, sdp = await media.close(actor, request.session)
             case _:
                 raise NotImplementedError(request.type)
-        return {"session": session, "sdp": sdp}
+        servers = media.ice_servers(actor.holder)
+        return {"session": session, "sdp": sdp, "ice_servers": servers}
 
     async def publish(self, events: Sequence[Published]) -> None:
         """Send committed events to their audiences; steer media where they concern it."""

@@ -7,9 +7,7 @@ credentials is an ICE restart.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import re
 import time
 from collections import OrderedDict
@@ -19,6 +17,7 @@ from aiohttp import web
 
 from server.errors import N_, DomainError, Invalid, NotFound
 from server.permissions import Actor, Permission
+from server.turn import ice_servers
 from server.web.bearer import require_bearer
 from server.web.site import Site, site_of
 
@@ -26,7 +25,6 @@ SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_SDP_BYTES = 200_000
 MAX_HELD = 4096
-TURN_LASTS_S = 86400
 _WATCHED = re.compile(r"stage|screen|site:[a-z0-9-]{1,60}")
 _CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*?)\s*$", re.MULTILINE)
 _RESTART_LINES = re.compile(r"^a=(?:ice-ufrag:|ice-pwd:|candidate:|end-of-candidates)")
@@ -152,16 +150,11 @@ async def _body(request: web.Request, media_type: str) -> str:
 
 
 def turn_links(site: Site, holder: str) -> list[str]:
-    """``Link`` headers for the TURN server (RFC 9725 section 4.6), time-limited credentials by
-    the REST scheme that coturn calls ``use-auth-secret``."""
-    url, secret = site.config.turn_url, site.config.turn_secret
-    if url is None or secret is None:
-        return []
-    name = f"{int(time.time()) + TURN_LASTS_S}:{holder}"
-    password = base64.b64encode(hmac.new(secret.encode(), name.encode(), "sha1").digest()).decode()
+    """``Link`` headers for the TURN server (RFC 9725 section 4.6)."""
     return [
-        f'<{url}>; rel="ice-server"; username="{name}"; credential="{password}"; '
-        'credential-type="password"'
+        f'<{each.urls}>; rel="ice-server"; username="{each.username}"; '
+        f'credential="{each.credential}"; credential-type="password"'
+        for each in ice_servers(site.config, holder, time.time())
     ]
 
 

@@ -109,10 +109,11 @@ export class Publisher extends MediaSession {
    */
   async negotiate(connection) {
     if (this.stream) this.#addTracks(connection, this.stream);
-    await connection.setLocalDescription();
-    const sdp = connection.localDescription?.sdp;
-    const answer = await this.send("media.publish", { source: this.source, sdp });
+    const offer = await connection.createOffer();
+    const answer = await this.send("media.publish", { source: this.source, sdp: offer.sdp });
     if (!this.adopt(connection, answer.session)) return;
+    this.relayBy(connection, answer);
+    await connection.setLocalDescription(offer);
     await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
   }
 
@@ -122,10 +123,11 @@ export class Publisher extends MediaSession {
    * @param {string} session
    */
   async renegotiate(connection, session) {
-    await connection.setLocalDescription(await connection.createOffer({ iceRestart: true }));
-    const sdp = connection.localDescription?.sdp;
-    const answer = await this.send("media.restart", { session, sdp });
+    const offer = await connection.createOffer({ iceRestart: true });
+    const answer = await this.send("media.restart", { session, sdp: offer.sdp });
     if (connection !== this.connection) return;
+    this.relayBy(connection, answer);
+    await connection.setLocalDescription(offer);
     await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
   }
 

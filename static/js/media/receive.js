@@ -125,7 +125,7 @@ export class Receiver extends MediaSession {
     const told = this.#told.get(offer.session);
     this.#told.clear();
     if (told) this.#setSlots(told);
-    await this.#answer(connection, offer.session, offer.sdp);
+    await this.#answer(connection, offer.session, offer);
   }
 
   /**
@@ -135,16 +135,17 @@ export class Receiver extends MediaSession {
    */
   async renegotiate(connection, session) {
     const offer = await this.send("media.restart", { session, sdp: "" });
-    if (connection === this.connection) await this.#answer(connection, session, offer.sdp);
+    if (connection === this.connection) await this.#answer(connection, session, offer);
   }
 
   /**
    * @param {RTCPeerConnection} connection
    * @param {string} session
-   * @param {string} sdp the server's offer
+   * @param {{sdp: string, ice_servers?: RTCIceServer[]}} offer the server's
    */
-  async #answer(connection, session, sdp) {
-    await connection.setRemoteDescription({ type: "offer", sdp });
+  async #answer(connection, session, offer) {
+    this.relayBy(connection, offer);
+    await connection.setRemoteDescription({ type: "offer", sdp: offer.sdp });
     await connection.setLocalDescription();
     await this.send("media.accept", { session, sdp: connection.localDescription?.sdp });
   }

@@ -131,6 +131,18 @@ export class MediaSession {
   }
 
   /**
+   * Take the TURN servers of an answer, before the local description that begins to gather:
+   * credentials expire, so each negotiation brings its own.
+   * @protected
+   * @param {RTCPeerConnection} connection
+   * @param {{ice_servers?: RTCIceServer[]}} answer
+   */
+  relayBy(connection, { ice_servers: iceServers = [] }) {
+    if (iceServers.length === 0) return;
+    connection.setConfiguration({ ...connection.getConfiguration(), iceServers });
+  }
+
+  /**
    * The server calls what we negotiate `session`.
    * @protected
    * @param {RTCPeerConnection} connection
