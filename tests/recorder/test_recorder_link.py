@@ -20,12 +20,16 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[msgspec.Struct] = []
         self.writer: asyncio.StreamWriter | None = None
+        self.left = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.told, self.writer = [], writer
+        self.left.clear()
         decoder = messages.Decoder(messages.ToRecorder)
         while data := await reader.read(65_536):
             self.told += decoder.feed(data)
+        writer.close()
+        self.left.set()
 
     async def hears(self, count: int) -> list[msgspec.Struct]:
         async with asyncio.timeout(20):
@@ -61,4 +65,6 @@ async def test_a_recorder_that_comes_again_gets_the_last_seconds(tmp_path: Path)
     again = msgspec.structs.replace(RECORD, until_us=media[-1].at_us)
     assert await recorder.hears(9) == [again, *media[2:]], "from before the break on, in order"
     await link.stop()
+    await asyncio.wait_for(recorder.left.wait(), 20)
     server.close()
+    await server.wait_closed()
