@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from socketio.exceptions import ConnectionError as Refused
+from sqlalchemy.orm import Session
 
 from server.live.delivery import MOST_MISSED
-from server.permissions import Actor
+from server.people.seats import open_seat
+from server.permissions import Actor, Role
 from server.protocol import COMMANDS, INTERNAL
 from server.snapshot import build
 from tests.cast import START
-from tests.live.conftest import Venue
+from tests.live.conftest import PATIENCE_S, Venue
 
 ASK = {"text": "Khi nào có vắc-xin?"}
 
@@ -238,9 +240,46 @@ async def test_presence_counts_seats_by_room(venue: Venue) -> None:
     await venue.gateway.tick()
     await moderator.until(lambda p: "presence" in p.live)
     assert moderator.live["presence"] == {
-        str(venue.cast.da_nang): {"operator": 1, "display": 0, "trainee": 1}
+        str(venue.cast.da_nang): {
+            "operator": 1,
+            "display": 0,
+            "trainee": 1,
+            "sound": venue.cast.operator.holder,
+        }
     }
     assert "presence" not in trainee.live
+
+
+async def test_one_page_of_a_room_plays_its_sound(venue: Venue) -> None:
+    """The first operator that came, after it the next; the room's display before any of them."""
+    cast = venue.cast
+
+    def another(session: Session) -> Actor:
+        seat, secret = open_seat(
+            session, Role.OPERATOR, cast.conference_id, START, site_id=cast.da_nang
+        )
+        cast.secrets[seat.id] = secret
+        return dataclasses.replace(cast.operator, holder=seat.id)
+
+    second = await venue.inbox.transact(another)
+    moderator = await venue.open(cast.moderator)
+
+    async def assert_heard(actor: Actor) -> None:
+        site = str(cast.da_nang)
+        async with asyncio.timeout(PATIENCE_S):
+            while moderator.live.get("presence", {}).get(site, {}).get("sound") != actor.holder:
+                await venue.gateway.tick()  # as once a second
+                await asyncio.sleep(0.02)
+
+    first = await venue.open(cast.operator)
+    await venue.open(second)
+    await assert_heard(cast.operator)
+    await venue.close(first)
+    await assert_heard(second)
+    display = await venue.open(cast.display)
+    await assert_heard(cast.display)
+    await venue.close(display)
+    await assert_heard(second)
 
 
 async def test_live_facts_go_where_they_belong(venue: Venue) -> None:

@@ -27,7 +27,7 @@ import { setUpTabs } from "../tabs.js";
 
 const boot = readBoot();
 const JOINED = `diemcau.joined.${boot.seat}`;
-/** The operator's choice; null follows the rule: the display plays, this page only without one. */
+/** The operator's choice; null follows the rule: one page of a room plays, as the server says. */
 let listening = /** @type {boolean | null} */ (null);
 
 const connection = connect({
@@ -209,8 +209,7 @@ function renderSelf() {
 function renderSound(state) {
   const here = state.live?.presence?.[String(state.me.site)];
   // Until it is known who else is here, nothing is played: two pages of a room would echo.
-  const rule = state.live?.presence ? !here?.display : false;
-  receiver.setSound(!byId("room").hidden && (listening ?? rule));
+  receiver.setSound(!byId("room").hidden && (listening ?? here?.sound === boot.seat));
   const { soundOn } = receiver;
   press("listen", soundOn, soundOn ? t("Tắt tiếng máy này") : t("Nghe tại máy này"));
   byId("sound-banner").hidden = !receiver.soundBlocked;
@@ -260,8 +259,10 @@ byId("share").addEventListener("click", async () => {
 });
 byId("listen").addEventListener("click", () => {
   listening = !receiver.soundOn;
-  const displays = connection.state.live?.presence?.[String(connection.state.me.site)]?.display;
-  if (listening && displays) toast(t("Màn hình của phòng cũng đang phát tiếng: hãy đeo tai nghe."));
+  const sound = connection.state.live?.presence?.[String(connection.state.me.site)]?.sound;
+  if (listening && sound && sound !== boot.seat) {
+    toast(t("Một trang khác của phòng cũng đang phát tiếng: hãy đeo tai nghe."));
+  }
   renderMedia();
 });
 byId("settings").addEventListener("click", () => {
