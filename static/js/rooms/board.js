@@ -57,7 +57,7 @@ function describe(state, question) {
   return {
     site: siteName(state, question.site),
     when: formatTime(question.asked_at),
-    asker: question.asker ? `· ${question.asker}` : "",
+    asker: question.asker ?? "",
     text: question.text,
     assigned: assigned ? t("Giao: %(name)s", { name: assigned.name }) : "",
     answer: question.answer ?? "",
