@@ -2,8 +2,9 @@
 
 One thread takes what waits (at most ``BATCH``) and runs it on one session. A domain error touches
 only its own command, since actions decide before they write. Any other error rolls the batch
-back and runs it again one by one, so that one bad command spoils no other. Events are published
-in order, before the answers of the commands that made them, and only after the commit.
+back and runs it again one by one, so that one bad command spoils no other; while the database is
+away the whole batch is refused, to be sent again. Events are published in order, before the
+answers of the commands that made them, and only after the commit.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,8 +22,8 @@ import structlog
 from sqlalchemy.orm import Session
 
 from server.batch import Answer, Batch, CommandJob, Job, Shown, WorkJob
-from server.db import receipts
-from server.db.engine import Database
+from server.db import journal, receipts
+from server.db.engine import Database, is_outage
 from server.db.journal import Published
 from server.errors import SlowDown, Unavailable
 from server.permissions import Actor
@@ -67,7 +69,9 @@ class _Done:
 class Inbox:
     """The queue before the writer's thread. Call everything on the loop that called ``start``."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._database = database
         self._clock = clock
         self._queue: queue.Queue[Job | None] = queue.Queue(CAPACITY)
@@ -75,6 +79,8 @@ class Inbox:
         self._open = False
         self._shown: Shown = {}
         self._forgot_at: datetime | None = None
+        self._began_s: float | None = None
+        self._unsure = _Done([], frozenset(), [])
 
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` told of everything that is committed from now on."""
@@ -100,6 +106,12 @@ class Inbox:
     def waiting(self) -> int:
         """How many jobs wait for the writer."""
         return self._queue.qsize()
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the writer has been at its present batch."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else time.monotonic() - began_s
 
     async def submit(
         self, actor: Actor, command: Command, key: str | None = None
@@ -142,7 +154,9 @@ class Inbox:
                 # One batch may be on its way while the next one is written, no more.
                 if delivery is not None:
                     delivery.result()
-                delivery = asyncio.run_coroutine_threadsafe(self._deliver(done), self._loop)
+                delivery = asyncio.run_coroutine_threadsafe(
+                    self._deliver(done), self._loop
+                )
         if delivery is not None:
             delivery.result()
         self._loop.call_soon_threadsafe(self._stopped.set)
@@ -162,25 +176,48 @@ class Inbox:
     def _attempt(self, jobs: Sequence[Job]) -> Iterator[_Done]:
         try:
             yield self._transaction(jobs)
-        except Exception:
-            if len(jobs) > 1:
+        except Exception as error:
+            if is_outage(error):
+                log.warning(
+                    "inbox.database_away", jobs=len(jobs), error=str(error.__cause__)
+                )
+                yield _Done([], frozenset(), [_refused(job) for job in jobs])
+            elif len(jobs) > 1:
                 log.warning("inbox.batch_failed", jobs=len(jobs), exc_info=True)
                 for job in jobs:
                     yield from self._attempt([job])
             else:
                 log.exception("inbox.job_failed", job=jobs[0].name)
-                error = Unavailable(retry_after_s=RETRY_AFTER_S)
-                yield _Done([], frozenset(), [Answer(jobs[0].future, error=error)])
+                yield _Done([], frozenset(), [_refused(jobs[0])])
 
     def _transaction(self, jobs: Sequence[Job]) -> _Done:
         now = self._clock()
-        with self._database.write_session() as session:
-            self._forget_receipts(session, now)
-            batch = Batch(session, now, jobs, self._shown)
-            answers = [batch.answer(job) for job in jobs]
-            events = batch.write()
-            session.commit()
-        return _Done(events, frozenset(batch.rights), answers)
+        self._began_s = time.monotonic()
+        try:
+            with self._database.write_session() as session:
+                late = self._settled(session)
+                self._forget_receipts(session, now)
+                batch = Batch(session, now, jobs, self._shown)
+                answers = [batch.answer(job) for job in jobs]
+                events = [*late, *batch.write()]
+                done = _Done(events, self._unsure.rights | batch.rights, answers)
+                self._unsure = done
+                session.commit()
+        finally:
+            self._began_s = None
+        self._unsure = _Done([], frozenset(), [])
+        return done
+
+    def _settled(self, session: Session) -> list[Published]:
+        """Events of a commit whose answer never came, where it took place after all.
+
+        Its commands were refused as "later": who sends them again is answered by their receipts.
+        """
+        return [
+            event
+            for event in self._unsure.events
+            if event.seq <= journal.head(session, event.conference_id)
+        ]
 
     def _forget_receipts(self, session: Session, now: datetime) -> None:
         if self._forgot_at is None or now - self._forgot_at > FORGET_EVERY:
@@ -197,7 +234,13 @@ class Inbox:
                     await listener.publish(done.events)
                 for conference_id in done.rights:
                     await listener.rights_changed(conference_id)
-            except Exception:  # what is committed must be answered whoever fails to hear of it
+            except (
+                Exception
+            ):  # what is committed must be answered whoever fails to hear of it
                 log.exception("inbox.publish_failed")
         for answer in done.answers:
             answer.give()
+
+
+def _refused(job: Job) -> Answer:
+    return Answer(job.future, error=Unavailable(retry_after_s=RETRY_AFTER_S))

@@ -20,16 +20,41 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session
 
-from server.errors import N_, DomainError
+from server.errors import N_, DomainError, Unavailable
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 BUSY_TIMEOUT_MS = 10_000
 """How long SQLite waits for another process's write, e.g. ``diemcau create-user``."""
+RETRY_AFTER_S = 2.0
+_CONNECTING = {
+    "connect_timeout": 5,
+    # A server that vanished from the network is noticed, not waited for.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""libpq's parameters: seconds, but for the last, which is in milliseconds"""
+_SQLITE_AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+}
+_POSTGRES_AWAY = ("53", "57", "25006")
+"""SQLSTATE: insufficient resources, operator intervention, a standby that only reads"""
 
 
 class DatabaseUnusable(DomainError):
@@ -48,14 +73,18 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
-        raise DatabaseUnusable(N_("DATABASE_URL không phải là một địa chỉ hợp lệ.")) from error
+        raise DatabaseUnusable(
+            N_("DATABASE_URL không phải là một địa chỉ hợp lệ.")
+        ) from error
     kind = parsed.get_backend_name()
     if kind in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed.set(drivername="sqlite")
     raise DatabaseUnusable(
-        N_("DATABASE_URL phải là một tệp SQLite (sqlite:///…) hoặc PostgreSQL (postgresql://…).")
+        N_(
+            "DATABASE_URL phải là một tệp SQLite (sqlite:///…) hoặc PostgreSQL (postgresql://…)."
+        )
     )
 
 
@@ -63,7 +92,7 @@ def make_engine(url: str) -> Engine:
     """An engine for ``url``. Raises: DatabaseUnusable on a wrong ``url``; it does not connect."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        return create_engine(parsed, pool_pre_ping=True, connect_args=_CONNECTING)
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -71,7 +100,9 @@ def make_engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself
+    connection.isolation_level = (
+        None  # the driver must not begin transactions by itself
+    )
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -81,6 +112,18 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def is_outage(error: BaseException) -> bool:
+    """True where the database cannot be used at the moment, whatever it is asked."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    if error.connection_invalidated or error.statement is None:
+        return True  # lost, or not reached
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in _SQLITE_AWAY
+    return (getattr(error.orig, "sqlstate", None) or "").startswith(_POSTGRES_AWAY)
+
+
 class Database:
     """One engine with a way to write (the inbox's thread alone) and a small pool to read."""
 
@@ -88,7 +131,10 @@ class Database:
         self.engine = make_engine(url)
         reading: dict[str, Any] = {"writes": False}
         if self.engine.dialect.name == "postgresql":
-            reading |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            reading |= {
+                "isolation_level": "REPEATABLE READ",
+                "postgresql_readonly": True,
+            }
         self._reading = self.engine.execution_options(**reading)
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
 
@@ -101,16 +147,30 @@ class Database:
         return Session(self._reading)
 
     def read_now(
-        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        function: Callable[Concatenate[Session, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """Run ``function(session, …)`` in this thread."""
-        with self.read_session() as session:
-            return function(session, *args, **kwargs)
+        """Run ``function(session, …)`` in this thread. Raises: Unavailable."""
+        try:
+            with self.read_session() as session:
+                return function(session, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            if is_outage(error):
+                raise Unavailable(retry_after_s=RETRY_AFTER_S) from error
+            raise
 
     async def read(
-        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        function: Callable[Concatenate[Session, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """Run ``function(session, …)`` in the pool; what it returns must not need the session."""
+        """Run ``function(session, …)`` in the pool; what it returns must not need the session.
+
+        Raises: Unavailable.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._pool, lambda: self.read_now(function, *args, **kwargs)
@@ -149,7 +209,9 @@ def require_current(url: str) -> None:
     with _connected(url) as connection:
         if _require_known(connection) != _scripts().get_current_head():
             raise DatabaseUnusable(
-                N_("Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate")
+                N_(
+                    "Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate"
+                )
             )
 
 

@@ -16,7 +16,7 @@ from server.batch import server_actor
 from server.conferences.models import Conference
 from server.db.engine import Database
 from server.db.journal import Published
-from server.errors import DomainError
+from server.errors import DomainError, Unavailable
 from server.inbox import Inbox, utc_now
 from server.live.gateway import Gateway
 from server.protocol import Command, CountAttendance, ExpireItems, ItemOpened
@@ -70,7 +70,9 @@ class Ticker:
                     await self._command(conference_id, CountAttendance())
                     await self._command(conference_id, ExpireItems())
                 await self._gateway.tick()
-            except Exception:  # the database may be away for a while; the clock goes on
+            except Unavailable:  # the database is away for a while; the clock goes on
+                log.warning("ticker.database_away")
+            except Exception:
                 log.exception("ticker.failed")
             await asyncio.sleep(PERIOD_S)
 

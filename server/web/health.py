@@ -32,9 +32,11 @@ async def _database(site: Site) -> str | None:
     try:
         async with asyncio.timeout(PATIENCE_S):
             await site.database.read(_ask)
-    except Exception:
-        log.exception("database does not answer")
+    except Exception as error:
+        log.warning("database does not answer", error=repr(error.__cause__ or error))
         return "the database does not answer"
+    if site.inbox.busy_s > PATIENCE_S:
+        return "the database does not take what is written"
     return None
 
 

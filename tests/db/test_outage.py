@@ -1,0 +1,159 @@
+"""The database is away for a while: commands are refused as "later", and nothing is lost or done
+twice when they are sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from server.db import journal
+from server.db.engine import Database
+from server.errors import Unavailable
+from server.inbox import Inbox
+from server.protocol import AskQuestion
+from server.questions.models import Question
+from tests.cast import Cast, bring_in
+from tests.db.test_inbox import Ear
+
+COUNT = 20
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's writer waits for a third of a second only."""
+    monkeypatch.setattr("server.db.engine.BUSY_TIMEOUT_MS", 300)
+
+
+@pytest.fixture
+async def inbox(impatient: None, database_url: str) -> AsyncIterator[Inbox]:
+    database = Database(database_url)
+    inbox = Inbox(database)
+    inbox.start()
+    yield inbox
+    await inbox.stop()
+    database.close()
+
+
+@pytest.fixture
+def cast(database_url: str) -> Cast:
+    database = Database(database_url)
+    with database.write_session() as session:
+        cast = bring_in(session)
+        session.commit()
+    database.close()
+    return cast
+
+
+@contextmanager
+def away(url: str) -> Iterator[None]:
+    """SQLite: another process writes and writes. PostgreSQL: all are cut off, none may come."""
+    if url.startswith("sqlite"):
+        other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+        other.close()
+        return
+    name = url.split("/")[3].split("?")[0]
+    with psycopg.connect(url.replace(f"/{name}?", "/postgres?"), autocommit=True) as chief:
+        chief.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        chief.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        yield
+        chief.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
+async def ask_all(inbox: Inbox, cast: Cast) -> list[object]:
+    """The answers to questions of one person, each under its own key."""
+    asked = (
+        inbox.submit(cast.trainee, AskQuestion(text=f"Câu {number}"), f"key {number}")
+        for number in range(COUNT)
+    )
+    return list(await asyncio.gather(*asked, return_exceptions=True))
+
+
+def texts(url: str) -> list[str]:
+    database = Database(url)
+    found = database.read_now(
+        lambda s: list(s.scalars(select(Question.text).order_by(Question.id)))
+    )
+    database.close()
+    return found
+
+
+async def test_commands_wait_or_are_refused_and_may_be_sent_again(
+    inbox: Inbox, cast: Cast, database_url: str
+) -> None:
+    ear = Ear()
+    inbox.listen(ear)
+    before = AskQuestion(text="Trước đó")
+    kept = await inbox.submit(cast.other_trainee, before, "before")
+    with away(database_url):
+        refused = await ask_all(inbox, cast)
+        assert {type(each) for each in refused} == {Unavailable}
+        assert all(isinstance(e, Unavailable) and e.retry_after_s for e in refused)
+    assert texts(database_url) == ["Trước đó"]
+    answers = await ask_all(inbox, cast)
+    done = [each for each in answers if isinstance(each, dict)]  # one person may not ask for ever
+    assert done and texts(database_url)[1:] == [f"Câu {n}" for n in range(len(done))]
+    assert await inbox.submit(cast.other_trainee, before, "before") == kept
+    seqs = [each.seq for each in ear.events]
+    assert seqs == list(range(1, len(seqs) + 1)), "nobody misses an event, none is told twice"
+
+
+async def test_readers_are_told_to_come_again(inbox: Inbox, cast: Cast, database_url: str) -> None:
+    database = Database(database_url)
+    reads: Callable[[Session], int] = lambda s: journal.head(s, cast.conference_id)
+    assert await database.read(reads) == 0
+    with away(database_url):
+        if database_url.startswith("sqlite"):
+            assert await database.read(reads) == 0, "SQLite's readers wait for nobody"
+        else:
+            with pytest.raises(Unavailable):
+                await database.read(reads)
+    assert await database.read(reads) == 0
+    database.close()
+
+
+async def test_a_commit_whose_answer_is_lost_is_told_all_the_same(
+    inbox: Inbox, cast: Cast, database_url: str
+) -> None:
+    ear = Ear()
+    inbox.listen(ear)
+
+    def lose(_session: Session) -> None:
+        event.remove(Session, "after_commit", lose)
+        raise OperationalError(None, None, Exception("the connection was lost"))
+
+    question = AskQuestion(text="Đã đến nơi chưa?")
+    event.listen(Session, "after_commit", lose)
+    with pytest.raises(Unavailable):
+        await inbox.submit(cast.trainee, question, "key")
+    assert texts(database_url) == [question.text] and not ear.events
+    answer = await inbox.submit(cast.trainee, question, "key")
+    assert answer["question"] > 0 and texts(database_url) == [question.text]
+    assert [each.seq for each in ear.events] == list(range(1, len(ear.events) + 1)) != []
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_the_writer_says_how_long_it_waits(
+    inbox: Inbox, cast: Cast, database_url: str
+) -> None:
+    with away(database_url):
+        asked = asyncio.ensure_future(inbox.submit(cast.trainee, AskQuestion(text="?"), "key"))
+        deadline = time.monotonic() + 10
+        while inbox.busy_s == 0 and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        assert inbox.busy_s > 0
+    await asyncio.gather(asked, return_exceptions=True)
+    assert inbox.busy_s == 0
