@@ -226,6 +226,7 @@ async def test_files_of_a_recording_by_token_and_range(house: House) -> None:
     (folder / "master.m3u8").write_text("#EXTM3U\n")
     (folder / "video-1.m4s").write_bytes(bytes(range(100)))
     (folder / "secret.txt").write_text("no")
+    (folder / "stage.tail").write_bytes(b"no")
     with house.database.write_session() as session:
         conference = house.cast.conference_id
         session.add(Recording(id="rec-1", conference_id=conference, zero_at=now()))
@@ -239,7 +240,9 @@ async def test_files_of_a_recording_by_token_and_range(house: House) -> None:
     ranged = headers | {"Range": "bytes=10-19"}
     answer, text = await browser.get("/replay/rec-1/video-1.m4s", headers=ranged)
     assert answer.status == 206 and text.encode() == bytes(range(10, 20))
-    for name in ("secret.txt", "none.m4s", "..%2f..%2fweb.db"):
+    beyond = headers | {"Range": "bytes=100-"}
+    assert (await browser.get("/replay/rec-1/video-1.m4s", headers=beyond))[0].status == 416
+    for name in ("secret.txt", "none.m4s", "..%2f..%2fweb.db", "stage.tail"):
         answer, _ = await browser.get(f"/replay/rec-1/{name}", headers=headers)
         assert answer.status == 404, name
     assert (await browser.get("/replay/rec-1/master.m3u8"))[0].status == 401
