@@ -69,9 +69,7 @@ class _Done:
 class Inbox:
     """The queue before the writer's thread. Call everything on the loop that called ``start``."""
 
-    def __init__(
-        self, database: Database, clock: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
         self._queue: queue.Queue[Job | None] = queue.Queue(CAPACITY)
@@ -154,9 +152,7 @@ class Inbox:
                 # One batch may be on its way while the next one is written, no more.
                 if delivery is not None:
                     delivery.result()
-                delivery = asyncio.run_coroutine_threadsafe(
-                    self._deliver(done), self._loop
-                )
+                delivery = asyncio.run_coroutine_threadsafe(self._deliver(done), self._loop)
         if delivery is not None:
             delivery.result()
         self._loop.call_soon_threadsafe(self._stopped.set)
@@ -178,9 +174,7 @@ class Inbox:
             yield self._transaction(jobs)
         except Exception as error:
             if is_outage(error):
-                log.warning(
-                    "inbox.database_away", jobs=len(jobs), error=str(error.__cause__)
-                )
+                log.warning("inbox.database_away", jobs=len(jobs), error=str(error.__cause__))
                 yield _Done([], frozenset(), [_refused(job) for job in jobs])
             elif len(jobs) > 1:
                 log.warning("inbox.batch_failed", jobs=len(jobs), exc_info=True)
@@ -234,9 +228,7 @@ class Inbox:
                     await listener.publish(done.events)
                 for conference_id in done.rights:
                     await listener.rights_changed(conference_id)
-            except (
-                Exception
-            ):  # what is committed must be answered whoever fails to hear of it
+            except Exception:  # what is committed must be answered whoever fails to hear of it
                 log.exception("inbox.publish_failed")
         for answer in done.answers:
             answer.give()

@@ -20,12 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    InterfaceError,
-    OperationalError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.errors import N_, DomainError, Unavailable
@@ -73,18 +68,14 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
-        raise DatabaseUnusable(
-            N_("DATABASE_URL không phải là một địa chỉ hợp lệ.")
-        ) from error
+        raise DatabaseUnusable(N_("DATABASE_URL không phải là một địa chỉ hợp lệ.")) from error
     kind = parsed.get_backend_name()
     if kind in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return parsed.set(drivername="sqlite")
     raise DatabaseUnusable(
-        N_(
-            "DATABASE_URL phải là một tệp SQLite (sqlite:///…) hoặc PostgreSQL (postgresql://…)."
-        )
+        N_("DATABASE_URL phải là một tệp SQLite (sqlite:///…) hoặc PostgreSQL (postgresql://…).")
     )
 
 
@@ -100,9 +91,7 @@ def make_engine(url: str) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = (
-        None  # the driver must not begin transactions by itself
-    )
+    connection.isolation_level = None  # the driver must not begin transactions by itself
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -131,10 +120,7 @@ class Database:
         self.engine = make_engine(url)
         reading: dict[str, Any] = {"writes": False}
         if self.engine.dialect.name == "postgresql":
-            reading |= {
-                "isolation_level": "REPEATABLE READ",
-                "postgresql_readonly": True,
-            }
+            reading |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._reading = self.engine.execution_options(**reading)
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
 
@@ -147,10 +133,7 @@ class Database:
         return Session(self._reading)
 
     def read_now(
-        self,
-        function: Callable[Concatenate[Session, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``function(session, …)`` in this thread. Raises: Unavailable."""
         try:
@@ -162,10 +145,7 @@ class Database:
             raise
 
     async def read(
-        self,
-        function: Callable[Concatenate[Session, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, function: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``function(session, …)`` in the pool; what it returns must not need the session.
 
@@ -209,9 +189,7 @@ def require_current(url: str) -> None:
     with _connected(url) as connection:
         if _require_known(connection) != _scripts().get_current_head():
             raise DatabaseUnusable(
-                N_(
-                    "Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate"
-                )
+                N_("Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate")
             )
 
 
