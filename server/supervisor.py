@@ -88,14 +88,20 @@ def announced_addresses(config: Config) -> tuple[str, ...]:
         return ("127.0.0.1",)
     if host not in ("", "0.0.0.0", "::"):
         return (host,)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # TEST-NET-1 (RFC 5737): chooses a route, sends nothing.
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return ("127.0.0.1",)
-        address = probe.getsockname()[0]
-    return tuple(dict.fromkeys((address, "127.0.0.1")))
+    found = [_route(socket.AF_INET, "192.0.2.1")]  # TEST-NET-1 (RFC 5737)
+    if host == "::":
+        found.append(_route(socket.AF_INET6, "2001:db8::1"))  # documentation (RFC 3849)
+    return tuple(dict.fromkeys([*filter(None, found), "127.0.0.1"]))
+
+
+def _route(family: socket.AddressFamily, towards: str) -> str | None:
+    """Our address on the way ``towards``; None where there is no way. Sends nothing."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((towards, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
 
 
 def _end_with_parent(parent: int) -> Callable[[], None]:

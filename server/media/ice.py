@@ -1,8 +1,9 @@
-"""ICE-lite for every peer of a worker over one UDP socket (RFC 8445, 2.5).
+"""ICE-lite for every peer of a worker over one UDP socket and one TCP socket (RFC 8445, 2.5).
 
 A connectivity check finds its peer by our username fragment and proves itself by our password;
 from then on its address leads to the peer. Nothing else is ever answered, so a stranger learns
-nothing and cannot be made to receive anything. ICE-TCP will be a second way into ``receive``.
+nothing and cannot be made to receive anything. A *path* is where packets come from and go to: an
+address on the UDP socket, or a TCP connection (``tcp``).
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from server.media import stun
+from server.media import stun, tcp
 
 log = logging.getLogger(__name__)
 
 Address = tuple[Any, ...]
 """what recvfrom gives: (host, port) or (host, port, flow, scope)"""
+Path = Address | tcp.Connection
 
 MAX_BATCH = 128
 """datagrams read before the loop gets its turn again"""
 STALE_S = 3.0
-"""an address that was silent for longer than browsers' check interval (2.5 s) is left for the next
+"""a path that was silent for longer than browsers' check interval (2.5 s) is left for the next
 valid check elsewhere, though it be no nomination"""
-MAX_ADDRESSES = 16
+MAX_PATHS = 16
 """known of one peer at a time"""
 
 
@@ -48,17 +50,18 @@ class Receiver(Protocol):
 
 
 class Binding:
-    """One peer's place on the socket: its credentials and addresses."""
+    """One peer's place on the sockets: its credentials and paths."""
 
     def __init__(self, ice: IceLite, receiver: Receiver) -> None:
         self._ice = ice
         self.receiver = receiver
-        self.address: Address | None = None
+        self.path: Path | None = None
+        """the selected one"""
         self.nominated = False
         self.heard_at_s = time.monotonic()
         """last authentic datagram or valid check"""
-        self._address_heard_at_s = 0.0
-        self.addresses: list[Address] = []
+        self._path_heard_at_s = 0.0
+        self.paths: list[Path] = []
         """all that lead here, the latest last"""
         self.credentials: list[tuple[str, str]] = []
         """(ufrag, password), newest last; two while an ICE restart is under way"""
@@ -78,44 +81,44 @@ class Binding:
         self._ice.add_credentials(self)
 
     def send(self, data: bytes | memoryview) -> None:
-        """Send one datagram to the selected address; dropped while there is none."""
-        if self.address is not None:
-            self._ice.send(data, self.address)
+        """Send one datagram on the selected path; dropped while there is none."""
+        if self.path is not None:
+            self._ice.send(data, self.path)
 
-    def checked(self, check: stun.Check, address: Address, now_s: float) -> None:
-        """A valid check came from ``address``: select it where the rules say so."""
+    def checked(self, check: stun.Check, path: Path, now_s: float) -> None:
+        """A valid check came over ``path``: select it where the rules say so."""
         restarted = len(self.credentials) > 1 and check.local_ufrag == self.ufrag
         if restarted:
             self._ice.drop_old_credentials(self)
-        stale = now_s - self._address_heard_at_s > STALE_S
+        stale = now_s - self._path_heard_at_s > STALE_S
         nominates = check.use_candidate or not self.nominated
-        if self.address is None or restarted or stale or nominates:
-            self.address = address
+        if self.path is None or restarted or stale or nominates:
+            self.path = path
             self.nominated = self.nominated or check.use_candidate
-        self.heard(address, now_s)
+        self.heard(path, now_s)
         self.receiver.handle_reachable()
         if restarted:
             self.receiver.handle_restarted()
 
-    def heard(self, address: Address, now_s: float) -> None:
-        """Something authentic came from ``address``."""
+    def heard(self, path: Path, now_s: float) -> None:
+        """Something authentic came over ``path``."""
         self.heard_at_s = now_s
-        if address == self.address:
-            self._address_heard_at_s = now_s
+        if path == self.path:
+            self._path_heard_at_s = now_s
 
     def close(self) -> None:
-        """Forget credentials and addresses."""
+        """Forget credentials and paths."""
         self._ice.remove(self)
 
 
 class IceLite:
-    """Demultiplexes one UDP socket (RFC 7983) to bindings."""
+    """Demultiplexes one UDP socket and TCP's connections (RFC 7983) to bindings."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
         self._by_ufrag: dict[str, Binding] = {}
-        self._by_address: dict[Address, Binding] = {}
+        self._by_path: dict[Path, Binding] = {}
         self._buffer = bytearray(2048)
         self.find_by_ssrc: Callable[[int], Binding | None] = lambda ssrc: None
         self.dropped_sends = 0
@@ -153,31 +156,49 @@ class IceLite:
         """Nothing leads to ``binding`` any more."""
         for ufrag, _ in binding.credentials:
             self._by_ufrag.pop(ufrag, None)
-        for address in binding.addresses:
-            if self._by_address.get(address) is binding:
-                del self._by_address[address]
-        binding.addresses.clear()
-        binding.address = None
+        for path in binding.paths:
+            self._forget(path, binding)
+        binding.paths.clear()
+        binding.path = None
 
-    def lead(self, address: Address, binding: Binding) -> None:
-        """What comes from ``address`` is for ``binding`` from now on."""
-        if self._by_address.get(address) is binding:
+    def _forget(self, path: Path, binding: Binding) -> None:
+        if self._by_path.get(path) is binding:
+            del self._by_path[path]
+            if isinstance(path, tcp.Connection):
+                path.close()
+
+    def lead(self, path: Path, binding: Binding) -> None:
+        """What comes over ``path`` is for ``binding`` from now on."""
+        if self._by_path.get(path) is binding:
             return
-        self._by_address[address] = binding
-        binding.addresses.append(address)
-        while len(binding.addresses) > MAX_ADDRESSES:
-            oldest = binding.addresses.pop(0)
-            if oldest == binding.address:
-                binding.addresses.append(oldest)
-            elif self._by_address.get(oldest) is binding:
-                del self._by_address[oldest]
+        self._by_path[path] = binding
+        binding.paths.append(path)
+        while len(binding.paths) > MAX_PATHS:
+            oldest = binding.paths.pop(0)
+            if oldest == binding.path:
+                binding.paths.append(oldest)
+            else:
+                self._forget(oldest, binding)
 
-    def send(self, data: bytes | memoryview, address: Address) -> None:
+    def send(self, data: bytes | memoryview, path: Path) -> None:
         """Send or drop: a full socket buffer is loss like any other."""
+        if isinstance(path, tcp.Connection):
+            self.dropped_sends += not path.send(data)
+            return
         try:
-            self.socket.sendto(data, address)
+            self.socket.sendto(data, path)
         except OSError:
             self.dropped_sends += 1
+
+    def lost(self, connection: tcp.Connection) -> None:
+        """Nothing comes over ``connection`` any more."""
+        binding = self._by_path.pop(connection, None)
+        if binding is None:
+            return
+        binding.paths.remove(connection)
+        if binding.path is connection:  # whichever was heard last, until a check nominates one
+            binding.path = binding.paths[-1] if binding.paths else None
+            binding.nominated = False
 
     def _readable(self) -> None:
         buffer = self._buffer
@@ -196,23 +217,30 @@ class IceLite:
                 except Exception:  # one peer's packet must never stop the others
                     log.exception("packet handling failed")
 
-    def receive(self, data: memoryview, address: Address, now_s: float) -> None:
+    def datagram(self, data: memoryview, connection: tcp.Connection) -> None:
+        """One frame of a TCP connection."""
+        try:
+            self.receive(data, connection, time.monotonic())
+        except Exception:  # as above
+            log.exception("packet handling failed")
+
+    def receive(self, data: memoryview, path: Path, now_s: float) -> None:
         """One datagram from anybody; by its first byte as RFC 7983 says."""
         first = data[0]
         if 128 <= first < 192:
-            binding = self._by_address.get(address)
+            binding = self._by_path.get(path)
             if binding is None:
-                self._moved(data, address, now_s)
+                self._moved(data, path, now_s)
             elif binding.receiver.handle_srtp(data, now_s):
-                binding.heard(address, now_s)
+                binding.heard(path, now_s)
         elif first < 4:
-            self._check(bytes(data), address, now_s)
+            self._check(bytes(data), path, now_s)
         elif 20 <= first < 64:
-            binding = self._by_address.get(address)
+            binding = self._by_path.get(path)
             if binding is not None:
                 binding.receiver.handle_dtls(bytes(data))
 
-    def _check(self, data: bytes, address: Address, now_s: float) -> None:
+    def _check(self, data: bytes, path: Path, now_s: float) -> None:
         check = stun.parse_check(data)
         if check is None:
             return
@@ -224,14 +252,19 @@ class IceLite:
             return
         if check.controlled:  # a lite agent is always the controlled one (RFC 8445, 6.1.1)
             reply = stun.error(check.transaction, stun.ROLE_CONFLICT, "Role Conflict", password)
-            self.send(reply, address)
+            self.send(reply, path)
             return
-        self.send(stun.success(check.transaction, (address[0], address[1]), password), address)
-        self.lead(address, binding)
-        binding.checked(check, address, now_s)
+        if isinstance(path, tcp.Connection):
+            path.proven = True
+            remote = path.remote
+        else:
+            remote = (path[0], path[1])
+        self.send(stun.success(check.transaction, remote, password), path)
+        self.lead(path, binding)
+        binding.checked(check, path, now_s)
 
-    def _moved(self, data: memoryview, address: Address, now_s: float) -> None:
-        """Media from an unknown address: a publisher behind a NAT that changed its mind.
+    def _moved(self, data: memoryview, path: Path, now_s: float) -> None:
+        """Media over an unknown path: a publisher behind a NAT that changed its mind.
 
         Authentic SRTP moves the peer at once; its next check would, up to 2.5 s later.
         """
@@ -239,6 +272,6 @@ class IceLite:
             return
         binding = self.find_by_ssrc(int.from_bytes(data[8:12], "big"))
         if binding is not None and binding.receiver.handle_srtp(data, now_s):
-            self.lead(address, binding)
-            binding.address = address
-            binding.heard(address, now_s)
+            self.lead(path, binding)
+            binding.path = path
+            binding.heard(path, now_s)

@@ -6,7 +6,7 @@ aiortc's parser is not used: it knows neither RIDs nor simulcast, and asserts on
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 MAX_BYTES = 200_000
@@ -214,11 +214,20 @@ def write_transport(transport: Transport, *, candidates: bool) -> list[str]:
         f"a=setup:{transport.setup}",
     ]
     if candidates:
-        for i, (host, port) in enumerate(transport.addresses):
-            priority = (126 << 24) | ((65535 - i) << 8) | 255  # RFC 8445, 5.1.2.1: host
-            lines.append(f"a=candidate:{i + 1} 1 udp {priority} {host} {port} typ host")
+        lines += _write_candidates(transport.addresses)
         lines.append("a=end-of-candidates")
     return lines
+
+
+def _write_candidates(addresses: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """UDP first, then TCP on the same numbers for networks that drop UDP (RFC 6544, 4.5)."""
+    for i, (host, port) in enumerate(addresses):
+        priority = (126 << 24) | ((65535 - i) << 8) | 255  # RFC 8445, 5.1.2.1: host
+        yield f"a=candidate:{i + 1} 1 udp {priority} {host} {port} typ host"
+    for i, (host, port) in enumerate(addresses, len(addresses)):
+        # RFC 6544, 4.2: direction preference 4 is passive; a lower type preference than UDP's.
+        priority = (90 << 24) | (4 << 13 | (8191 - i)) << 8 | 255
+        yield f"a=candidate:{i + 1} 1 tcp {priority} {host} {port} typ host tcptype passive"
 
 
 def write_codec(codec: Codec) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.media import messages
+from server.media import messages, tcp
 from server.media.control import ControlServer, RecorderLink
 from server.media.ice import Binding, IceLite
 from server.media.peer import finish_closing, make_certificate
@@ -44,11 +44,12 @@ Request = (
 
 
 class Worker:
-    """Conferences over one UDP socket."""
+    """Conferences over one UDP socket and the TCP listener of the same number."""
 
     def __init__(
         self,
         sock: socket.socket,
+        listener: socket.socket,
         control: Path,
         recorder: Path,
         addresses: Sequence[str],
@@ -56,6 +57,7 @@ class Worker:
     ) -> None:
         self._silence_s = silence_s
         self._ice = IceLite(sock)
+        self._tcp = tcp.Listener(listener, self._ice.datagram, self._ice.lost)
         self._ice.find_by_ssrc = self._find_by_ssrc
         certificate, fingerprint = make_certificate()
         port = sock.getsockname()[1]
@@ -72,6 +74,7 @@ class Worker:
         """Serve until ``stop``."""
         loop = asyncio.get_running_loop()
         self._ice.start(loop)
+        await self._tcp.start()
         await self._control.start()
         self._recorder.start()
         ticker = loop.create_task(self._tick())
@@ -93,6 +96,7 @@ class Worker:
         await finish_closing()
         await self._recorder.stop()
         await self._control.stop()
+        self._tcp.stop()
         self._ice.stop(asyncio.get_running_loop())
 
     async def _tick(self) -> None:
@@ -116,6 +120,8 @@ class Worker:
                         conference.send_lines(now_s - lines_at_s)
                 except Exception:  # one conference must never stop the others
                     log.exception("tick failed conference=%s", conference.slug)
+            if beat % 20 == 0:
+                self._tcp.tick(now_s)
             if beat % 40 == 0:
                 lines_at_s = now_s
 
@@ -228,26 +234,35 @@ class Worker:
         self._control.send(message)
 
 
-def _udp_socket(fd: int | None, port: int) -> socket.socket:
-    if fd is not None:
-        sock = socket.socket(fileno=fd)
+def _sockets(
+    udp_fd: int | None, tcp_fd: int | None, port: int
+) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP: the supervisor's, else our own on one number."""
+    if udp_fd is not None and tcp_fd is not None:
+        sock, listener = socket.socket(fileno=udp_fd), socket.socket(fileno=tcp_fd)
     else:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind(("0.0.0.0", port))
+        sock, listener = _bound(port)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
-    return sock
+    return sock, listener
+
+
+def _bound(port: int) -> tuple[socket.socket, socket.socket]:
+    listener = socket.create_server(("0.0.0.0", port))
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("0.0.0.0", listener.getsockname()[1]))
+    return sock, listener
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="server.media.worker", description=__doc__)
     parser.add_argument("--index", type=int, default=0, help="number of this worker, for logs")
     parser.add_argument("--udp-fd", type=int, help="inherited UDP socket")
-    parser.add_argument("--tcp-fd", type=int, help="inherited TCP listener (for ICE-TCP, not yet)")
+    parser.add_argument("--tcp-fd", type=int, help="inherited TCP listener")
     parser.add_argument("--control", type=Path, required=True, help="Unix socket to listen on")
     parser.add_argument("--recorder", type=Path, required=True, help="the recorder's Unix socket")
     parser.add_argument("--address", required=True, help="comma-separated IPs for candidates")
-    parser.add_argument("--media-port", type=int, default=0, help="UDP port without --udp-fd")
+    parser.add_argument("--media-port", type=int, default=0, help="port without inherited sockets")
     parser.add_argument(
         "--silence-s", type=float, default=SILENCE_S, help="a peer that is silent so long is gone"
     )
@@ -260,6 +275,7 @@ async def run(
     recorder: Path,
     addresses: Sequence[str],
     udp_fd: int | None = None,
+    tcp_fd: int | None = None,
     media_port: int = 0,
     silence_s: float = SILENCE_S,
 ) -> None:
@@ -268,8 +284,9 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with contextlib.closing(_udp_socket(udp_fd, media_port)) as sock:
-        await Worker(sock, control, recorder, addresses, silence_s).run(stop)
+    sock, listener = _sockets(udp_fd, tcp_fd, media_port)
+    with contextlib.closing(sock), contextlib.closing(listener):
+        await Worker(sock, listener, control, recorder, addresses, silence_s).run(stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -286,6 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             recorder=arguments.recorder,
             addresses=addresses,
             udp_fd=arguments.udp_fd,
+            tcp_fd=arguments.tcp_fd,
             media_port=arguments.media_port,
             silence_s=arguments.silence_s,
         )

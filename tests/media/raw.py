@@ -117,7 +117,7 @@ class RawPeer:
     async def connect(self, description: sdp.Description) -> None:
         """Check, shake hands, and wait until media may flow."""
         section = description.sections[0]
-        self.peer.binding.address = self.server
+        self.peer.binding.path = self.server
         self.ice.lead(self.server, self.peer.binding)
         self.check()
         self.peer.describe_remote(section.fingerprints, client=section.setup != "active")

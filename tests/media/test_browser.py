@@ -80,6 +80,14 @@ window.inbound = async () => {
   }
   return found;
 };
+window.path = async (peer) => {
+  const reports = await peer.getStats();
+  for (const report of reports.values()) {
+    if (report.type === "transport") {
+      return reports.get(reports.get(report.selectedCandidatePairId).remoteCandidateId).protocol;
+    }
+  }
+};
 window.srtp = async (peer) => {
   for (const report of (await peer.getStats()).values()) {
     if (report.type === "transport") return report.srtpCipher;
@@ -117,9 +125,15 @@ async def origin() -> AsyncIterator[str]:
 
 
 async def open_page(
-    browser: Browser, origin: str, worker: WorkerProcess, holder: str, source: str
+    browser: Browser,
+    origin: str,
+    worker: WorkerProcess,
+    holder: str,
+    source: str,
+    *,
+    udp: bool = True,
 ) -> Page:
-    """A page whose signalling goes to the worker as web's would."""
+    """A page whose signalling goes to the worker as web's would; ``udp``: its network lets it."""
     page = await browser.new_page()
     sessions: dict[str, str] = {}
 
@@ -127,7 +141,8 @@ async def open_page(
         answer = await worker.web.ask(kind, holder=holder, **values)
         assert isinstance(answer, messages.Answered), answer
         sessions[role] = answer.session
-        return answer.sdp
+        lines = answer.sdp.splitlines(keepends=True)
+        return "".join(line for line in lines if udp or " udp " not in line)
 
     async def publish(sdp: str) -> str:
         return await ask("up", messages.Publish, conference=SLUG, source=source, sdp=sdp)
@@ -170,7 +185,7 @@ async def test_two_pages_see_and_hear_each_other(
     desired: dict[str, Any] = {"wall": ("site:a", "site:b"), "floor": ("site:a", "site:b")}
     worker.web.desire(GRANTS, stage="site:a", **desired)
     a = await open_page(browser, origin, worker, "seat-a", "site:a")
-    b = await open_page(browser, origin, worker, "seat-b", "site:b")
+    b = await open_page(browser, origin, worker, "seat-b", "site:b", udp=False)
     await a.evaluate("publish('H264')")
     await b.evaluate("publish('VP8')")
     await a.evaluate("receive()")
@@ -180,6 +195,7 @@ async def test_two_pages_see_and_hear_each_other(
         await advances(page, "stage")
         await advances(page, tile)
         await advances(page, "audio0", "energy", 1e-4)
+    assert [await page.evaluate("path(receiver)") for page in (a, b)] == ["udp", "tcp"]
     assert await b.evaluate("srtp(receiver)") == "SRTP_AEAD_AES_256_GCM"
     published = worker.web.last(messages.Published)
     assert published is not None

@@ -77,8 +77,8 @@ async def test_a_forged_certificate_or_password_gets_nowhere(
     stranger.check(password="wrong")
     stranger.socket.setblocking(False)
     await asyncio.sleep(0.2)
-    assert stranger.peer.binding.address is None and not stranger.packets
-    forger.peer.binding.address = forger.server
+    assert stranger.peer.binding.path is None and not stranger.packets
+    forger.peer.binding.path = forger.server
     forger.ice.lead(forger.server, forger.peer.binding)
     forger.check()
     forger.peer.describe_remote(description.sections[0].fingerprints, client=False)

@@ -1,0 +1,147 @@
+"""ICE over TCP: for networks that drop UDP, and against strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from server.media import messages, sdp, stun, tcp
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.raw import PARAMETERS, RawPeer
+
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "display": messages.Grant(receive=True),
+}
+
+
+class TcpPeer(RawPeer):
+    """A peer whose network drops UDP."""
+
+    def read(self, text: str) -> sdp.Description:
+        """Take the server's TCP candidate."""
+        description = super().read(text)
+        line = next(line for line in text.splitlines() if " tcp " in line)
+        parts = line.split()
+        assert parts[-2:] == ["tcptype", "passive"]
+        assert int(parts[3]) < int(text.partition(" udp ")[2].split()[0]), "UDP is preferred"
+        self.server = (parts[4], int(parts[5]))
+        return description
+
+    async def connect(self, description: sdp.Description) -> None:
+        """Dial, and go on as over UDP."""
+        paths = tcp.Paths(self.ice.datagram, self.ice.lost)
+        _, self.line = await asyncio.get_running_loop().create_connection(
+            lambda: tcp.Connection(paths), *self.server
+        )
+        section = description.sections[0]
+        self.peer.binding.path = self.line
+        self.ice.lead(self.line, self.peer.binding)
+        self.check()
+        self.peer.describe_remote(section.fingerprints, client=section.setup != "active")
+        self.peer.handle_reachable()
+        await eventually(lambda: self.peer.connected)
+
+    def check(self, *, password: str | None = None, sock: socket.socket | None = None) -> None:
+        """A connectivity check over the connection."""
+        username = f"{self.remote[0]}:{self.peer.binding.ufrag}"
+        message = stun.request(
+            os.urandom(12), username, password or self.remote[1], use_candidate=True
+        )
+        self.line.send(message)
+
+
+async def ended(stranger: socket.socket) -> bool:
+    """Does the server end this connection?"""
+    stranger.settimeout(5)
+    try:
+        return not await asyncio.to_thread(stranger.recv, 1)
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+async def peers() -> AsyncIterator[tuple[TcpPeer, TcpPeer]]:
+    pair = TcpPeer(), TcpPeer()
+    yield pair
+    for peer in pair:
+        await peer.close()
+
+
+async def test_media_flows_without_udp(
+    worker: WorkerProcess, peers: tuple[TcpPeer, TcpPeer]
+) -> None:
+    site, page = peers
+    worker.web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    await site.pump(20)
+    await eventually(lambda: len(page.got("stage")) >= 40)
+    assert page.got("stage")[0][1] == PARAMETERS
+    assert await eventually(lambda: page.got("audio0"))
+    assert await eventually(lambda: site.reports), "feedback comes back over the connection"
+
+    site.line.close()
+    worker.web.received.clear()
+    await site.connect(sdp.parse(site.offer()))  # a new connection of the same session
+    await site.pump(5, start=20)
+    await eventually(lambda: len(page.got("stage")) >= 45)
+
+
+async def test_strangers_do_not_keep_others_out(
+    worker: WorkerProcess, peers: tuple[TcpPeer, TcpPeer]
+) -> None:
+    site, _ = peers
+    worker.web.desire(GRANTS)
+    answered = await worker.web.ask(
+        messages.Publish, conference="hoi-nghi", holder="seat-a", source="site:a", sdp=site.offer()
+    )
+    server = site.read(answered.sdp) and site.server
+    strangers = [socket.create_connection(server) for _ in range(tcp.MAX_UNPROVEN + 40)]
+    for i, stranger in enumerate(strangers):
+        if i % 2:
+            stranger.sendall(b"\x00\x40half of a frame")
+    await site.connect(site.read(answered.sdp))
+    assert await ended(strangers[0]), "the oldest made room"
+    for stranger in strangers:
+        stranger.close()
+
+
+async def test_a_frame_too_long_ends_the_connection(worker: WorkerProcess) -> None:
+    site = TcpPeer()
+    worker.web.desire(GRANTS)
+    answered = await worker.web.ask(
+        messages.Publish, conference="hoi-nghi", holder="seat-a", source="site:a", sdp=site.offer()
+    )
+    site.read(answered.sdp)
+    with socket.create_connection(site.server) as stranger:
+        stranger.sendall(b"\xff\xff")
+        assert await ended(stranger)
+    await site.close()
+
+
+async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets() -> None:
+    got: list[bytes] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+    listener = tcp.Listener(listening, lambda data, _: got.append(bytes(data)), lambda _: None)
+    await listener.start()
+    with socket.create_connection(listening.getsockname()) as stranger:
+        stranger.sendall(b"\x00\x03abc\x00\x00\x00\x02d")
+        await eventually(lambda: got == [b"abc"])
+        stranger.sendall(b"e")
+        await eventually(lambda: got == [b"abc", b"de"])
+        (connection,) = listener.paths.unproven
+        packet = bytes(1200)
+        assert connection.send(packet)
+        sent = sum(connection.send(packet) for _ in range(20_000))
+        assert connection.dropped == 20_000 - sent > 0
+        listener.tick(time.monotonic() + tcp.UNPROVEN_S - 1)
+        assert listener.paths.unproven
+        listener.tick(time.monotonic() + tcp.UNPROVEN_S + 1)
+        await eventually(lambda: not listener.paths.unproven)
+    listener.stop()
