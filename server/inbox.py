@@ -120,9 +120,17 @@ class Inbox:
 
         Raises: DomainError.
         """
-        job = CommandJob(self._loop.create_future(), actor, command, key)
-        result: dict[str, Any] = await self._put(job)
+        result: dict[str, Any] = await self.enqueue(actor, command, key)
         return result
+
+    def enqueue(
+        self, actor: Actor, command: Command, key: str | None = None
+    ) -> asyncio.Future[dict[str, Any]]:
+        """``submit`` without a task: the future has its result or its DomainError.
+
+        Raises: SlowDown, Unavailable.
+        """
+        return self._put(CommandJob(self._loop.create_future(), actor, command, key))
 
     async def transact(self, work: Callable[[Session], T]) -> T:
         """Run ``work(session)`` in a transaction of the writer; an Outcome's events are published.
@@ -134,14 +142,14 @@ class Inbox:
         result: T = await self._put(WorkJob(self._loop.create_future(), work))
         return result
 
-    async def _put(self, job: Job) -> Any:
+    def _put(self, job: Job) -> asyncio.Future[Any]:
         if not self._open:
             raise Unavailable(retry_after_s=RETRY_AFTER_S)
         try:
             self._queue.put_nowait(job)
         except queue.Full:
             raise SlowDown(retry_after_s=RETRY_AFTER_S) from None
-        return await job.future
+        return job.future
 
     # --- in the writer's thread ---
 

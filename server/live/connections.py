@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from server.db.journal import Published
 from server.i18n import Language
+from server.live.engine import Socket
 from server.permissions import Actor
 
 
@@ -15,6 +16,7 @@ class Connection:
     """One socket of one seat."""
 
     sid: str
+    socket: Socket
     actor: Actor
     language: Language
     passed: int = 0

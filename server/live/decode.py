@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from server.errors import N_, Invalid
 from server.protocol import COMMANDS, INTERNAL, MEDIA_REQUESTS, Command, MediaRequest
@@ -15,10 +16,12 @@ MAX_COMMAND_BYTES = 900_000
 """Of one command as JSON; the transport refuses more than ``MAX_MESSAGE_BYTES`` anyway."""
 MAX_MESSAGE_BYTES = 1_000_000
 
-_TYPES: dict[str, type[Command] | type[MediaRequest]] = {
-    **{name: kind for name, kind in COMMANDS.items() if kind not in INTERNAL},
-    **MEDIA_REQUESTS,
+_DECODERS: dict[str, msgspec.json.Decoder[Command | MediaRequest]] = {
+    name: msgspec.json.Decoder(kind)
+    for name, kind in {**COMMANDS, **MEDIA_REQUESTS}.items()
+    if kind not in INTERNAL
 }
+_KEY = msgspec.json.Decoder(Key)
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -30,38 +33,34 @@ class Hello(msgspec.Struct, frozen=True):
 
 def decode_hello(auth: object) -> Hello:
     """Raises: Invalid."""
-    hello: Hello = _convert(auth, Hello)
-    return hello
-
-
-def decode(type_: str, arguments: tuple[Any, ...]) -> tuple[Command | MediaRequest, str]:
-    """The command (or request to the media worker) and its key.
-
-    Raises: Invalid for an unknown or internal name, unknown fields, wrong types, anything too long,
-    text that cannot be stored (U+0000, lone surrogates).
-    """
-    kind = _TYPES.get(type_)
-    if kind is None:
-        raise Invalid(N_("Máy chủ không biết lệnh này. Hãy tải lại trang."))
-    if len(arguments) != 2:
-        raise Invalid()
-    payload, key = arguments
-    command = _convert(payload, kind)
-    _require_storable([payload, key])
-    return command, _convert(key, Key)
-
-
-def _convert(value: object, kind: Any) -> Any:
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(auth, Hello)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         raise Invalid() from error
 
 
-def _require_storable(value: object) -> None:
-    try:
-        encoded = msgspec.json.encode(value)
-    except (UnicodeEncodeError, RecursionError, TypeError, ValueError) as error:
-        raise Invalid() from error
-    if len(encoded) > MAX_COMMAND_BYTES or b"\\u0000" in encoded.replace(rb"\\", b""):
+def decode(type_: str, arguments: Sequence[Raw] | None) -> tuple[Command | MediaRequest, str]:
+    """The command (or request to the media worker) and its key, straight from their JSON.
+
+    ``arguments`` are (payload, key) as they came; None where they are no Unicode text.
+
+    Raises: Invalid for an unknown or internal name, unknown fields, wrong types, anything too long,
+    text that cannot be stored (U+0000, lone surrogates).
+    """
+    decoder = _DECODERS.get(type_)
+    if decoder is None:
+        raise Invalid(N_("Máy chủ không biết lệnh này. Hãy tải lại trang."))
+    if arguments is None or len(arguments) != 2:
         raise Invalid()
+    payload, key = (bytes(argument) for argument in arguments)
+    if len(payload) > MAX_COMMAND_BYTES or _holds_null(payload) or _holds_null(key):
+        raise Invalid()
+    try:
+        return decoder.decode(payload), _KEY.decode(key)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise Invalid() from error
+
+
+def _holds_null(text: bytes) -> bool:
+    """U+0000 can stand in JSON as an escape alone; PostgreSQL cannot store it."""
+    return b"\\u0000" in text and b"\\u0000" in text.replace(rb"\\", b"")

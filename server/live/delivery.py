@@ -11,7 +11,6 @@ from collections.abc import Coroutine, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-import socketio
 import structlog
 from sqlalchemy.orm import Session
 
@@ -19,8 +18,9 @@ from server.db import journal
 from server.db.engine import Database
 from server.db.journal import Published
 from server.inbox import utc_now
-from server.live import fanout
+from server.live import fanout, metrics
 from server.live.connections import Connection, Connections
+from server.live.sockets import Server, event_message
 from server.permissions import Actor
 from server.protocol import EVENTS, Reload
 from server.snapshot import build_with_seq
@@ -34,9 +34,7 @@ log = structlog.get_logger(__name__)
 class Delivery:
     """Sends what connections hear."""
 
-    def __init__(
-        self, server: socketio.AsyncServer, database: Database, connections: Connections
-    ) -> None:
+    def __init__(self, server: Server, database: Database, connections: Connections) -> None:
         self._server = server
         self._database = database
         self._connections = connections
@@ -58,10 +56,10 @@ class Delivery:
                     ready.append(each)
                 else:
                     each.held += batch
-            for each in await self._deliver(batch, ready):
+            for each in self._deliver(batch, ready):
                 self.resync(each)
 
-    async def _deliver(
+    def _deliver(
         self, batch: Sequence[Published], connections: Sequence[Connection]
     ) -> list[Connection]:
         """Send what each hears of ``batch``; gives those who heard that they must reload."""
@@ -71,7 +69,7 @@ class Delivery:
                 each.passed = max(each.passed, batch[-1].seq)
         reloading: list[Connection] = []
         for events, members in found:
-            await self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
+            self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
             if any(isinstance(EVENTS[event.type].effect, Reload) for event in events):
                 reloading += members
         return reloading
@@ -105,29 +103,29 @@ class Delivery:
         if missed is None:
             state, seq = await self._database.read(build_with_seq, actor, utc_now())
             connection.passed = seq
-            await self.tell([connection], "snapshot", {"state": state, "seq": seq}, seq)
+            metrics.RESYNCS.labels("snapshot").inc()
+            self.tell([connection], "snapshot", {"state": state, "seq": seq}, seq)
         else:
+            metrics.RESYNCS.labels("missed").inc()
             connection.passed = since or 0
-            await self._deliver(missed, [connection])
+            self._deliver(missed, [connection])
         while connection.held:
             held, connection.held = connection.held, []
-            if await self._deliver(held, [connection]):
+            if self._deliver(held, [connection]):
                 return True
         return False
 
-    async def tell(
-        self, connections: Sequence[Connection], name: str, data: object, seq: int
-    ) -> None:
+    def tell(self, connections: Sequence[Connection], name: str, data: object, seq: int) -> None:
         """A message after which they know of everything up to ``seq``."""
         for each in connections:
             each.told = seq
-        await self.emit(connections, name, data)
+        self.emit(connections, name, data)
 
-    async def emit(self, connections: Iterable[Connection], name: str, data: object) -> None:
-        """One message, encoded once for all of them."""
-        sids = [each.sid for each in connections]
-        if sids:
-            await self._server.emit(name, data, to=sids)
+    def emit(self, connections: Iterable[Connection], name: str, data: object) -> None:
+        """One message, encoded once for all of them; each gets it behind what it got before."""
+        message = event_message(name, data)
+        for each in connections:
+            each.socket.deliver(message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` until it ends or ``stop``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from server.live.connections import Connection, Connections
 from server.live.presence import Presence
 from server.permissions import Actor, Permission, Reach, reach
 
-Emit = Callable[[Iterable[Connection], str, object], Awaitable[None]]
+Emit = Callable[[Iterable[Connection], str, object], None]
 
 _HEARD_BY = {
     "presence": Permission.RECEIVE,
@@ -58,7 +58,7 @@ class Facts:
         self._connections = connections
         self._emit = emit
         self._waiting: list[Fact] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Handle | None = None
         self._presence: dict[int, Presence] = {}
 
     def tell(
@@ -71,8 +71,8 @@ class Facts:
     ) -> None:
         """Send soon. Call on the loop."""
         self._waiting.append(Fact(conference_id, type, data, holder, site))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self.flush())
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self.flush)
 
     def count(self, conference_id: int, presence: Presence) -> None:
         """Tell of ``presence`` where it is not what was told last."""
@@ -80,28 +80,26 @@ class Facts:
             self._presence[conference_id] = presence
             self.tell(conference_id, "presence", presence)
 
-    async def flush(self) -> None:
+    def flush(self) -> None:
         """Send what waits: one message for each set of receivers, in order for each of them."""
-        while self._waiting:
-            facts, self._waiting = self._waiting, []
-            for conference_id in {fact.conference_id for fact in facts}:
-                await self._send(
-                    self._connections.of_conference(conference_id),
-                    [fact for fact in facts if fact.conference_id == conference_id],
-                )
+        self._flushing = None
+        facts, self._waiting = self._waiting, []
+        for conference_id in {fact.conference_id for fact in facts}:
+            self._send(
+                self._connections.of_conference(conference_id),
+                [fact for fact in facts if fact.conference_id == conference_id],
+            )
 
-    async def _send(self, connections: Iterable[Connection], facts: list[Fact]) -> None:
+    def _send(self, connections: Iterable[Connection], facts: list[Fact]) -> None:
         groups: dict[tuple[int, ...], list[Connection]] = {}
         for each in connections:
             heard = tuple(n for n, fact in enumerate(facts) if fact.heard_by(each.actor))
             groups.setdefault(heard, []).append(each)
         for heard, members in groups.items():
             if heard:
-                await self._emit(members, "live", [facts[n].wire() for n in heard])
+                self._emit(members, "live", [facts[n].wire() for n in heard])
 
-    async def welcome(
-        self, connection: Connection, facts: Mapping[str, Any], now: datetime
-    ) -> None:
+    def welcome(self, connection: Connection, facts: Mapping[str, Any], now: datetime) -> None:
         """The clock, and the last fact of each type, to who has just come."""
         conference_id = connection.conference_id
         known = dict(facts)
@@ -110,4 +108,4 @@ class Facts:
         clock = Fact(conference_id, "clock", {"at": now.isoformat().replace("+00:00", "Z")})
         others = [Fact(conference_id, type_, data) for type_, data in known.items()]
         heard = [fact.wire() for fact in [clock, *others] if fact.heard_by(connection.actor)]
-        await self._emit([connection], "live", heard)
+        self._emit([connection], "live", heard)

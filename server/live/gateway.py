@@ -1,31 +1,35 @@
 """The only user of python-socketio: handshake, commands, events, snapshots, live facts.
 
-python-socketio runs handlers concurrently, and one that raises never acknowledges: handlers only
-decode and enqueue, and catch everything. A client may also send events named ``connect`` and
-``disconnect``, which reach the same handlers; the library's own register tells them apart.
+A command is decoded and enqueued at once, without a task; its answer is written when the inbox has
+it. Whatever goes wrong is answered: a client that hears nothing would have to guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import socketio
 import structlog
 from aiohttp import web
+from msgspec import Raw
 
 from server.db.engine import Database
 from server.db.journal import Published
 from server.errors import DomainError, Forbidden, SlowDown, Unauthenticated, Unavailable
 from server.i18n import Language, choose
 from server.inbox import Inbox, utc_now
-from server.live import presence, seats
+from server.live import metrics, presence, seats
 from server.live.connections import Connection, Connections
 from server.live.decode import decode, decode_hello
 from server.live.delivery import Delivery
+from server.live.engine import Socket
 from server.live.facts import Facts
-from server.live.sockets import make_server
+from server.live.limits import Limits
+from server.live.sockets import Server, acknowledgement, make_server
 from server.people.seats import actor_of_seat
 from server.permissions import Actor, Target, require
 from server.protocol import (
@@ -54,7 +58,7 @@ class Gateway:
 
     def __init__(
         self,
-        server: socketio.AsyncServer,
+        server: Server,
         inbox: Inbox,
         database: Database,
         signalling: Signalling,
@@ -70,18 +74,24 @@ class Gateway:
         self._public_host = urlsplit(public_url).netloc if public_url else None
         self._delivery = Delivery(server, database, self.connections)
         self._facts = Facts(self.connections, self._delivery.emit)
+        self._limits = Limits()
+        self._media_tasks: set[asyncio.Task[dict[str, Any]]] = set()
         self.live = self._facts.tell
         signalling.on_live = self._facts.tell
         inbox.listen(self)
         server.on("connect", self._on_connect)
         server.on("disconnect", self._on_disconnect)
-        server.on("*", self._on_command)
+        server.on_command = self._on_command
 
     async def stop(self) -> None:
         """Cut all connections and end every task."""
         for connection in self.connections:
             await self._server.disconnect(connection.sid)
+        for task in self._media_tasks:
+            task.cancel()
+        await asyncio.gather(*self._media_tasks, return_exceptions=True)
         await self._delivery.stop()
+        await self._server.shutdown()
 
     async def drop(self, seat: str) -> None:
         """Cut a revoked seat's connections at once."""
@@ -97,8 +107,8 @@ class Gateway:
                 if each.held is None and each.told < each.passed:
                     behind.setdefault(each.passed, []).append(each)
             for seq, group in behind.items():
-                await self._delivery.tell(group, "head", seq, seq)
-        await self._facts.flush()
+                self._delivery.tell(group, "head", seq, seq)
+        self._facts.flush()
 
     # --- handshake ---
 
@@ -123,7 +133,11 @@ class Gateway:
         except Exception:
             log.exception("gateway.connect_failed")
             raise self._refuse(Unavailable(retry_after_s=2.0), language) from None
-        connection = Connection(sid, actor, language)
+        socket = self._server.socket_of(sid)
+        if socket is None or socket.closing:
+            raise self._refuse(Unavailable(retry_after_s=2.0), language)
+        self._server.forget_request(sid)
+        connection = socket.owner = Connection(sid, socket, actor, language)
         self.connections.add(connection)
         self._delivery.spawn(self._welcome(connection, hello.since))
 
@@ -147,11 +161,14 @@ class Gateway:
     async def _welcome(self, connection: Connection, since: int | None) -> None:
         await self._delivery.catch_up(connection, since)
         facts = self._signalling.current(connection.conference_id)
-        await self._facts.welcome(connection, facts, utc_now())
+        self._facts.welcome(connection, facts, utc_now())
 
     async def _on_disconnect(self, sid: str, *_reason: object) -> None:
-        if not self._server.manager.is_connected(sid, "/"):
-            self.connections.remove(sid)
+        self._forget(self.connections.remove(sid))
+
+    def _forget(self, connection: Connection | None) -> None:
+        if connection is not None:
+            connection.socket.owner = None
 
     async def rights_changed(self, conference_id: int) -> None:
         """Cut the seats that are no more; those whose place changed get a fresh snapshot."""
@@ -169,37 +186,84 @@ class Gateway:
 
     async def _drop(self, connections: Iterable[Connection]) -> None:
         for each in connections:
-            self.connections.remove(each.sid)
+            self._forget(self.connections.remove(each.sid))
             await self._server.disconnect(each.sid)
 
     # --- commands ---
 
-    async def _on_command(self, type_: str, sid: str, *arguments: Any) -> dict[str, Any]:
-        connection = self.connections.get(sid)
-        language = connection.language if connection else choose(self._languages, None, "")
+    def _on_command(
+        self, socket: Socket, type_: str, arguments: Sequence[Raw] | None, number: str
+    ) -> None:
+        connection: Connection | None = socket.owner
+        if connection is None:
+            self._answer(socket, number, Unauthenticated(), choose(self._languages, None, ""))
+            return
         try:
-            if connection is None:
-                raise Unauthenticated()
-            return {"ok": True, "result": await self._do(connection, type_, arguments)}
+            future = self._begin(connection, type_, arguments)
         except DomainError as error:
-            return _refusal(error, language)
+            if isinstance(error, SlowDown):
+                metrics.SLOWED.inc()
+            self._answer(socket, number, error, connection.language)
         except Exception:
             log.exception("gateway.command_failed", type=type_[:80])
-            return _refusal(Unavailable(retry_after_s=2.0), language)
+            self._answer(socket, number, Unavailable(retry_after_s=2.0), connection.language)
+        else:
+            future.add_done_callback(partial(self._done, connection, number))
 
-    async def _do(
-        self, connection: Connection, type_: str, arguments: tuple[Any, ...]
-    ) -> dict[str, Any]:
+    def _begin(
+        self, connection: Connection, type_: str, arguments: Sequence[Raw] | None
+    ) -> asyncio.Future[dict[str, Any]]:
+        """Decode and enqueue. Raises: DomainError."""
         if connection.in_flight >= MOST_IN_FLIGHT:
             raise SlowDown(retry_after_s=1.0)
+        actor, now_s = connection.actor, asyncio.get_running_loop().time()
         command, key = decode(type_, arguments)
-        connection.in_flight += 1
+        self._limits.admit(actor.holder, connection.conference_id, now_s)
         try:
             if isinstance(command, Command):
-                return await self._inbox.submit(connection.actor, command, key)
-            return await self._media(connection.actor, command)
-        finally:
-            connection.in_flight -= 1
+                future = self._inbox.enqueue(actor, command, key)
+            else:
+                future = self._keep(self._media(actor, command))
+        except BaseException:
+            self._limits.done(connection.conference_id)
+            raise
+        connection.in_flight += 1
+        return future
+
+    def _keep(self, work: Coroutine[Any, Any, dict[str, Any]]) -> asyncio.Task[dict[str, Any]]:
+        task = asyncio.create_task(work)
+        self._media_tasks.add(task)
+        task.add_done_callback(self._media_tasks.discard)
+        return task
+
+    def _done(
+        self, connection: Connection, number: str, future: asyncio.Future[dict[str, Any]]
+    ) -> None:
+        """Answer. All answers of a batch come here in one turn of the loop."""
+        connection.in_flight -= 1
+        self._limits.done(connection.conference_id)
+        problem = None if future.cancelled() else future.exception()
+        answer: dict[str, Any] | DomainError
+        if future.cancelled():
+            answer = Unavailable(retry_after_s=2.0)
+        elif problem is None:
+            answer = future.result()
+        elif isinstance(problem, DomainError):
+            answer = problem
+        else:
+            log.error("gateway.command_failed", exc_info=problem)
+            answer = Unavailable(retry_after_s=2.0)
+        self._answer(connection.socket, number, answer, connection.language)
+
+    def _answer(
+        self, socket: Socket, number: str, answer: dict[str, Any] | DomainError, language: Language
+    ) -> None:
+        if number:
+            if isinstance(answer, DomainError):
+                body = _refusal(answer, language)
+            else:
+                body = {"ok": True, "result": answer}
+            socket.deliver(acknowledgement(number, body))
 
     async def _media(self, actor: Actor, request: MediaRequest) -> dict[str, Any]:
         target = Target(actor.conference_id, actor.site_id, actor.person_id)

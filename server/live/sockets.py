@@ -1,17 +1,32 @@
-"""The Socket.IO server itself, as ``Gateway`` needs it."""
+"""The Socket.IO server itself, as ``Gateway`` needs it.
+
+Handshakes and ends go the way of python-socketio. Events, which are commands here, are read at
+once and handed to ``on_command`` without a task; nothing else is expected of a client.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import socketio
 import structlog
+from msgspec import Raw
 
 from server.live.decode import MAX_MESSAGE_BYTES
+from server.live.engine import Engine, Message, Socket
+
+LONGEST_NUMBER = 15
+"""Digits of an acknowledgement's number: what a double holds (``Number.MAX_SAFE_INTEGER``)."""
+
+OnCommand = Callable[[Socket, str, Sequence[Raw] | None, str], None]
+"""(socket, type, arguments, number to acknowledge or ""); None where text cannot be stored"""
 
 log = structlog.get_logger(__name__)
+_event = msgspec.json.Decoder(list[Raw])
+_name = msgspec.json.Decoder(str)
 
 
 class _Json:
@@ -26,23 +41,95 @@ class _Json:
         return json.loads(text)
 
 
-class _Server(socketio.AsyncServer):  # type: ignore[misc]
-    """Hangs up on what is no Socket.IO packet, as the reference implementation does ("parse
-    error"): the library would write a traceback for each and go on."""
+def event_message(name: str, data: object) -> Message:
+    """An event with one argument, encoded once for all who hear it."""
+    return Message(b"2" + msgspec.json.encode((name, data)))
+
+
+def acknowledgement(number: str, answer: object) -> Message:
+    """The answer to one command."""
+    return Message(b"3%b[%b]" % (number.encode(), msgspec.json.encode(answer)))
+
+
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """Hangs up on what is no Socket.IO packet (``Socket.malformed``)."""
+
+    eio: Engine
+
+    def __init__(self) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            cors_allowed_origins=[],  # no CORS headers, no check: the gateway checks the Origin
+            max_http_buffer_size=MAX_MESSAGE_BYTES,
+            json=_Json,
+        )
+        self.on_command: OnCommand = lambda _socket, _type, _arguments, _number: None
+        self.eio.take = self._take
+        self._greeting: set[str] = set()
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    def socket_of(self, sid: str) -> Socket | None:
+        """The socket behind a Socket.IO session; None where it has just gone."""
+        return self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
+
+    def forget_request(self, sid: str) -> None:
+        """Let go of the handshake's request with all its headers."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+        if eio_sid in self.environ:
+            self.environ[eio_sid] = {}
+
+    def _take(self, socket: Socket, data: str | bytes) -> None:
+        """One packet. Order among commands is that of their arrival."""
+        if isinstance(data, str) and data.startswith("2") and data[1:2] not in ("/", ""):
+            try:
+                self._command(socket, data)
+            except (ValueError, RecursionError):
+                socket.malformed()
+        else:
+            self.eio.keep(self._handle_eio_message(socket.sid, data))
+
+    def _command(self, socket: Socket, data: str) -> None:
+        """``2{number}[name, …]``. Raises: ValueError, RecursionError where it is something else."""
+        begin = data.index("[")
+        number, text = data[1:begin], data[begin:]
+        if number and not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
+            raise ValueError("no acknowledgement number")
+        try:
+            name, *arguments = _event.decode(text)
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            # Half of a surrogate pair is JSON, though no text: browsers send it as it was typed.
+            name = json.loads(text)[0]
+            if not isinstance(name, str):
+                raise
+            self.on_command(socket, name, None, number)
+        else:
+            self.on_command(socket, _name.decode(name), arguments, number)
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         try:
             await super()._handle_eio_message(eio_sid, data)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            log.info("socket.malformed", error=type(error).__name__)
-            await self.eio.disconnect(eio_sid)
+            if (socket := self.eio.sockets.get(eio_sid)) is not None:
+                socket.malformed(type(error).__name__)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str, data: object) -> None:
+        """One greeting at a time, and none while it is connected."""
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is None or socket.owner is not None or eio_sid in self._greeting:
+            raise ValueError("greeted already")
+        self._greeting.add(eio_sid)
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)
+        finally:
+            self._greeting.discard(eio_sid)
+
+    async def _handle_event(self, eio_sid: str, namespace: str, id: object, data: object) -> None:
+        """Events of other namespaces, or with binary attachments: there are none."""
+        raise ValueError("no command")
 
 
-def make_server() -> socketio.AsyncServer:
+def make_server() -> Server:
     """A Socket.IO server for ``Gateway``; attach it to the aiohttp application."""
-    return _Server(
-        async_mode="aiohttp",
-        cors_allowed_origins=[],  # no CORS headers, no check: the gateway checks the Origin
-        max_http_buffer_size=MAX_MESSAGE_BYTES,
-        json=_Json,
-    )
+    return Server()

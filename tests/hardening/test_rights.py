@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -319,7 +320,7 @@ async def test_a_revoked_seat_may_nothing(world: World) -> None:
 def test_the_servers_own_commands_come_from_nobody_else(type_: str) -> None:
     assert type_ in p.COMMANDS
     with pytest.raises(Invalid):
-        decode(type_, ({}, "key"))
+        decode(type_, (Raw(b"{}"), Raw(b'"key"')))
 
 
 # --- events --------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
+from unittest.mock import sentinel
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from server import protocol, protocol_js
 from server.db.journal import Published
@@ -52,10 +55,15 @@ junk = st.recursive(
 )
 
 
+def wired(*arguments: Any) -> list[Raw]:
+    """As they come over the wire."""
+    return [Raw(json.dumps(argument).encode()) for argument in arguments]
+
+
 @given(st.sampled_from(sorted(protocol.COMMANDS)) | st.text(max_size=20), junk, junk)
 def test_decoding_gives_a_command_or_says_invalid(type_: str, payload: Any, key: Any) -> None:
     try:
-        command, decoded_key = decode(type_, (payload, key))
+        command, decoded_key = decode(type_, wired(payload, key))
     except Invalid:
         return
     assert command.type == type_ and isinstance(decoded_key, str)
@@ -65,12 +73,12 @@ def test_decoding_gives_a_command_or_says_invalid(type_: str, payload: Any, key:
 @pytest.mark.parametrize("text", ["\ud800", "a\x00", "\\\x00"])
 def test_text_that_cannot_be_stored_is_invalid(text: str) -> None:
     with pytest.raises(Invalid):
-        decode("question.ask", ({"text": text}, "k"))
+        decode("question.ask", wired({"text": text}, "k"))
 
 
 @pytest.mark.parametrize("text", ["a\\u0000", "\\", "\\\\u0000", "Đặng 👍"])
 def test_text_that_looks_like_it_is_kept(text: str) -> None:
-    command, _ = decode("question.ask", ({"text": text}, "k"))
+    command, _ = decode("question.ask", wired({"text": text}, "k"))
     assert command == protocol.AskQuestion(text=text)
 
 
@@ -106,7 +114,9 @@ def test_fan_out_is_what_the_permissions_say(
         for n, (audience, site_id, person_id) in enumerate(batch)
     ]
     connections = [
-        Connection(str(n), replace(actor, holder=str(n)), VIETNAMESE, passed=passed)
+        Connection(
+            str(n), sentinel.socket, replace(actor, holder=str(n)), VIETNAMESE, passed=passed
+        )
         for n, (actor, passed) in enumerate(crowd)
     ]
     heard = {

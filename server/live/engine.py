@@ -1,0 +1,332 @@
+"""Engine.IO 4 for many quiet clients: python-engineio with a transport handling of our own.
+
+python-engineio keeps, for each client, a reader and a writer task, a queue and a sleeping ping,
+and starts a task a message. Here a WebSocket is a ``Line``: a packet is written as it comes, in
+order; long polling and the upgrade from it go the library's way through its queue. One wheel
+beats for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import engineio
+import structlog
+from engineio.async_socket import AsyncSocket
+from engineio.exceptions import EngineIOError
+from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, Packet
+
+from server.live import metrics
+from server.live.websocket import Line, Upgrade, frame
+
+PING_INTERVAL_S = 25
+"""Proxies and mobile networks forget a quiet connection after 30 to 60 s."""
+PING_TIMEOUT_S = 20
+MOST_POLLED = 1000
+"""Packets that may wait for a client that polls; beyond it, it is gone or does not read."""
+
+log = structlog.get_logger(__name__)
+
+
+class Message:
+    """One Socket.IO packet to many, made once."""
+
+    __slots__ = ("_text", "frame")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self.frame = frame(b"4" + text)
+        """for a WebSocket"""
+
+    def packet(self) -> Packet:
+        """For long polling."""
+        return Packet(MESSAGE, self._text.decode())
+
+
+_PING = frame(b"2")
+
+
+class Socket(AsyncSocket):  # type: ignore[misc]
+    """One client: first a poller or a line; ``line`` is None while it polls."""
+
+    server: Engine
+    queue: asyncio.Queue[Packet | None] | None
+    upgraded: bool
+    upgrading: bool
+    closing: bool
+    closed: bool
+
+    def __init__(self, server: Engine, sid: str) -> None:
+        super().__init__(server, sid)
+        self.last_ping = None  # the wheel beats
+        self.line: Line | None = None
+        self.peer: str | None = None
+        """the client's address, for the log"""
+        self.owner: Any = None
+        """what the application keeps about it; a socket without one is hung up after a while"""
+        self._probe: Line | None = None
+        self._answered = True
+        self._unowned_beats = 0
+
+    # --- out ---
+
+    def deliver(self, message: Message) -> None:
+        """Send at once, behind what was sent before."""
+        if self.line is not None:
+            self.line.write(message.frame)
+        else:
+            self._enqueue(message.packet())
+
+    async def send(self, pkt: Packet) -> None:
+        """The library's own way to send."""
+        self._send(pkt)
+
+    def _send(self, pkt: Packet) -> None:
+        if self.line is None:
+            self._enqueue(pkt)
+            return
+        encoded = pkt.encode()
+        if isinstance(encoded, bytes):
+            self.line.write(frame(encoded, 2))
+        else:
+            self.line.write(frame(encoded.encode()))
+
+    def _enqueue(self, pkt: Packet) -> None:
+        if self.closed or self.queue is None:
+            return
+        if self.queue.qsize() > MOST_POLLED:
+            metrics.CUT_OFF.inc()
+            self.hang_up(self.server.reason.TRANSPORT_ERROR)
+        else:
+            self.queue.put_nowait(pkt)
+
+    # --- in ---
+
+    def heard(self, line: Line, message: str | bytes) -> None:
+        """A message of its WebSocket: one packet."""
+        if line is not self.line:
+            self._upgrade_step(line, message)
+        elif isinstance(message, bytes):
+            self.server.take(self, message)
+        elif message == "3":
+            self._answered = True
+        elif message.startswith("4"):
+            self.server.take(self, message[1:])
+        elif message.startswith("1"):
+            self.hang_up(self.server.reason.CLIENT_DISCONNECT)
+        elif message != "6":
+            self.malformed()
+
+    async def receive(self, pkt: Packet) -> None:
+        """A packet of a client that polls."""
+        if pkt.packet_type == PONG:
+            self._answered = True
+        elif pkt.packet_type != MESSAGE:
+            await super().receive(pkt)
+        elif isinstance(pkt.data, str | bytes):
+            self.server.take(self, pkt.data)
+        else:
+            self.malformed()
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """What a client that polls sends. Raises: EngineIOError, answered by 400."""
+        try:
+            await super().handle_post_request(environ)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            self.malformed(type(error).__name__)
+            raise EngineIOError("no packets") from error
+
+    def malformed(self, error: str = "") -> None:
+        """Hang up on what is no packet, as the reference implementation does ("parse error"):
+        the library would write a traceback for each, or go on."""
+        actor = getattr(self.owner, "actor", None)
+        seat = actor.holder if actor is not None else None
+        log.warning("socket.malformed", peer=self.peer, seat=seat, error=error)
+        self.hang_up(self.server.reason.TRANSPORT_ERROR)
+
+    # --- transports ---
+
+    async def begin_line(self, environ: dict[str, Any]) -> Upgrade:
+        """It begins as a WebSocket. Raises: as ``Upgrade.prepare``."""
+        line = Line(self, self.server.max_http_buffer_size)
+        upgrade = Upgrade(line)
+        await upgrade.prepare(environ["aiohttp.request"])
+        self.connected = True
+        self._use(line)
+        return upgrade
+
+    def _use(self, line: Line) -> None:
+        """From now on everything goes over ``line``, first what waited for a poll."""
+        waiting, self.queue = self.queue, None
+        self.line, self.upgraded = line, True
+        while waiting is not None and not waiting.empty():
+            pkt = waiting.get_nowait()
+            if pkt is not None and pkt.packet_type != NOOP:
+                self._send(pkt)
+
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        """It polls and probes a WebSocket (Engine.IO protocol, "Upgrade")."""
+        if self.upgraded or self._probe is not None:
+            return self.server._bad_request("upgraded already")
+        self._probe = Line(self, self.server.max_http_buffer_size)
+        upgrade = Upgrade(self._probe)
+        await upgrade.prepare(environ["aiohttp.request"])
+        return upgrade
+
+    def _upgrade_step(self, line: Line, message: str | bytes) -> None:
+        if message == "2probe" and not self.upgrading:
+            self.upgrading = True  # from here on packets wait in the queue
+            line.write(frame(b"3probe"))
+            self._enqueue(Packet(NOOP))  # ends the poll that waits
+        elif message == "5" and self.upgrading and line is self._probe:
+            self._probe, self.upgrading = None, False
+            self._use(line)
+        else:
+            line.close()
+
+    def lost(self, line: Line) -> None:
+        """Its WebSocket has ended."""
+        if line is self.line:
+            self.hang_up(self.server.reason.TRANSPORT_CLOSE)
+        elif line is self._probe:
+            self._probe, self.upgrading = None, False
+
+    def overrun(self, line: Line) -> None:
+        """It does not read; it resumes by ``since`` when it comes back."""
+        metrics.CUT_OFF.inc()
+        log.info("socket.cut_off", queued_bytes=line.queued)
+
+    # --- end ---
+
+    def hang_up(self, reason: str) -> None:
+        """``close`` without waiting for who is told of it."""
+        if not self.closing:
+            self.server.keep(self.close(wait=False, abort=True, reason=reason))
+
+    async def close(
+        self, wait: bool = True, abort: bool = False, reason: str | None = None
+    ) -> None:
+        """End it; whoever listens is told first, by ``disconnect``."""
+        if self.closed or self.closing:
+            return
+        self.closing = True
+        told = reason or self.server.reason.SERVER_DISCONNECT
+        await self.server._trigger_event("disconnect", self.sid, told, run_async=False)
+        if not abort:
+            self._send(Packet(CLOSE))
+        self.closed = True
+        self.owner = None
+        if self.line is not None:
+            self.line.close()
+        elif self.queue is not None:
+            self.queue.put_nowait(None)  # ends the poll that waits
+        if self._probe is not None:
+            self._probe.close()
+        if self.line is not None or abort:
+            self.server.sockets.pop(self.sid, None)
+
+    def beat(self) -> None:
+        """Its turn of the wheel: ping, or hang up where the last one was not answered."""
+        self._unowned_beats = 0 if self.owner is not None else self._unowned_beats + 1
+        if not self._answered or self._unowned_beats > 1:
+            self.hang_up(self.server.reason.PING_TIMEOUT)
+            return
+        self._answered = False
+        if self.line is not None:
+            self.line.write(_PING)
+        else:
+            self._enqueue(Packet(PING))
+
+    def schedule_ping(self) -> None:
+        """The wheel does it."""
+
+
+class Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """The Engine.IO server."""
+
+    sockets: dict[str, Socket]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            monitor_clients=False,
+            **options,
+        )
+        self.take: Callable[[Socket, str | bytes], None] = lambda _socket, _message: None
+        """called with each Socket.IO packet"""
+        self._wheel: list[list[Socket]] = [[] for _ in range(PING_INTERVAL_S)]
+        self._next_slot = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._beating: asyncio.Task[None] | None = None
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run ``work`` until it ends or ``shutdown``."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def shutdown(self) -> None:
+        """End every task."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, *self._tasks, return_exceptions=True)
+        await super().shutdown()
+
+    async def _handle_connect(
+        self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
+    ) -> Any:
+        """The library's, with our ``Socket``. It takes no part in the wheel until it is open."""
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat())
+        sid = self.generate_id()
+        socket = self.sockets[sid] = Socket(self, sid)
+        socket.peer = environ["aiohttp.request"].remote
+        await socket.send(
+            Packet(
+                OPEN,
+                {
+                    "sid": sid,
+                    "upgrades": self._upgrades(sid, transport),
+                    "pingTimeout": PING_TIMEOUT_S * 1000,
+                    "pingInterval": PING_INTERVAL_S * 1000,
+                    "maxPayload": self.max_http_buffer_size,
+                },
+            )
+        )
+        await self._trigger_event("connect", sid, environ, run_async=False)
+        self._next_slot = (self._next_slot + 1) % PING_INTERVAL_S
+        self._wheel[self._next_slot].append(socket)
+        if transport == "websocket":
+            try:
+                return await socket.begin_line(environ)
+            except BaseException:
+                self.sockets.pop(sid, None)
+                socket.closed = True
+                self.keep(self._trigger_event("disconnect", sid, self.reason.TRANSPORT_ERROR))
+                raise
+        socket.connected = True
+        return self._ok(await socket.poll(), jsonp_index=jsonp_index)
+
+    async def _beat(self) -> None:
+        """Each second the sockets of one slot; a slot's turn comes every ``PING_INTERVAL_S``."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        slot = 0
+        while True:
+            due += 1.0
+            await asyncio.sleep(due - loop.time())
+            metrics.LOOP_DELAY.observe(loop.time() - due)
+            slot = (slot + 1) % PING_INTERVAL_S
+            open_now = [socket for socket in self._wheel[slot] if not socket.closed]
+            for socket in self._wheel[slot]:
+                if socket.closed:
+                    self.sockets.pop(socket.sid, None)
+            self._wheel[slot] = open_now
+            for socket in open_now:
+                socket.beat()
+            metrics.SOCKETS.set(len(self.sockets))
+            lines = (socket.line for socket in self.sockets.values())
+            metrics.QUEUED_BYTES.set(sum(line.queued for line in lines if line is not None))

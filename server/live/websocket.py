@@ -1,0 +1,188 @@
+"""WebSockets (RFC 6455) after their handshake: one protocol on the bare transport, no task each.
+
+aiohttp does the handshake and parses frames (its parser is tested against the Autobahn suite and
+compiled); between the two it would keep a task, a queue and the whole request for each connection.
+Here the transport is handed to a ``Line``, which calls its owner for each message and writes
+ready-made frames: a server's frames are not masked (section 5.1), so one serves all. The parser is
+a private name of aiohttp's, which is why ``setup.cfg`` holds aiohttp to one minor version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any, Protocol
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
+
+MOST_QUEUED_BYTES = 1 << 20
+"""A client that leaves more than this unread, beside the largest single message, is cut off."""
+WORTH_WATCHING_BYTES = 64 << 10
+"""Buffers below this are not looked at."""
+CLOSING_S = 5.0
+"""How long a closed line may take to read what was sent before."""
+
+
+def frame(payload: bytes, opcode: int = WSMsgType.TEXT) -> bytes:
+    """``payload`` as one final, unmasked frame (RFC 6455 section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
+
+
+class Owner(Protocol):
+    """Who is behind a line."""
+
+    def heard(self, line: Line, message: str | bytes) -> None:
+        """A whole message has come."""
+
+    def lost(self, line: Line) -> None:
+        """The connection has ended, whoever ended it. Called once."""
+
+    def overrun(self, line: Line) -> None:
+        """It did not read and is cut off; ``lost`` follows."""
+
+
+class Line(asyncio.Protocol):
+    """One WebSocket."""
+
+    __slots__ = ("_transport", "_parser", "_owner", "_watched", "_largest", "_abort")
+
+    def __init__(self, owner: Owner, most_bytes: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._owner: Owner | None = owner
+        self._transport: asyncio.Transport | None = None
+        self._parser: WebSocketReader | None = WebSocketReader(
+            _Inlet(self, loop), most_bytes, False, True
+        )
+        self._watched = False
+        self._largest = 0
+        self._abort: asyncio.TimerHandle | None = None
+
+    @property
+    def queued(self) -> int:
+        """Bytes that the client has not read yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def write(self, frames: bytes) -> None:
+        """Send ready-made frames; nothing happens on a line that ends."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._watched and self._overrun(transport):
+            return
+        transport.write(frames)
+        if self._watched or len(frames) > WORTH_WATCHING_BYTES:
+            self._largest = max(self._largest, len(frames))
+
+    def close(self, code: int = WSCloseCode.OK) -> None:
+        """Say goodbye (section 5.5.1), and hang up once that is read, or not in time."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(frame(struct.pack("!H", code), WSMsgType.CLOSE))
+        transport.close()
+        self._abort = asyncio.get_running_loop().call_later(CLOSING_S, transport.abort)
+
+    def _overrun(self, transport: asyncio.Transport) -> bool:
+        if transport.get_write_buffer_size() <= MOST_QUEUED_BYTES + self._largest:
+            return False
+        if self._owner is not None:
+            self._owner.overrun(self)
+        transport.abort()
+        return True
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WORTH_WATCHING_BYTES)
+        transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is not None:
+            self._parser.feed_data(data)
+
+    def pause_writing(self) -> None:
+        self._watched = True
+
+    def resume_writing(self) -> None:
+        self._watched = False
+        self._largest = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        owner, self._owner = self._owner, None
+        self._transport = None
+        self._parser = None
+        if self._abort is not None:
+            self._abort.cancel()
+        if owner is not None:
+            owner.lost(self)
+
+    # --- what the parser found ---
+
+    def took(self, kind: WSMsgType, data: Any) -> None:
+        """One message or control frame."""
+        if self._owner is None or self._transport is None or self._transport.is_closing():
+            return
+        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            self._owner.heard(self, data)
+        elif kind is WSMsgType.PING:
+            self.write(frame(bytes(data), WSMsgType.PONG))
+        elif kind is WSMsgType.CLOSE:
+            self.close()
+
+    def failed(self, error: BaseException) -> None:
+        """What came is no WebSocket frame, or too long."""
+        self.close(getattr(error, "code", WSCloseCode.PROTOCOL_ERROR))
+
+
+class _Inlet(WebSocketDataQueue):
+    """What aiohttp's parser writes into: hands on at once instead of queueing."""
+
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(None, 0, loop=loop)  # type: ignore[arg-type]
+        self._line = line
+
+    def feed_data(self, data: Any, size: int) -> None:
+        self._line.took(data.type, data.data)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        self._line.failed(exc)
+
+
+class Upgrade(web.WebSocketResponse):
+    """A handshake by aiohttp, after which the transport is a ``Line``'s and aiohttp lets go.
+
+    Frames are not compressed: a compressed one fits one client alone, and costs more than it
+    saves at our sizes.
+    """
+
+    def __init__(self, line: Line) -> None:
+        super().__init__(compress=False)
+        self._line: Line = line
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
+        """Raises: HTTPBadRequest where it is no WebSocket handshake; ConnectionResetError."""
+        if self.prepared:
+            assert self._payload_writer is not None
+            return self._payload_writer
+        writer = await super().prepare(request)
+        handler, transport = request.protocol, request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("gone during the handshake")
+        transport.set_protocol(self._line)
+        handler.transport = None  # or it would close what is no longer its own
+        handler.connection_lost(None)
+        self._line.connection_made(transport)
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """The response does not end: the line does."""
