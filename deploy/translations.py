@@ -1,8 +1,9 @@
 """Bring ``server/translations/*.po`` in step with the texts of the code, or (``--check``) say what
 is missing.
 
-Texts are ``_``/``ngettext`` in templates, ``N_`` in Python and ``t``/``tn`` in JavaScript, all in
-Vietnamese. A text that is gone is dropped; a new one is added without a translation.
+Texts are ``_``/``ngettext``/``pgettext`` in templates, ``N_`` in Python and ``t``/``tn`` in
+JavaScript, all in Vietnamese. A text that is gone is dropped; a new one is added without a
+translation.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ METHODS = [
     ("templates/**.html", "jinja2"),
     ("static/js/**.js", "javascript"),
 ]
-KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2), "t": None, "tn": (1, 2)}
+KEYWORDS = {
+    "_": None,
+    "N_": None,
+    "ngettext": (1, 2),
+    "pgettext": ((1, "c"), 2),
+    "t": None,
+    "tn": (1, 2),
+}
 _SKIPPED = ("node_modules", ".venv", "static/vendor", "tests", "build", "deploy")
 _SLOT = re.compile(r"%\((\w+)\)[sd]")
 
@@ -40,8 +48,8 @@ def extract() -> Catalog:
         directory_filter=lambda folder: not Path(folder).name.startswith((".", "_"))
         and not str(Path(folder).relative_to(ROOT)).startswith(_SKIPPED),
     )
-    for name, _line, text, _comments, _context in rows:
-        found.add(text, locations=[(Path(name).as_posix(), None)])
+    for name, _line, text, _comments, context in rows:
+        found.add(text, locations=[(Path(name).as_posix(), None)], context=context)
     return found
 
 
@@ -58,7 +66,7 @@ def missing(texts: Catalog, language: Catalog) -> list[str]:
         if not message.id:
             continue
         key = message.id if isinstance(message.id, str) else message.id[0]
-        held = language.get(key)
+        held = language.get(key, message.context)
         string = held.string if held is not None and not held.fuzzy else None
         if not string or not (isinstance(string, str) or all(string)):
             problems.append(f"no translation: {key}")
@@ -74,13 +82,18 @@ def render(texts: Catalog, language: Catalog, code: str) -> bytes:
         if not message.id:
             continue
         key = message.id if isinstance(message.id, str) else message.id[0]
-        held = language.get(key)
+        held = language.get(key, message.context)
         string = held.string if held is not None else ""
         if isinstance(message.id, tuple) and isinstance(string, str):
             string = (string, string)
         if isinstance(message.id, str) and not isinstance(string, str):
             string = (string or ("",))[0]
-        made.add(message.id, string, locations=sorted(set(message.locations)))
+        made.add(
+            message.id,
+            string,
+            locations=sorted(set(message.locations)),
+            context=message.context,
+        )
     out = io.BytesIO()
     write_po(out, made, width=100, sort_output=True, omit_header=False, include_lineno=False)
     # Times in the header would make every run a change.

@@ -24,6 +24,11 @@ SOURCE = "vi"
 Forms = str | tuple[str, ...]
 
 
+def keyed(text: str, context: str | None) -> str:
+    """The name of a message in ``Language.messages``, as gettext's own catalogues join the two."""
+    return text if context is None else f"{context}\x04{text}"
+
+
 @dataclass(frozen=True)
 class Language:
     """One language: msgid → text, or → (one, many) for counted texts."""
@@ -42,6 +47,13 @@ class Language:
         found = self.messages.get(one, (one, many))
         forms = (found,) if isinstance(found, str) else found
         return forms[0 if n == 1 else -1]
+
+    def pgettext(self, context: str, text: str) -> str:
+        """``text`` where it means ``context``: one Vietnamese word may be several elsewhere."""
+        found = self.messages.get(keyed(text, context))
+        return (
+            self.gettext(text) if found is None else found if isinstance(found, str) else found[0]
+        )
 
     def explain(self, error: DomainError) -> str:
         """The sentence of a domain error for a reader of this language."""
@@ -84,7 +96,7 @@ def _language(code: str, catalogue: Catalog) -> Language:
     for message in catalogue:
         if not message.id or message.fuzzy:
             continue
-        key = message.id if isinstance(message.id, str) else message.id[0]
+        key = keyed(message.id if isinstance(message.id, str) else message.id[0], message.context)
         string = message.string or ""
         text = string if isinstance(string, str) else tuple(string)
         if not text or not all(text):

@@ -38,7 +38,7 @@ class AttendanceRow:
 
 EVIDENCE_NAMES: dict[str, str] = {
     "qr": N_("Quét mã QR"),
-    "code": N_("Nhập mã cá nhân"),
+    "code": N_("Bằng mã cá nhân"),
     "operator": N_("Cán bộ điểm cầu xác nhận"),
     "quiz": N_("Trả lời trắc nghiệm"),
 }

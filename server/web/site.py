@@ -95,7 +95,7 @@ def _environment(code: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]
-        language.gettext, language.ngettext, newstyle=True
+        language.gettext, language.ngettext, newstyle=True, pgettext=language.pgettext
     )
     environment.globals |= {
         "lang": language.code,

@@ -180,3 +180,15 @@ async def test_messages_for_scripts(house: House) -> None:
     answer, text = await house.browser().get("/i18n/en.js")
     assert answer.status == 200 and text.startswith("globalThis.diemcauMessages={")
     assert (await house.browser().get("/i18n/xx.js"))[0].status == 404
+
+
+def test_a_word_is_translated_by_what_it_means_and_how_many_there_are() -> None:
+    languages = read_languages()
+    english, vietnamese = languages["en"], languages["vi"]
+    assert english.pgettext("menu", "Điểm cầu") == "Sites" != english.gettext("Điểm cầu")
+    assert english.pgettext("no such place", "Điểm cầu") == english.gettext("Điểm cầu")
+    assert vietnamese.pgettext("menu", "Điểm cầu") == "Điểm cầu"
+    moderators = ("%(num)s điều phối", "%(num)s điều phối")
+    assert english.ngettext(*moderators, 1) % {"num": 1} == "1 moderator"
+    assert english.ngettext(*moderators, 2) % {"num": 2} == "2 moderators"
+    assert vietnamese.ngettext(*moderators, 1) % {"num": 1} == "1 điều phối"

@@ -3,7 +3,7 @@
 
 import { connect, readBoot } from "../connection.js";
 import { byId, fill, renderList, setBanner } from "../dom.js";
-import { formatNumber, formatTime, t } from "../i18n.js";
+import { formatNumber, formatTime, t, tn } from "../i18n.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isRecorded } from "../rooms/conference.js";
@@ -155,7 +155,7 @@ function renderQuiz(state) {
     position: t("Câu %(position)s / %(items)s", { position: run.position, items: run.items }),
     quizTitle: run.title,
     question: run.text,
-    answered: t("%(n)s người đã trả lời", { n: formatNumber(run.answered) }),
+    answered: tn("%(n)s người đã trả lời", "%(n)s người đã trả lời", run.answered),
     sitesTitle: revealed ? t("Trả lời đúng theo điểm cầu") : t("Đã trả lời theo điểm cầu"),
   });
   const options = optionRows(run);

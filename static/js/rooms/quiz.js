@@ -2,7 +2,7 @@
 /** The quiz at the desk: launch, count, chart, reveal. */
 
 import { byId, fill, on, renderList } from "../dom.js";
-import { formatClock, formatNumber, formatPercent, t, tn } from "../i18n.js";
+import { formatClock, formatPercent, t, tn } from "../i18n.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -38,7 +38,7 @@ export function renderRun(state) {
   fill(card, {
     title: `${run.title} · ${run.position}/${run.items}`,
     text: run.text,
-    answered: t("%(n)s người đã trả lời", { n: formatNumber(run.answered) }),
+    answered: tn("%(n)s người đã trả lời", "%(n)s người đã trả lời", run.answered),
   });
   const votes = totals(run);
   const total = votes.reduce((a, b) => a + b, 0) || 1;

@@ -2,7 +2,7 @@
 /** What the operator reads about what this room sends. */
 
 import { fill } from "../dom.js";
-import { formatNumber, formatPercent, t } from "../i18n.js";
+import { formatNumber, formatPercent, t, tn } from "../i18n.js";
 import { qualityText } from "../media/quality.js";
 
 /** @typedef {import("../media/publish.js").Publisher} Publisher */
@@ -32,7 +32,7 @@ export function publishTrouble(publisher) {
     case "retrying":
       return [
         publisher.message || t("Mất kết nối hình."),
-        t("Nối lại sau %(n)s giây.", { n: publisher.retry_s }),
+        tn("Nối lại sau %(n)s giây.", "Nối lại sau %(n)s giây.", publisher.retry_s),
       ].join(" ");
     case "taken_over":
       return t("Một trang khác đang gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
