@@ -87,6 +87,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
                 self._command(socket, data)
             except (ValueError, RecursionError):
                 socket.malformed()
+        elif isinstance(data, bytes) or data.startswith(("5", "6")):
+            socket.malformed("binary")  # nothing that clients send has attachments
         else:
             self.eio.keep(self._handle_eio_message(socket.sid, data))
 

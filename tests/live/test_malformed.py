@@ -1,0 +1,127 @@
+"""What is no packet ends its own connection with one line in the log, and touches nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from server.permissions import Actor
+from tests.live.conftest import PATIENCE_S, Page, Venue
+
+pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
+
+MALFORMED: tuple[str | bytes, ...] = (
+    "",
+    "9",
+    "x",
+    "b4nonsense",
+    "\x00",
+    "4",
+    "4z",
+    "42",
+    "42{}",
+    "42[]",
+    "42[1]",
+    '42["question.ask"',
+    "4" + "[" * 50_000,
+    "42[" + "[" * 50_000,
+    '42/admin,["question.ask",{},"k"]',
+    "42" + "9" * 40 + '["question.ask",{},"k"]',
+    "42" + "9" * 400 + '["question.ask",{},"k"]',
+    '451-["question.ask",{"_placeholder":true,"num":0}]',
+    "44{}",
+    "47",
+    b"\x00\xff",
+    b"",
+)
+ENDED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+
+async def bystander(venue: Venue) -> Page:
+    page = await venue.open(venue.cast.moderator)
+    await page.until(lambda p: bool(p.state))
+    return page
+
+
+def _seated(venue: Venue, actor: Actor) -> aiohttp.ClientSession:
+    secret = venue.cast.secrets[actor.holder]
+    return aiohttp.ClientSession(headers={"Cookie": f"seat_{actor.holder}={secret}"})
+
+
+async def _ends(line: aiohttp.ClientWebSocketResponse) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while (await line.receive()).type not in ENDED:
+            pass
+
+
+@pytest.mark.parametrize("message", MALFORMED, ids=lambda message: repr(message[:20]))
+async def test_frames_of_a_seat(
+    venue: Venue, message: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    page, actor = await bystander(venue), venue.cast.trainee
+    address = f"{venue.url}/socket.io/?EIO=4&transport=websocket"
+    hello = json.dumps({"seat": actor.holder, "since": None})
+    with capture_logs() as logs, caplog.at_level(logging.WARNING):
+        async with _seated(venue, actor) as http, http.ws_connect(address) as line:
+            await line.send_str("40" + hello)
+            while '"snapshot"' not in (await line.receive_str()):
+                pass
+            await (line.send_str if isinstance(message, str) else line.send_bytes)(message)
+            await _ends(line)
+    said = [each for each in logs if each["event"] == "socket.malformed"]
+    assert len(said) == 1 and said[0]["log_level"] == "warning", logs
+    assert said[0]["seat"] == actor.holder and said[0]["peer"] == "127.0.0.1"
+    assert "exc_info" not in str(logs) and not caplog.records
+    await _unharmed(venue, page)
+
+
+async def _unharmed(venue: Venue, page: Page) -> None:
+    trainee = venue.cast.trainee.holder
+    await asyncio.wait_for(_gone(venue, trainee), PATIENCE_S)
+    before = page.seq
+    answer = await page.send("site.mute", {"site": venue.cast.hue, "muted": True}, "key")
+    assert answer["ok"] and not page.closed
+    await page.until(lambda p: p.seq > before)
+
+
+async def _gone(venue: Venue, seat: str) -> None:
+    """Its connection is forgotten at once, not at the next ping."""
+    while any(each.actor.holder == seat for each in venue.gateway.connections):
+        await asyncio.sleep(0.01)
+
+
+GARBAGE: dict[str | bytes, int] = {
+    "\x1e": 400,
+    "9": 400,
+    "bnonsens": 400,
+    "bAAAA": 200,
+    "d": 400,
+    "d=": 400,
+    "4" + "[" * 50_000: 400,
+    "\x1e".join(["2"] * 40): 400,
+    b"\xff": 400,
+}
+"""body → the answer's status; where a packet is whole, its content is judged after the answer"""
+
+
+@pytest.mark.parametrize("body", GARBAGE, ids=lambda body: repr(body[:12]))
+async def test_garbage_by_long_polling(
+    venue: Venue, body: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = await bystander(venue)
+    address = f"{venue.url}/socket.io/?EIO=4&transport=polling"
+    with capture_logs() as logs, caplog.at_level(logging.WARNING):
+        async with aiohttp.ClientSession() as http:
+            async with http.get(address) as opened:
+                sid = json.loads((await opened.text())[1:])["sid"]
+            async with http.post(f"{address}&sid={sid}", data=body) as answer:
+                assert answer.status == GARBAGE[body], await answer.text()
+    said = [each for each in logs if each["event"] == "socket.malformed"]
+    assert len(said) == 1 and "exc_info" not in str(logs), logs
+    assert not caplog.records
+    await _unharmed(venue, page)
