@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.media import messages
-from tests.media.harness import WorkerProcess, eventually
+from tests.media.harness import Grey, WorkerProcess, eventually
 
 SITE = messages.Grant(publish=("site:a",), receive=True, own="site:a")
 OTHER = messages.Grant(publish=("site:b",), receive=True, own="site:b")
@@ -43,3 +43,28 @@ async def test_stage_and_floor_move_between_publishers_without_renegotiation(
     lines = await eventually(lambda: web.last(messages.Lines))
     assert lines.lines["site:a"].bitrate_bps > 10_000 and lines.lines["site:a"].loss == 0
     assert {(line.width, line.height) for line in lines.lines.values()} == {(160, 120)}
+
+
+async def test_a_camera_that_is_off_is_told_apart_from_its_sound(worker: WorkerProcess) -> None:
+    web = worker.web
+    web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    await worker.publish("seat-a", "site:a", shade=60, tone_hz=400)
+    (camera,) = [s for s in worker.peers[-1].getSenders() if s.kind == "video"]
+    page = await worker.receive("display")
+    await eventually(lambda: near(page.shade.get("stage"), 60))
+
+    def told(picture: bool) -> bool:
+        published = web.last(messages.Published)
+        assert published is not None
+        (publication,) = published.publications
+        return bool(publication.alive) and publication.picture is picture
+
+    await eventually(lambda: told(True))
+    camera.replaceTrack(None)
+    await eventually(lambda: told(False))
+    pictures, sounds = page.frames["stage"], page.frames["audio0"]
+    await eventually(lambda: page.frames["audio0"] > sounds + 20)
+    assert page.frames["stage"] == pictures
+    camera.replaceTrack(Grey(200))
+    await eventually(lambda: told(True))
+    await eventually(lambda: near(page.shade["stage"], 200))

@@ -118,15 +118,18 @@ export class Wall {
 
   #renderPair() {
     const { state } = this.connection;
-    for (const [name, words] of [
-      ["stage", t("Đang phát")],
-      ["presentation", t("Trình chiếu")],
+    for (const [name, words, empty] of [
+      ["stage", t("Đang phát"), t("Sân khấu đang trống")],
+      ["presentation", t("Trình chiếu"), t("Không có trình chiếu")],
     ]) {
       const source = state.conference[name];
       const site = Object.values(state.sites).find((s) => source?.split(":")[1] === s.slug);
       const shown = this.receiver.sourceOf(name) === source && sends(state, source, "picture");
       byId(name).classList.toggle("has-picture", shown);
-      fill(byId(name), { name: site ? `${words} · ${site.name}` : words });
+      fill(byId(name), {
+        name: site ? `${words} · ${site.name}` : words,
+        noPicture: site ? t("Chưa có hình từ %(site)s", { site: site.name }) : empty,
+      });
     }
   }
 
