@@ -159,10 +159,8 @@ def _errors(log: Path) -> Iterator[dict[str, Any]]:
 
 
 def _libraries(said: dict[str, Any]) -> bool:
-    """Engine.IO, Socket.IO and aiohttp log what they could not read, before any code of ours."""
-    return said.get("logger") in ("engineio.server", "aiohttp.server") or (
-        said.get("path") == "/socket.io/" and "/engineio/packet.py" in said["exception"]
-    )
+    """aiohttp logs what is no HTTP before any code of ours."""
+    return said.get("logger") == "aiohttp.server"
 
 
 def _journal(running: Running) -> int:
