@@ -78,6 +78,7 @@ class Inbox:
         self._shown: Shown = {}
         self._forgot_at: datetime | None = None
         self._began_s: float | None = None
+        self._away_since_s: float | None = None
         self._unsure = _Done([], frozenset(), [])
 
     def listen(self, listener: Listener) -> None:
@@ -182,7 +183,7 @@ class Inbox:
             yield self._transaction(jobs)
         except Exception as error:
             if is_outage(error):
-                log.warning("inbox.database_away", jobs=len(jobs), error=str(error.__cause__))
+                self._say_away(error)
                 yield _Done([], frozenset(), [_refused(job) for job in jobs])
             elif len(jobs) > 1:
                 log.warning("inbox.batch_failed", jobs=len(jobs), exc_info=True)
@@ -208,7 +209,18 @@ class Inbox:
         finally:
             self._began_s = None
         self._unsure = _Done([], frozenset(), [])
+        if self._away_since_s is not None:
+            log.warning(
+                "inbox.database_back", after_s=round(time.monotonic() - self._away_since_s, 1)
+            )
+            self._away_since_s = None
         return done
+
+    def _say_away(self, error: Exception) -> None:
+        """One line for an outage, however many commands it refuses."""
+        if self._away_since_s is None:
+            log.warning("inbox.database_away", error=str(error.__cause__ or error))
+            self._away_since_s = time.monotonic()
 
     def _settled(self, session: Session) -> list[Published]:
         """Events of a commit whose answer never came, where it took place after all.
