@@ -16,20 +16,26 @@ from server.permissions import Actor, Permission, Target, may
 
 
 def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``activities``, ``keys``, ``runs``, ``responses``."""
+    """``activities``, ``keys``, ``runs``."""
     assert actor.conference_id is not None
     everyone = Target(actor.conference_id)
-    state: dict[str, Any] = {"activities": {}, "keys": {}, "runs": {}, "responses": {}}
+    state: dict[str, Any] = {"activities": {}, "keys": {}, "runs": {}}
     if may(actor, Permission.SEE_ACTIVITY, everyone):
         state["activities"] = _activities(session, actor.conference_id)
     if may(actor, Permission.SEE_KEY, everyone):
         state["keys"] = _keys(session, actor.conference_id)
     if may(actor, Permission.SEE_CONFERENCE, everyone):
         state["runs"] = _runs(session, actor.conference_id)
-    own = Target(actor.conference_id, actor.site_id, actor.person_id)
-    if actor.person_id is not None and may(actor, Permission.SEE_RESPONSE, own):
-        state["responses"] = _responses(session, actor.conference_id, actor.person_id)
     return state
+
+
+def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``responses`` of a person."""
+    assert actor.conference_id is not None
+    themselves = Target(actor.conference_id, actor.site_id, actor.person_id)
+    if actor.person_id is None or not may(actor, Permission.SEE_RESPONSE, themselves):
+        return {"responses": {}}
+    return {"responses": _responses(session, actor.conference_id, actor.person_id)}
 
 
 def _activities(session: Session, conference_id: int) -> dict[str, Any]:

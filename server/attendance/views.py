@@ -1,4 +1,4 @@
-"""Snapshot part: the check-ins of one's own room, or one's own."""
+"""Snapshot part: the check-ins that one's role may see, or one's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from server.attendance.models import CheckIn
@@ -19,12 +19,26 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
         CheckIn.conference_id == actor.conference_id, CheckIn.undone_at.is_(None)
     )
     how_far = reach(actor.role, Permission.SEE_ATTENDANCE)
-    if how_far is Reach.NONE:
+    if how_far in (Reach.NONE, Reach.SELF):
         return {"attendance": {}}
     if how_far is Reach.SITE:
         query = query.where(CheckIn.site_id == actor.site_id)
-    elif how_far is Reach.SELF:
-        query = query.where(CheckIn.person_id == actor.person_id)
+    return _built(session, query)
+
+
+def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``attendance`` of a person who sees their own alone."""
+    if reach(actor.role, Permission.SEE_ATTENDANCE) is not Reach.SELF:
+        return {}
+    query = select(CheckIn).where(
+        CheckIn.conference_id == actor.conference_id,
+        CheckIn.undone_at.is_(None),
+        CheckIn.person_id == actor.person_id,
+    )
+    return _built(session, query)
+
+
+def _built(session: Session, query: Select[CheckIn]) -> dict[str, Any]:
     attendance = {
         str(row.person_id): {
             "person": row.person_id,

@@ -26,12 +26,11 @@ from server.permissions import Actor, Permission, Target, may
 
 
 def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``me``, ``conference``, ``sites``, ``agenda``, ``requests``, ``appointments``, ``roster``."""
+    """``conference``, ``sites``, ``agenda``, ``requests``, ``appointments``, ``roster``."""
     assert actor.conference_id is not None
     conference = session.get_one(Conference, actor.conference_id)
     everyone = Target(conference.id)
     state: dict[str, Any] = {
-        "me": _me(session, actor),
         "conference": {},
         "sites": {},
         "agenda": {},
@@ -55,6 +54,11 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
         state["roster"] = {str(row.person): asdict(row) for row in rows}
     built: dict[str, Any] = msgspec.to_builtins(state)
     return built
+
+
+def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``me``."""
+    return {"me": _me(session, actor)}
 
 
 def _appointments(session: Session, conference_id: int) -> dict[str, Any]:

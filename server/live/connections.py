@@ -10,6 +10,9 @@ from server.i18n import Language
 from server.live.engine import Socket
 from server.permissions import Actor
 
+Place = tuple[str, int | None]
+"""(role, site): what decides what is heard, but for what is one's own"""
+
 
 @dataclass(slots=True, eq=False)
 class Connection:
@@ -29,6 +32,17 @@ class Connection:
     """its snapshot must be made anew, although one is on its way"""
     in_flight: int = 0
     """commands sent and not yet acknowledged"""
+
+    place: Place = field(init=False)
+    """of ``actor``; plain values, since a fan-out looks at each"""
+
+    def __post_init__(self) -> None:
+        self.move(self.actor)
+
+    def move(self, actor: Actor) -> None:
+        """It acts as ``actor`` from now on."""
+        self.actor = actor
+        self.place = (actor.role.value, actor.site_id)
 
     @property
     def conference_id(self) -> int:

@@ -23,7 +23,7 @@ from server.live.connections import Connection, Connections
 from server.live.sockets import Server, event_message
 from server.permissions import Actor
 from server.protocol import EVENTS, Reload
-from server.snapshot import build_with_seq
+from server.snapshot import Shared
 
 MOST_MISSED = 500
 """Events that are sent one by one to who comes back; beyond it a snapshot is shorter."""
@@ -38,6 +38,7 @@ class Delivery:
         self._server = server
         self._database = database
         self._connections = connections
+        self._shared = Shared()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
@@ -65,8 +66,10 @@ class Delivery:
         """Send what each hears of ``batch``; gives those who heard that they must reload."""
         found = fanout.groups(batch, connections)
         if batch:
+            last = batch[-1].seq
             for each in connections:
-                each.passed = max(each.passed, batch[-1].seq)
+                if each.passed < last:
+                    each.passed = last
         reloading: list[Connection] = []
         for events, members in found:
             self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
@@ -101,7 +104,7 @@ class Delivery:
         if since is not None:
             missed = await self._database.read(_missed, actor, since)
         if missed is None:
-            state, seq = await self._database.read(build_with_seq, actor, utc_now())
+            state, seq = await self._database.read(self._shared.build_with_seq, actor, utc_now())
             connection.passed = seq
             metrics.RESYNCS.labels("snapshot").inc()
             self.tell([connection], "snapshot", {"state": state, "seq": seq}, seq)

@@ -1,8 +1,8 @@
 """Which connections hear which events of a batch: one group for each distinct subset.
 
 Reach by reach instead of ``may`` for every pair, since a burst of 250 answers meets 1,700 phones:
-an audience of conference reach is one entry a role, of site reach one a site, of self reach one a
-person. A test holds it equal to ``Published.heard_by``.
+what is heard by conference or site is the same for a role at a site, what is heard by oneself is
+looked up by person. A test holds it equal to ``Published.heard_by``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from server.db.journal import Published
-from server.live.connections import Connection
-from server.permissions import Reach, Role, reach
+from server.live.connections import Connection, Place
+from server.permissions import Actor, Reach, Role, reach
 
 
 def groups(
@@ -24,18 +24,20 @@ def groups(
     """
     if not events:
         return []
-    masks = _masks(events)
+    masks = _Masks(events)
     first = events[0].seq
+    shared: dict[Place, int] = {}
     found: dict[int, list[Connection]] = {}
     for connection in connections:
-        actor = connection.actor
-        heard = masks.get((actor.role, Reach.CONFERENCE, 0), 0)
-        if actor.site_id is not None:
-            heard |= masks.get((actor.role, Reach.SITE, actor.site_id), 0)
-        if actor.person_id is not None:
-            heard |= masks.get((actor.role, Reach.SELF, actor.person_id), 0)
-        known = max(0, connection.passed - first + 1)
-        heard = heard >> known << known
+        place = connection.place
+        heard = shared.get(place)
+        if heard is None:
+            heard = shared[place] = masks.of_place(place)
+        if masks.persons:
+            heard |= masks.of_person(connection.actor)
+        if connection.passed >= first:
+            known = connection.passed - first + 1
+            heard = heard >> known << known
         if heard:
             found.setdefault(heard, []).append(connection)
     return [
@@ -44,15 +46,35 @@ def groups(
     ]
 
 
-def _masks(events: Sequence[Published]) -> dict[tuple[Role, Reach, int], int]:
+class _Masks:
     """(role, reach, id) → bit n set where event n is heard so; id is 0 for a conference."""
-    masks: dict[tuple[Role, Reach, int], int] = {}
-    for place, event in enumerate(events):
-        ids = {Reach.CONFERENCE: 0, Reach.SITE: event.site_id, Reach.SELF: event.person_id}
-        for role in Role:
-            how_far = reach(role, event.audience)
-            subject = ids.get(how_far)
-            if subject is not None:
-                key = (role, how_far, subject)
-                masks[key] = masks.get(key, 0) | 1 << place
-    return masks
+
+    def __init__(self, events: Sequence[Published]) -> None:
+        self._places: dict[tuple[Role, Reach, int], int] = {}
+        self.persons: dict[int, dict[Role, int]] = {}
+        for number, event in enumerate(events):
+            bit = 1 << number
+            for role in Role:
+                how_far = reach(role, event.audience)
+                if how_far is Reach.SELF and event.person_id is not None:
+                    own = self.persons.setdefault(event.person_id, {})
+                    own[role] = own.get(role, 0) | bit
+                    continue
+                id_ = 0 if how_far is Reach.CONFERENCE else event.site_id
+                if how_far in (Reach.CONFERENCE, Reach.SITE) and id_ is not None:
+                    key = (role, how_far, id_)
+                    self._places[key] = self._places.get(key, 0) | bit
+
+    def of_place(self, place: Place) -> int:
+        """What everybody of a role and site hears."""
+        role, site_id = Role(place[0]), place[1]
+        heard = self._places.get((role, Reach.CONFERENCE, 0), 0)
+        if site_id is not None:
+            heard |= self._places.get((role, Reach.SITE, site_id), 0)
+        return heard
+
+    def of_person(self, actor: Actor) -> int:
+        """What one person hears beside it."""
+        if actor.person_id is None or actor.person_id not in self.persons:
+            return 0
+        return self.persons[actor.person_id].get(actor.role, 0)

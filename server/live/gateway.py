@@ -180,7 +180,7 @@ class Gateway:
         for each in members:
             now = standing.get(each.actor.holder)
             if now is not None and now != seats.place(each.actor):
-                each.actor = seats.moved(each.actor, now)
+                each.move(seats.moved(each.actor, now))
                 self._delivery.resync(each)
         self._signalling.refresh(conference_id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,16 +30,24 @@ def _with_askers(conference_id: int | None) -> Select[Question, str, str]:
 
 
 def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``questions``: id → what ``actor``'s events have told of it; ``sent``: one's own ids."""
-    questions: dict[str, Any] = {}
-    sent: dict[str, Any] = {}
-    for row in session.execute(_with_askers(actor.conference_id)):
-        seen = _seen(actor, row)
-        if seen is not None:
-            questions[str(row[0].id)] = seen
-        if _is_own(actor, row[0]):
-            sent[str(row[0].id)] = {"id": row[0].id}
-    return {"questions": questions, "sent": sent}
+    """``questions``: id → what ``actor``'s events have told of it."""
+    rows = session.execute(_with_askers(actor.conference_id))
+    return {"questions": _questions(rows, actor)}
+
+
+def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+    """``questions`` that a person asked; ``sent``: their ids."""
+    if actor.person_id is None:
+        return {"sent": {}}
+    query = _with_askers(actor.conference_id).where(Question.person_id == actor.person_id)
+    rows = session.execute(query).all()
+    sent = {str(q.id): {"id": q.id} for q, *_who in rows if _is_own(actor, q)}
+    return {"questions": _questions(rows, actor), "sent": sent}
+
+
+def _questions(rows: Iterable[Row[Question, str, str]], actor: Actor) -> dict[str, Any]:
+    seen = ((row[0].id, _seen(actor, row)) for row in rows)
+    return {str(number): known for number, known in seen if known is not None}
 
 
 def _is_own(actor: Actor, question: Question) -> bool:
