@@ -18,6 +18,7 @@ from server.permissions import Role
 from server.web import doors
 from server.web.actors import Keys, keys_of
 from server.web.entry import form_of, take_seat
+from server.web.organiser_forms import whole
 from server.web.site import now, render, see_other, site_of, visitor_of
 
 
@@ -109,10 +110,13 @@ async def room(request: web.Request) -> web.Response:
     found = await site_of(request).database.read(
         _known, form.get("conference", ""), keys_of(request)
     )
+    room_id = whole(form.get("site", ""))
     try:
-        room_id, role = int(form.get("site", "")), Role(form.get("role", ""))
+        role = Role(form.get("role", ""))
     except ValueError:
         raise Invalid() from None
+    if room_id is None:
+        raise Invalid()
 
     def join(session: Session) -> Any:
         pin, code = form.get("pin", ""), form.get("conference", "")

@@ -182,6 +182,8 @@ def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "%00" in request.raw_path:  # no browser sends NUL, and PostgreSQL takes none
+            raise NotFound()
         bearer = request.path.startswith(_BEARER_PATHS)
         if request.method in ("GET", "HEAD", "OPTIONS") or request.path.startswith("/socket.io/"):
             return await handler(request)
@@ -214,12 +216,15 @@ def is_own_origin(request: web.Request, origin: str) -> bool:
 
 
 async def _require_token(request: web.Request, found: Visitor) -> None:
-    given = request.headers.get("X-CSRF-Token")
-    if given is None:
-        try:
-            value = (await request.post()).get("csrf", "")
-        except ValueError as error:  # a body that is no form
-            raise Invalid(_UNPARSABLE) from error
-        given = value if isinstance(value, str) else ""
+    try:
+        # Here also where the header has the token: handlers then find a form that can be read.
+        form = await request.post()
+    except (ValueError, LookupError, AssertionError) as error:
+        # No form: not of the encoding it names (or that there is), or parts cut or without names.
+        raise Invalid(_UNPARSABLE) from error
+    if any("\0" in text for text in form.values() if isinstance(text, str)):
+        raise Invalid(_UNPARSABLE)
+    value = form.get("csrf", "")
+    given = request.headers.get("X-CSRF-Token", value if isinstance(value, str) else "")
     if found.is_new or not shared.same(given, site_of(request).csrf(found.device)):
         raise Forbidden(_EXPIRED_FORM)

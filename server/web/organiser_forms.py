@@ -31,6 +31,22 @@ _TIME = N_("Hãy nhập giờ.")
 _NUMBER = N_("Hãy nhập một số từ %(least)d đến %(most)d.")
 
 
+D = TypeVar("D", bound=date)
+YEARS = range(2000, 2101)
+"""Years that a conference may lie in: far enough from where dates overflow."""
+
+
+def _plausible(day: D) -> D:
+    if day.year not in YEARS:
+        raise ValueError(day)
+    return day
+
+
+def whole(text: str) -> int | None:
+    """A number of up to 15 digits, as ids are; None for anything else (``int`` takes far more)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
 class Form:
     """What was typed, and what is wrong with it. Without a request: an empty form.
 
@@ -129,22 +145,27 @@ class Form:
     def id(self, name: str) -> int:
         """The id of something chosen by a button. Raises: Invalid."""
         value = self.value(name)
-        if not (value.isascii() and value.isdigit() and 0 < int(value) < 2**53):
+        number = whole(value)
+        if number is None or number == 0:
             raise Invalid()
-        return int(value)
+        return number
 
     def moment(self, name: str, timezone: str) -> datetime:
         """A ``datetime-local`` (HTML, local date and time strings) in ``timezone``."""
         return self._parsed(
             name,
-            lambda text: datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(timezone)),
+            lambda text: _plausible(
+                datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+            ),
             _MOMENT,
             datetime.now(UTC),
-        ).astimezone(UTC)
+        )
 
     def date(self, name: str) -> date:
         """A date."""
-        return self._parsed(name, date.fromisoformat, _DATE, date(2000, 1, 1))
+        return self._parsed(
+            name, lambda text: _plausible(date.fromisoformat(text)), _DATE, date(2000, 1, 1)
+        )
 
     def time(self, name: str) -> time:
         """A time of day."""
