@@ -1,0 +1,253 @@
+"""Stock clients over every transport, order through an upgrade, slow readers, heartbeats, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket as sockets
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import socketio
+
+from server.live import metrics
+from server.live.gateway import MOST_IN_FLIGHT
+from server.live.websocket import MOST_QUEUED_BYTES
+from server.permissions import Actor
+from server.snapshot import Shared, build
+from tests.cast import START
+from tests.live.conftest import PATIENCE_S, Page, Venue
+
+pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
+
+ASK = {"text": "Khi nào có vắc-xin?"}
+TRANSPORTS = ("websocket", "polling", "polling,websocket")
+
+
+def cookie(venue: Venue, actor: Actor) -> str:
+    return f"seat_{actor.holder}={venue.cast.secrets[actor.holder]}"
+
+
+async def stock(venue: Venue, actor: Actor, transports: str) -> Page:
+    """A python-socketio client as it comes; "polling,websocket" begins with one and upgrades."""
+    page = Page(socketio.AsyncClient(reconnection=False))
+    venue.pages.append(page)
+    await page.client.connect(
+        venue.url,
+        headers={"Cookie": cookie(venue, actor)},
+        auth={"seat": actor.holder, "since": None},
+        transports=transports.split(","),
+        wait_timeout=PATIENCE_S,
+    )
+    return page
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_the_stock_client_in_python(venue: Venue, transports: str) -> None:
+    page = await stock(venue, venue.cast.trainee, transports)
+    await page.until(lambda p: p.snapshots == 1)
+    assert page.client.transport() == transports.split(",")[-1]
+    answer = await page.send("question.ask", ASK, "k")
+    assert answer["ok"] and str(answer["result"]["question"]) in page.state["questions"]
+    assert (await page.send("question.ask", {"text": 1}, "k2"))["error"] == "invalid"
+    assert page.state == venue.database.read_now(build, venue.cast.trainee, START)
+    await venue.close(page)
+    async with asyncio.timeout(PATIENCE_S):
+        while len(venue.gateway.connections):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+async def test_the_stock_client_in_javascript(venue: Venue, transports: str) -> None:
+    actor = venue.cast.trainee
+    script = Path(__file__).with_name("stock_client.mjs")
+    arguments = (str(script), venue.url, actor.holder, cookie(venue, actor), transports)
+    process = await asyncio.create_subprocess_exec(
+        "node", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(3 * PATIENCE_S):
+        output, _ = await process.communicate()
+    seen = json.loads(output)
+    assert seen["snapshot"] and seen["answer"]["ok"], seen
+    assert seen["transport"] == transports.split(",")[-1]
+    assert "question.asked" in seen["events"], "one's own event comes before the answer"
+
+
+async def test_order_is_kept_through_an_upgrade(venue: Venue) -> None:
+    actor = venue.cast.moderator
+    heard: list[int] = []
+    page = Page(socketio.AsyncClient(reconnection=False))
+    venue.pages.append(page)
+
+    def listen(facts: list[dict[str, Any]]) -> None:
+        heard.extend(fact["data"]["n"] for fact in facts if fact["type"] == "lines")
+        page._on_live(facts)
+
+    page.client.on("live", listen)
+    told = 0
+
+    async def tell() -> None:
+        nonlocal told
+        while True:
+            venue.gateway.live(venue.cast.conference_id, "lines", {"n": told})
+            told += 1
+            await asyncio.sleep(0.002)
+
+    telling = asyncio.create_task(tell())
+    await page.client.connect(
+        venue.url,
+        headers={"Cookie": cookie(venue, actor)},
+        auth={"seat": actor.holder, "since": None},
+        wait_timeout=PATIENCE_S,
+    )
+    assert page.client.transport() == "websocket", "it began by polling"
+    reached = told + 20
+    await page.until(lambda _p: bool(heard) and heard[-1] >= reached)
+    telling.cancel()
+    assert heard == list(range(heard[0], heard[-1] + 1)), "each once, in order"
+
+
+class Raw:
+    """A WebSocket client that does just what it is told."""
+
+    def __init__(self, venue: Venue, actor: Actor) -> None:
+        self._venue, self._actor = venue, actor
+        host, port = venue.url.removeprefix("http://").split(":")
+        self.socket = sockets.socket()
+        self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        self.socket.setblocking(False)
+        self._address = (host, int(port))
+
+    async def connect(self, greet: bool = True) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self.socket, self._address)
+        request = (
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Cookie: {cookie(self._venue, self._actor)}\r\n\r\n"
+        )
+        await loop.sock_sendall(self.socket, request.encode())
+        await self.until(b'"sid"')
+        if greet:
+            hello = b"40" + json.dumps({"seat": self._actor.holder}).encode()
+            frame = bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello
+            await loop.sock_sendall(self.socket, frame)
+            await self.until(b"clock")
+
+    async def until(self, marker: bytes) -> bytes:
+        """Read until ``marker`` has come. Raises: ConnectionError where the line ends before."""
+        data = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while marker not in data:
+                some = await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
+                if not some:
+                    raise ConnectionResetError
+                data += some
+        return data
+
+
+async def test_who_does_not_read_is_cut_off_and_nobody_else(venue: Venue) -> None:
+    deaf, reader = Raw(venue, venue.cast.moderator), await venue.open(venue.cast.organiser)
+    await deaf.connect()
+    await reader.until(lambda p: "clock" in p.live)
+    before = metrics.CUT_OFF._value.get()
+    size, count = 200_000, 2 * MOST_QUEUED_BYTES // 200_000 + 40
+    for number in range(count):
+        venue.gateway.live(venue.cast.conference_id, "lines", {"n": number, "x": "x" * size})
+        await reader.until(lambda p, n=number: p.live.get("lines", {}).get("n") == n)  # type: ignore[misc]
+    assert metrics.CUT_OFF._value.get() == before + 1
+    with pytest.raises(ConnectionError):
+        await deaf.until(b"never sent")
+    async with asyncio.timeout(PATIENCE_S):
+        while len(venue.gateway.connections) > 1:
+            await asyncio.sleep(0.01)
+    back = await venue.open(venue.cast.moderator, since=0)
+    await back.until(lambda p: "clock" in p.live)
+    deaf.socket.close()
+
+
+async def test_one_large_message_alone_cuts_nobody_off(venue: Venue) -> None:
+    slow = Raw(venue, venue.cast.moderator)
+    await slow.connect()
+    before = metrics.CUT_OFF._value.get()
+    tell = venue.gateway.live
+    tell(venue.cast.conference_id, "lines", {"x": "x" * (3 * MOST_QUEUED_BYTES)})
+    await asyncio.sleep(0.05)
+    tell(venue.cast.conference_id, "lines", {"n": "behind it"})
+    await slow.until(b"behind it")
+    assert metrics.CUT_OFF._value.get() == before
+    slow.socket.close()
+
+
+async def test_heartbeats(venue: Venue) -> None:
+    deaf, page = Raw(venue, venue.cast.trainee), await venue.open(venue.cast.moderator)
+    stranger = Raw(venue, venue.cast.operator)
+    await deaf.connect()
+    await stranger.connect(greet=False)
+    engine = venue.gateway._server.eio
+    for _turn in range(3):
+        for each in list(engine.sockets.values()):
+            each.beat()
+        await asyncio.sleep(0.3)
+    assert not page.closed and len(engine.sockets) == 1, "who answers stays"
+    for gone in (deaf, stranger):
+        with pytest.raises(ConnectionError):
+            await gone.until(b"never sent")
+        gone.socket.close()
+
+
+async def test_frames_of_the_standard(venue: Venue) -> None:
+    actor = venue.cast.trainee
+    address = f"{venue.url}/socket.io/?EIO=4&transport=websocket"
+    headers = {"Cookie": cookie(venue, actor)}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        async with http.ws_connect(address, autoping=False, compress=15) as line:
+            assert not line.compress, "one frame must serve all"
+            await line.receive()
+            await line.ping(b"are you there")
+            pong = await line.receive(PATIENCE_S)
+            assert (pong.type, pong.data) == (aiohttp.WSMsgType.PONG, b"are you there")
+            await line.close()
+            assert line.close_code == aiohttp.WSCloseCode.OK
+        async with http.ws_connect(address) as line:
+            await line.receive()
+            await line.send_str("4" + "x" * 1_100_000)
+            ended = await line.receive(PATIENCE_S)
+            assert ended.data == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+    host, port = venue.url.removeprefix("http://").split(":")
+    raw = Raw(venue, actor)
+    await raw.connect(greet=False)
+    hello = b"40" + json.dumps({"seat": actor.holder}).encode()
+    pieces = [hello[:5], hello[5:9], hello[9:]]
+    for number, piece in enumerate(pieces):  # RFC 6455 section 5.4, each byte on its own
+        first = (0x80 if number == 2 else 0) | (1 if number == 0 else 0)
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(piece))
+        for byte in bytes((first, 0x80 | len(piece))) + mask + masked:
+            await asyncio.get_running_loop().sock_sendall(raw.socket, bytes([byte]))
+    await raw.until(b"snapshot")
+    raw.socket.close()
+
+
+async def test_a_seat_that_asks_too_much_is_told_when_to_go_on(venue: Venue) -> None:
+    page, other = await venue.open(venue.cast.moderator), await venue.open(venue.cast.organiser)
+    mute = {"site": venue.cast.hue, "muted": True}
+    asked = [page.send("site.mute", mute, f"{n}") for n in range(MOST_IN_FLIGHT + 20)]
+    answers = await asyncio.gather(*asked)
+    refused = [answer for answer in answers if not answer["ok"]]
+    assert {answer["error"] for answer in refused} == {"slow_down"}
+    assert all(answer["retry_after_s"] > 0 and answer["message"] for answer in refused)
+    assert (await other.send("site.mute", mute, "k"))["ok"], "others go on"
+    assert (await page.send("site.mute", mute, "later"))["ok"]
+
+
+async def test_shared_snapshots_are_each_ones_own(venue: Venue) -> None:
+    shared, everyone = Shared(), list(venue.cast.everyone())
+    for actor in [*everyone, *reversed(everyone)]:
+        with venue.database.read_session() as session:
+            state, seq = shared.build_with_seq(session, actor, START)
+            assert (state, seq) == (build(session, actor, START), 0)
