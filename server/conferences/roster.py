@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Select, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.conferences.loading import conference_of
@@ -299,24 +299,24 @@ class Expected:
     site: int
 
 
-def listed(session: Session, conference_id: int, site_id: int | None = None) -> list[Expected]:
-    """The roster in the Vietnamese order of names, of one site or all (by their positions)."""
-    query = (
-        select(
-            Person.id,
-            Person.code,
-            Person.name,
-            func.coalesce(Unit.name, ""),
-            Person.post,
-            Person.group,
-            RosterEntry.site_id,
-        )
+def lines(conference_id: int, place: Any) -> Select[Any]:
+    """The roster by site and in the Vietnamese order of names: person's id, code, name, unit, post,
+    group, and ``place``, a column of the entry or its site. Sites, persons and units may be filtered.
+    """
+    columns = (Person.id, Person.code, Person.name, func.coalesce(Unit.name, ""))
+    return (
+        select(*columns, Person.post, Person.group, place)
         .join(RosterEntry, RosterEntry.person_id == Person.id)
         .join(Site, Site.id == RosterEntry.site_id)
         .outerjoin(Unit, Unit.id == Person.unit_id)
         .where(RosterEntry.conference_id == conference_id)
         .order_by(Site.position, Site.id, Person.sort_name, Person.id)
     )
+
+
+def listed(session: Session, conference_id: int, site_id: int | None = None) -> list[Expected]:
+    """The roster in the Vietnamese order of names, of one site or all (by their positions)."""
+    query = lines(conference_id, RosterEntry.site_id)
     if site_id is not None:
         query = query.where(RosterEntry.site_id == site_id)
     make: Callable[..., Expected] = Expected

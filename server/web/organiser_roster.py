@@ -10,6 +10,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from server.conferences.models import RosterEntry, Site
+from server.conferences.roster import lines
 from server.conferences.sites import sites_of
 from server.people.codes import normalise_code
 from server.people.models import Person, Unit
@@ -82,21 +83,7 @@ def _search(session: Session, conference_id: int, wanted: Wanted) -> Found:
     sites = [
         (site.id, site.name, counts.get(site.id, 0)) for site in sites_of(session, conference_id)
     ]
-    query = (
-        select(
-            Person.id,
-            Person.code,
-            Person.name,
-            func.coalesce(Unit.name, ""),
-            Person.post,
-            Person.group,
-            Site.name,
-        )
-        .join(RosterEntry, RosterEntry.person_id == Person.id)
-        .join(Site, Site.id == RosterEntry.site_id)
-        .outerjoin(Unit, Unit.id == Person.unit_id)
-        .where(RosterEntry.conference_id == conference_id)
-    )
+    query = lines(conference_id, Site.name)
     if wanted.site:
         query = query.where(Site.id == wanted.site)
     words = search_key(wanted.words)
@@ -106,9 +93,8 @@ def _search(session: Session, conference_id: int, wanted: Wanted) -> Found:
         by_code = Person.code.startswith(code, autoescape=True) if code else by_name
         by_unit = Unit.name.icontains(wanted.words.strip(), autoescape=True)
         query = query.where(or_(by_name, by_code, by_unit))
-    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    order = query.order_by(Site.position, Site.id, Person.sort_name, Person.id)
-    part = order.limit(PAGE_ROWS).offset((wanted.page - 1) * PAGE_ROWS)
+    total = session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    part = query.limit(PAGE_ROWS).offset((wanted.page - 1) * PAGE_ROWS)
     return Found([Trainee(*row) for row in session.execute(part)], total, sites)
 
 
