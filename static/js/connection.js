@@ -29,6 +29,9 @@ import { apply } from "./state.js";
 
 const ANSWER_TIMEOUT_MS = 12_000;
 const SOONEST_RETRY_S = 0.5;
+/** Phones of a whole conference lose their line at once: each comes back at a moment of its own. */
+const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, randomizationFactor: 0.5 };
+const COME_BACK_WITHIN_MS = 1500;
 
 /** A command that was refused, with a sentence for people. */
 export class CommandError extends Error {
@@ -70,6 +73,8 @@ export class Connection {
     /** the last event that `state` holds */
     this.seq = seq;
     this.online = false;
+    /** hung up for good by the page itself */
+    this.closed = false;
     /** @type {CommandError | null} why the server refuses this seat for good */
     this.refusal = null;
     /** @type {Set<number>} ids of the questions that this page asked */
@@ -78,7 +83,7 @@ export class Connection {
     this.waiting = [];
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
-    this.socket = io({ auth: (give) => give({ seat, since: this.seq }), transports: ["websocket", "polling"], tryAllTransports: true });
+    this.socket = io({ auth: (give) => give({ seat, since: this.seq }), transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECTION });
     this.wire();
   }
 
@@ -112,6 +117,7 @@ export class Connection {
 
   /** Hang up for good. */
   close() {
+    this.closed = true;
     this.socket.disconnect();
   }
 
@@ -140,7 +146,9 @@ export class Connection {
     socket.on("disconnect", (reason) => {
       this.setOnline(false);
       // The server hung up: a revoked seat is told why on its next try, others just come back.
-      if (reason === "io server disconnect") socket.connect();
+      if (reason === "io server disconnect") {
+        wait(Math.random() * COME_BACK_WITHIN_MS).then(() => this.closed || socket.connect());
+      }
     });
     socket.on("connect_error", (error) => this.refuse(error));
     socket.on("snapshot", ({ state, seq }) => {
@@ -200,7 +208,8 @@ export class Connection {
       this.refusal = new CommandError(told.error, told.message || t("Phiên đã kết thúc."));
     } else if (told) {
       // socket.io comes back by itself from a lost line, not from a refusal.
-      wait((told.retry_after_s ?? 1) * 1000).then(() => this.socket.connect());
+      const waitMs = (told.retry_after_s ?? 1) * 1000 + Math.random() * COME_BACK_WITHIN_MS;
+      wait(waitMs).then(() => this.closed || this.socket.connect());
     }
     this.wake();
     this.listeners.onStatus?.(false, this.refusal);
