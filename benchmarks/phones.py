@@ -23,7 +23,6 @@ from load import servers
 from load.servers import Served
 
 EVENT_BYTES = 300
-SPREAD_S = 2.0
 MOST_JOINS_PER_S = 400.0
 Figures = dict[str, float]
 
@@ -93,7 +92,7 @@ def measure(served: Served, crowd: Crowd, options: argparse.Namespace) -> Figure
     found["fanout_p50"], found["fanout_p99"] = (figure(fanout["ms"], q) for q in (0.5, 0.99))
 
     number = 0
-    for name, spread_s in (("burst", 0.0), ("spread", SPREAD_S)):
+    for name, spread_s in (("burst", 0.0), ("spread", options.spread)):
         waits: list[float] = []
         cpu_s = served.cpu_s()
         for _round in range(options.rounds):
@@ -139,6 +138,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--idle", type=float, default=30.0, help="seconds of rest")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between events")
+    parser.add_argument("--spread", type=float, default=2.0, help="seconds of a spread burst")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--only", choices=("ours", "peer"), help="leave the other one out")
     options = parser.parse_args()

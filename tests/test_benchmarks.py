@@ -1,0 +1,40 @@
+"""The benchmarks run: their lines are well formed. How fast anything is, is not asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FIELDS = {"name", "value", "unit", "peer_value", "ratio", "ran_on"}
+PROMISED = {
+    "phones.fanout_cpu",
+    "phones.fanout_p99",
+    "phones.burst_cpu",
+    "phones.burst_p99",
+    "phones.memory",
+}
+
+
+@pytest.mark.alone
+def test_phones_beside_node() -> None:
+    script = ROOT / "benchmarks" / "phones.py"
+    small = ("--phones", "12", "--events", "3", "--rounds", "2", "--idle", "0.5", "--spread", "0.2")
+    ended = subprocess.run(
+        [sys.executable, str(script), *small], capture_output=True, text=True, timeout=110
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = {line["name"]: line for line in map(json.loads, ended.stdout.splitlines())}
+    assert PROMISED <= lines.keys()
+    for name, line in lines.items():
+        assert FIELDS <= line.keys() and line["unit"] and line["phones"] == 12, name
+        assert isinstance(line["value"], float) and line["value"] >= 0, name
+        assert isinstance(line["peer_value"], float) and line["peer_value"] >= 0, name
+        if line["peer_value"]:
+            assert line["ratio"] == pytest.approx(
+                line["value"] / line["peer_value"], rel=0.1, abs=0.01
+            )
