@@ -149,6 +149,14 @@ async def test_what_is_no_roster_is_told_at_the_field(house: House, organiser: O
     assert kept(house) == []
 
 
+async def test_the_roster_is_searched_without_diacritics(organiser: Organiser) -> None:
+    location, _ = await preview(organiser, csv(ROWS).encode(), name="ds.csv")
+    await organiser.done(location, {})
+    for words in ("uoc", "xã ấm", "XA AM", "Ấm", "00042"):
+        assert "Nguyễn Thị Ước" in await organiser.get(f"{HOME}/roster?q={words}")
+    assert "Nguyễn Thị Ước" not in await organiser.get(f"{HOME}/roster?q=khong")
+
+
 async def test_missing_columns_are_named(house: House, organiser: Organiser) -> None:
     address, text = await preview(organiser, workbook([["STT", "Chức vụ"], ["1", "Chủ tịch"]]))
     assert "<b>Họ và tên</b>" in text and "<b>Điểm cầu</b>" in text and "STT" in text
