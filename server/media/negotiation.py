@@ -18,11 +18,13 @@ H264_FORMAT = {
     "profile-level-id": "42e01f",
 }
 SLOT_VIDEO = (
-    sdp.Codec(102, "H264", 90000, 1, H264_FORMAT, ["nack", "nack pli", "ccm fir"]),
-    sdp.Codec(96, "VP8", 90000, 1, {}, ["nack", "nack pli", "ccm fir"]),
+    sdp.Codec(102, "H264", 90000, 1, H264_FORMAT, ["nack", "nack pli", "ccm fir", "transport-cc"]),
+    sdp.Codec(96, "VP8", 90000, 1, {}, ["nack", "nack pli", "ccm fir", "transport-cc"]),
 )
-SLOT_AUDIO = (sdp.Codec(111, "opus", 48000, 2, {"minptime": "10", "useinbandfec": "1"}, []),)
-MID_ID = 1
+SLOT_AUDIO = (
+    sdp.Codec(111, "opus", 48000, 2, {"minptime": "10", "useinbandfec": "1"}, ["transport-cc"]),
+)
+SLOT_EXTENSIONS = {rtp.MID_URI: 1, rtp.TRANSPORT_CC_URI: 2}
 UPLINK_EXTENSIONS = (rtp.MID_URI, rtp.AUDIO_LEVEL_URI, rtp.TRANSPORT_CC_URI)
 AUDIO_SLOTS = 3
 
@@ -115,7 +117,7 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
             lines.append(None)
             continue
         taken.add(section.kind)
-        known = UPLINK_EXTENSIONS if publishing else (rtp.MID_URI,)
+        known = UPLINK_EXTENSIONS if publishing else tuple(SLOT_EXTENSIONS)
         lines.append(
             Line(
                 section.mid,
@@ -167,10 +169,10 @@ def write_answer(
 def slot_lines(wall: int, audio: bool) -> list[Line]:
     """The fixed slots of a receiving page: stage, presentation, wall tiles, then sound."""
     mids = ["stage", "presentation"] + [f"wall{i}" for i in range(wall)]
-    lines = [Line(mid, "video", list(SLOT_VIDEO), {rtp.MID_URI: MID_ID}) for mid in mids]
+    lines = [Line(mid, "video", list(SLOT_VIDEO), dict(SLOT_EXTENSIONS)) for mid in mids]
     if audio:
         for i in range(AUDIO_SLOTS):
-            lines.append(Line(f"audio{i}", "audio", list(SLOT_AUDIO), {rtp.MID_URI: MID_ID}))
+            lines.append(Line(f"audio{i}", "audio", list(SLOT_AUDIO), dict(SLOT_EXTENSIONS)))
     return lines
 
 

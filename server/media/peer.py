@@ -80,7 +80,9 @@ class Srtp:
         self._view[:size] = data
         return self._run(lib.srtp_unprotect_rtcp if rtcp else lib.srtp_unprotect, size)
 
-    def protect(self, head: bytes, payload: bytes | memoryview, *, rtcp: bool) -> memoryview | None:
+    def protect(
+        self, head: bytes | bytearray, payload: bytes | memoryview, *, rtcp: bool
+    ) -> memoryview | None:
         """``head`` + ``payload`` protected, valid until the next call; None if impossible."""
         middle = len(head)
         size = middle + len(payload)
@@ -240,7 +242,7 @@ class Peer:
 
     # To the socket.
 
-    def send_rtp(self, head: bytes, payload: bytes | memoryview) -> None:
+    def send_rtp(self, head: bytes | bytearray, payload: bytes | memoryview) -> None:
         """Send one RTP packet, given in two parts."""
         if self._outbound is not None:
             data = self._outbound.protect(head, payload, rtcp=False)

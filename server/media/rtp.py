@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _FIXED = struct.Struct("!BBHII")
+_VARYING = struct.Struct("!BBHI")
+_U16 = struct.Struct("!H")
 ONE_BYTE = 0xBEDE
 TWO_BYTE = 0x1000
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID_URI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED_RID_URI = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 TRANSPORT_CC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
@@ -131,6 +134,44 @@ def head(
         )
         + block
     )
+
+
+class Head:
+    """The header of one outgoing stream, written in place anew for each packet.
+
+    ``elements`` are the (id, value) of its extensions. With ``transport_id`` there is room for a
+    transport-wide sequence number at ``transport_at``, 0 without.
+    """
+
+    __slots__ = ("_extended", "data", "transport_at")
+
+    def __init__(
+        self, ssrc: int, elements: list[tuple[int, bytes]] | None = None, transport_id: int = 0
+    ) -> None:
+        found = list(elements or [])
+        if transport_id:
+            found.insert(0, (transport_id, bytes(2)))
+        block = extension_block(found) if found else b""
+        self.transport_at = 12 + 4 + 1 if transport_id else 0
+        self._extended = 0x10 if block else 0
+        self.data = bytearray(_FIXED.pack(0x80, 0, 0, 0, ssrc) + block)
+
+    def write(
+        self, *, padding: bool, marker: bool, payload_type: int, sequence: int, timestamp: int
+    ) -> None:
+        """All but the SSRC and the extensions."""
+        _VARYING.pack_into(
+            self.data,
+            0,
+            0x80 | (0x20 if padding else 0) | self._extended,
+            payload_type | (0x80 if marker else 0),
+            sequence,
+            timestamp,
+        )
+
+    def write_transport(self, number: int) -> None:
+        """The transport-wide sequence number."""
+        _U16.pack_into(self.data, self.transport_at, number)
 
 
 def plain(data: Bytes, header: Header) -> bytes:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from server.media import keyframes, rtcp, rtp
+from server.media.downlink import Downlink
 from server.media.negotiation import Line, normal_name
 from server.media.peer import Peer
 from server.media.publication import CNAME, Track
@@ -27,8 +28,8 @@ WALL_OFFSET_S = time.time() - time.monotonic()
 class Output:
     """One outgoing stream with a fixed SSRC."""
 
-    def __init__(self, peer: Peer, line: Line, ssrc: int) -> None:
-        self.peer = peer
+    def __init__(self, downlink: Downlink, line: Line, ssrc: int) -> None:
+        self.downlink = downlink
         self.mid = line.mid
         self.kind = line.kind
         self.ssrc = ssrc
@@ -37,7 +38,7 @@ class Output:
         self.shown: Track | None = None
         self._pending: Track | None = None
         self._pending_since_s = 0.0
-        self._block = b""
+        self._head = rtp.Head(ssrc)
         self._clock_rate_hz = line.codecs[0].clock_rate_hz
         self._rewriter: Rewriter[Track] = Rewriter(self._clock_rate_hz)
         self._packets = 0
@@ -48,8 +49,8 @@ class Output:
         """The remote side accepts these codecs and extensions."""
         self.payload_types = {normal_name(c) or "": c.payload_type for c in line.codecs}
         mid_id = line.extensions.get(rtp.MID_URI)
-        if mid_id is not None and len(self.mid) <= 16:
-            self._block = rtp.extension_block([(mid_id, self.mid.encode())])
+        mid = [(mid_id, self.mid.encode())] if mid_id and len(self.mid) <= 16 else []
+        self._head = rtp.Head(self.ssrc, mid, line.extensions.get(rtp.TRANSPORT_CC_URI, 0))
 
     @property
     def source(self) -> str | None:
@@ -108,7 +109,7 @@ class Output:
 
     def _begin_with_the_past(self, track: Track, now_s: float) -> None:
         """Enter ``track`` by its latest group of pictures, squeezed into some milliseconds."""
-        if track.kind != "video" or not self.peer.connected:
+        if track.kind != "video" or not self.downlink.peer.connected:
             return
         group = [
             (number, header, packet)
@@ -124,7 +125,7 @@ class Output:
         for number, header, packet in group:
             numbers = self._rewriter.forward(number, header.timestamp, now_s)
             if numbers is not None:
-                self._send(track, header, packet, *numbers)
+                self._send(track, header, packet, *numbers, now_s)
 
     def receive(
         self,
@@ -148,26 +149,30 @@ class Output:
             return
         numbers = self._rewriter.forward(number, header.timestamp, now_s)
         if numbers is not None:
-            self._send(track, header, packet, *numbers)
+            self._send(track, header, packet, *numbers, now_s)
 
     def _send(
-        self, track: Track, header: rtp.Header, packet: bytes, sequence: int, timestamp: int
+        self,
+        track: Track,
+        header: rtp.Header,
+        packet: bytes,
+        sequence: int,
+        timestamp: int,
+        now_s: float,
     ) -> None:
-        head = rtp.head(
+        self._head.write(
             padding=bool(packet[0] & 0x20),
             marker=header.marker,
             payload_type=self.payload_types[track.codec],
             sequence=sequence,
             timestamp=timestamp,
-            ssrc=self.ssrc,
-            block=self._block,
         )
         payload = memoryview(packet)[header.payload_start :]
-        self.peer.send_rtp(head, payload)
+        self.downlink.send(self._head, payload, now_s)
         self._packets += 1
         self._octets += header.payload_end - header.payload_start
 
-    def retransmit(self, sequences: Iterable[int]) -> None:
+    def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the tracks' histories, in the same stream."""
         for sequence in sequences:
             found = self._rewriter.origin(sequence)
@@ -178,7 +183,7 @@ class Output:
             header = rtp.parse(packet) if packet is not None else None
             if packet is not None and header is not None:
                 timestamp = part.timestamp(header.timestamp)
-                self._send(part.origin, header, packet, sequence, timestamp)
+                self._send(part.origin, header, packet, sequence, timestamp, now_s)
 
     def request_keyframe(self) -> None:
         """The subscriber cannot decode what is shown."""
@@ -217,6 +222,7 @@ class Subscriber:
         self.session = secrets.token_urlsafe(12)
         self.holder = holder
         self.peer = peer
+        self.downlink = Downlink(peer)
         self.lines = list(lines)
         self.created_at_s = time.monotonic()
         self.origin = secrets.randbits(62)
@@ -227,7 +233,9 @@ class Subscriber:
         self.outputs: dict[str, Output] = {}
         for line in lines:
             # 31 bits: some stacks read SSRCs as signed.
-            self.outputs[line.mid] = output = Output(peer, line, random.randrange(1, 1 << 31))
+            self.outputs[line.mid] = output = Output(
+                self.downlink, line, random.randrange(1, 1 << 31)
+            )
             output.on_change = self._changed
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
@@ -258,7 +266,7 @@ class Subscriber:
             if output is None:
                 continue
             if isinstance(item, rtcp.Nack):
-                output.retransmit(item.sequences[:200])
+                output.retransmit(item.sequences[:200], time.monotonic())
             elif isinstance(item, rtcp.KeyframeRequest):
                 output.request_keyframe()
 
