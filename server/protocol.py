@@ -929,7 +929,8 @@ class DisplayAdmitted(Event, frozen=True, kw_only=True):
 
 class MediaRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Negotiation of a peer connection; same acknowledgement as a command, no journal. Results also
-    hold ``ice_servers``, W3C's ``RTCIceServer`` objects: TURN with credentials made at that moment."""
+    hold ``ice_servers``, W3C's ``RTCIceServer`` objects: TURN with credentials made at that moment.
+    """
 
     type: ClassVar[str]
     permission: ClassVar[P]
@@ -983,11 +984,22 @@ class CloseMedia(MediaRequest, frozen=True, kw_only=True):
     session: Session
 
 
+class ListenMedia(MediaRequest, frozen=True, kw_only=True):
+    """Whether this page can play its room's sound now (``presence`` says whether it shall; until
+    then ``listens`` of the handshake holds); ``here``: somebody asks for it to be this page, among
+    those of its role. Result ``{}``."""
+
+    type = "media.listen"
+    permission = P.RECEIVE
+    listens: bool
+    here: bool = False
+
+
 # --- live: fleeting facts that touch no table, last one wins --------------------------------------
 
 LIVE = {
     "clock": "server time at connecting: {at}",
-    "presence": "who is here: {site id: {operator: n, display: n, trainee: n, sound: seat that plays"
+    "presence": "who is here: {site id: {operator: n, display: n, trainee: n, sound: page that plays"
     " the room's sound or null}}, key 0 for no site",
     "publications": "what is being published: {source: {video, audio, alive, picture}}",
     "slots": "what this page's receiving session shows: {session, slots: {mid: source or null}}",

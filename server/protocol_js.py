@@ -22,6 +22,7 @@ DOCS = ROOT / "docs" / "protocol.md"
 WIRE = """\
 Connect to `/socket.io/` (Socket.IO 4) with `auth = {"seat": …, "since": seq or null}`; the cookie
 `seat_{seat}` must be there and valid, and the `Origin`, where there is one, must be this server's.
+A page that plays sound adds `page`, a random name of 8 to 40 characters that it keeps, and `listens`.
 
 A **command** is a Socket.IO event named by its type, with two arguments: `payload` (an object with
 the fields below, and no others) and `key` (an idempotency key of at most 80 characters, unique per

@@ -32,6 +32,12 @@ class Connection:
     """its snapshot must be made anew, although one is on its way"""
     in_flight: int = 0
     """commands sent and not yet acknowledged"""
+    page: str | None = None
+    """its page's name, the same after each reconnection; None where it never plays sound"""
+    listens: bool = False
+    """it can play the room's sound now"""
+    asked: int = 0
+    """which request, of all that somebody made, was for the sound to be here; 0 for none"""
 
     place: Place = field(init=False)
     """of ``actor``; plain values, since a fan-out looks at each"""

@@ -29,6 +29,8 @@ class Hello(msgspec.Struct, frozen=True):
 
     seat: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
     since: Annotated[int, Meta(ge=0, lt=2**53)] | None = None
+    page: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,40}$")] | None = None
+    listens: bool = False
 
 
 def decode_hello(auth: object) -> Hello:

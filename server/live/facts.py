@@ -74,6 +74,10 @@ class Facts:
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_soon(self.flush)
 
+    def presence(self, conference_id: int) -> Presence:
+        """What was told last."""
+        return self._presence.get(conference_id, {})
+
     def count(self, conference_id: int, presence: Presence) -> None:
         """Tell of ``presence`` where it is not what was told last."""
         if self._presence.get(conference_id) != presence:

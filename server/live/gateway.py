@@ -7,6 +7,7 @@ it. Whatever goes wrong is answered: a client that hears nothing would have to g
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -31,11 +32,12 @@ from server.live.facts import Facts
 from server.live.limits import Limits
 from server.live.sockets import Server, acknowledgement, make_server
 from server.people.seats import actor_of_seat
-from server.permissions import Actor, Target, require
+from server.permissions import Target, require
 from server.protocol import (
     AcceptMedia,
     CloseMedia,
     Command,
+    ListenMedia,
     MediaRequest,
     PublishMedia,
     ReceiveMedia,
@@ -75,6 +77,7 @@ class Gateway:
         self._delivery = Delivery(server, database, self.connections)
         self._facts = Facts(self.connections, self._delivery.emit)
         self._limits = Limits()
+        self._asked = itertools.count(1)
         self._media_tasks: set[asyncio.Task[dict[str, Any]]] = set()
         self.live = self._facts.tell
         signalling.on_live = self._facts.tell
@@ -101,7 +104,8 @@ class Gateway:
         """Once a second: presence that changed, ``head`` for those who heard nothing of late."""
         for conference_id in self.connections.conferences():
             members = self.connections.of_conference(conference_id)
-            self._facts.count(conference_id, presence.count(members))
+            before = self._facts.presence(conference_id)
+            self._facts.count(conference_id, presence.count(members, before))
             behind: dict[int, list[Connection]] = {}
             for each in members:
                 if each.held is None and each.told < each.passed:
@@ -137,7 +141,9 @@ class Gateway:
         if socket is None or socket.closing:
             raise self._refuse(Unavailable(retry_after_s=2.0), language)
         self._server.forget_request(sid)
-        connection = socket.owner = Connection(sid, socket, actor, language)
+        connection = socket.owner = Connection(
+            sid, socket, actor, language, page=hello.page, listens=hello.listens
+        )
         self.connections.add(connection)
         self._delivery.spawn(self._welcome(connection, hello.since))
 
@@ -223,7 +229,7 @@ class Gateway:
             if isinstance(command, Command):
                 future = self._inbox.enqueue(actor, command, key)
             else:
-                future = self._keep(self._media(actor, command))
+                future = self._keep(self._media(connection, command))
         except BaseException:
             self._limits.done(connection.conference_id)
             raise
@@ -265,7 +271,8 @@ class Gateway:
                 body = {"ok": True, "result": answer}
             socket.deliver(acknowledgement(number, body))
 
-    async def _media(self, actor: Actor, request: MediaRequest) -> dict[str, Any]:
+    async def _media(self, connection: Connection, request: MediaRequest) -> dict[str, Any]:
+        actor = connection.actor
         target = Target(actor.conference_id, actor.site_id, actor.person_id)
         require(actor, request.permission, target)
         media = self._signalling
@@ -280,6 +287,10 @@ class Gateway:
                 session, sdp = await media.restart(actor, request.session, request.sdp)
             case CloseMedia():
                 session, sdp = await media.close(actor, request.session)
+            case ListenMedia():
+                connection.listens = request.listens
+                connection.asked = next(self._asked) if request.here else 0
+                return {}
             case _:
                 raise NotImplementedError(request.type)
         servers = media.ice_servers(actor.holder)

@@ -83,7 +83,12 @@ export class Connection {
     this.waiting = [];
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
-    this.socket = io({ auth: (give) => give({ seat, since: this.seq }), transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECTION });
+    /** this page's name among those that may play its room's sound */
+    this.page = newKey();
+    /** whether it can play it now */
+    this.listens = false;
+    this.toldListens = false;
+    this.socket = io({ auth: (give) => give(this.hello(seat)), transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECTION });
     this.wire();
   }
 
@@ -115,6 +120,28 @@ export class Connection {
     }
   }
 
+  /** Whether this page is the one that plays its room's sound. */
+  get sounds() {
+    return this.soundingPage === this.page;
+  }
+
+  /** The page that plays this room's sound; null while none does. */
+  get soundingPage() {
+    return this.state.live?.presence?.[String(this.state.me.site ?? 0)]?.sound ?? null;
+  }
+
+  /**
+   * Say whether this page can play its room's sound.
+   * @param {boolean} listens
+   * @param {{here?: boolean}} [options] here: somebody wants it to be this page
+   */
+  listen(listens, { here = false } = {}) {
+    this.listens = listens;
+    if (!this.online || (!here && listens === this.toldListens)) return;
+    this.toldListens = listens;
+    this.send("media.listen", { listens, here }).catch(() => {}); // said again at connecting
+  }
+
   /** Hang up for good. */
   close() {
     this.closed = true;
@@ -138,6 +165,12 @@ export class Connection {
     } catch {
       return null;
     }
+  }
+
+  /** @param {string} seat */
+  hello(seat) {
+    this.toldListens = this.listens;
+    return { seat, since: this.seq, page: this.page, listens: this.listens };
   }
 
   wire() {
@@ -197,6 +230,7 @@ export class Connection {
     if (online) {
       this.refusal = null;
       this.wake();
+      this.listen(this.listens); // it may have changed since the handshake
     }
     this.listeners.onStatus?.(online, this.refusal);
   }

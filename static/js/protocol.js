@@ -56,6 +56,7 @@ export const MEDIA_REQUESTS = [
   "media.accept",
   "media.restart",
   "media.close",
+  "media.listen",
 ];
 
 /** How each event changes the state. @type {Record<string, Effect>} */

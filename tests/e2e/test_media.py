@@ -11,6 +11,7 @@ from playwright.async_api import expect
 
 from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo
+from tests.e2e.pages import Visitor, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -112,3 +113,26 @@ async def test_a_shared_screen_is_presented_beside_the_stage(
     await operator.press("#share")
     await expect(display.at("#presentation")).to_be_hidden()
     await desk.press("#clear-presentation")
+
+
+async def test_one_display_of_a_room_plays_its_sound(demo: Demo, visit: Callable[..., Any]) -> None:
+    async def plays(display: Visitor, wanted: bool = True) -> None:
+        script = "[...document.querySelectorAll('audio')].some((each) => each.srcObject)"
+
+        async def heard() -> bool:
+            return bool(await display.page.evaluate(script)) is wanted
+
+        await eventually(heard, display.sound)
+
+    first, second = [await (await visit(demo.urls["display"], 1280, 720)).enter() for _ in range(2)]
+    await second.shows("#stage", CENTRE_HUE)
+    await plays(first)
+    await plays(second, False)
+
+    # The speakers turn out to be wired to the second: whoever touches that one is asked.
+    await expect(second.at("#silent-banner")).to_be_hidden()
+    await second.press("#clock")
+    await second.press("#sound-here")
+    await plays(second)
+    await plays(first, False)
+    await expect(second.at("#silent-banner")).to_be_hidden()

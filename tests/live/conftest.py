@@ -103,6 +103,7 @@ class Venue:
         secret: str | None = None,
         headers: dict[str, str] | None = None,
         lang: str = "vi",
+        **hello: str | bool,
     ) -> Page:
         """Connect a seat. Raises: socketio's ConnectionError where it is refused."""
         secret = self.cast.secrets[actor.holder] if secret is None else secret
@@ -112,7 +113,7 @@ class Venue:
         await page.client.connect(
             self.url,
             headers={"Cookie": cookie, **(headers or {})},
-            auth={"seat": actor.holder, "since": since},
+            auth={"seat": actor.holder, "since": since, **hello},
             transports=["websocket"],
         )
         return page

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 from socketio.exceptions import ConnectionError as Refused
-from sqlalchemy.orm import Session
 
 from server.live.delivery import MOST_MISSED
-from server.people.seats import open_seat
-from server.permissions import Actor, Role
+from server.permissions import Actor
 from server.protocol import COMMANDS, INTERNAL
 from server.snapshot import build
 from tests.cast import START
@@ -244,42 +242,46 @@ async def test_presence_counts_seats_by_room(venue: Venue) -> None:
             "operator": 1,
             "display": 0,
             "trainee": 1,
-            "sound": venue.cast.operator.holder,
+            "sound": None,
         }
     }
     assert "presence" not in trainee.live
 
 
 async def test_one_page_of_a_room_plays_its_sound(venue: Venue) -> None:
-    """The first operator that came, after it the next; the room's display before any of them."""
+    """The first that listens, after it the next; displays before operators; two tabs are two."""
     cast = venue.cast
-
-    def another(session: Session) -> Actor:
-        seat, secret = open_seat(
-            session, Role.OPERATOR, cast.conference_id, START, site_id=cast.da_nang
-        )
-        cast.secrets[seat.id] = secret
-        return dataclasses.replace(cast.operator, holder=seat.id)
-
-    second = await venue.inbox.transact(another)
     moderator = await venue.open(cast.moderator)
 
-    async def assert_heard(actor: Actor) -> None:
+    async def assert_heard(page: str | None) -> None:
         site = str(cast.da_nang)
         async with asyncio.timeout(PATIENCE_S):
-            while moderator.live.get("presence", {}).get(site, {}).get("sound") != actor.holder:
+            while moderator.live.get("presence", {}).get(site, {}).get("sound") != page:
                 await venue.gateway.tick()  # as once a second
                 await asyncio.sleep(0.02)
 
-    first = await venue.open(cast.operator)
-    await venue.open(second)
-    await assert_heard(cast.operator)
+    checking = await venue.open(cast.operator, page="operator-1")
+    await venue.open(cast.operator, page="operator-2", listens=True)
+    await assert_heard("operator-2")
+    await checking.send("media.listen", {"listens": True}, "in-the-room")
+    await venue.gateway.tick()
+    await assert_heard("operator-2")
+    first = await venue.open(cast.display, page="display-1", listens=True)
+    await assert_heard("display-1")
+    second = await venue.open(cast.display, page="display-2", listens=True)
+    await venue.close(first)  # its line breaks and it is back before anybody notices
+    first = await venue.open(cast.display, page="display-1", listens=True)
+    await assert_heard("display-1")
+    answer = await second.send("media.listen", {"listens": True, "here": True}, "speakers-are-here")
+    assert answer == {"ok": True, "result": {}}
+    await assert_heard("display-2")
+    await checking.send("media.listen", {"listens": True, "here": True}, "not-before-a-display")
+    await venue.close(second)
+    await assert_heard("display-1")
     await venue.close(first)
-    await assert_heard(second)
-    display = await venue.open(cast.display)
-    await assert_heard(cast.display)
-    await venue.close(display)
-    await assert_heard(second)
+    await assert_heard("operator-1")
+    await checking.send("media.listen", {"listens": False}, "devices-again")
+    await assert_heard("operator-2")
 
 
 async def test_live_facts_go_where_they_belong(venue: Venue) -> None:

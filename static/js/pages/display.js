@@ -17,6 +17,10 @@ import { keepAwake } from "../rooms/wake-lock.js";
 /** A question longer than this is set smaller, so that the lower third stays low. */
 const LONG_QUESTION = 180;
 
+/** After a touch of the machine, so long is it offered to play the sound here. */
+const TOUCHED_MS = 10_000;
+
+let touchedAt = -TOUCHED_MS;
 /** @type {string | null} since when the server has not been reached */
 let lostAt = null;
 const connection = connect({
@@ -177,13 +181,22 @@ function renderMedia() {
   stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
   liveStream?.render(state);
+  receiver.setSound(connection.sounds); // one page of a room: two would echo
   byId("sound-banner").hidden = !receiver.soundBlocked;
+  renderSilent();
   const weak = receiver.state === "live" && receiver.line && receiver.line.level <= 1;
   setBanner("line-banner", weak && receiver.line ? qualityText(receiver.line.level) : null);
 }
 
+/** A room may have two displays, and only people know which one is wired to its speakers. */
+function renderSilent() {
+  const silent = connection.soundingPage !== null && !connection.sounds;
+  byId("silent-banner").hidden = !silent || performance.now() - touchedAt > TOUCHED_MS;
+}
+
 /** What changes with the clock alone. */
 function renderTime() {
+  renderSilent();
   const { state } = connection;
   const now = connection.now();
   byId("clock").textContent = formatTime(now);
@@ -214,10 +227,16 @@ function renderAgenda(state, now) {
 }
 
 byId("sound-button").addEventListener("click", () => receiver.unblockSound());
+byId("sound-here").addEventListener("click", () => connection.listen(true, { here: true }));
 // Any touch of the machine is the gesture that a browser waits for.
-addEventListener("pointerdown", () => receiver.soundBlocked && receiver.unblockSound());
-addEventListener("keydown", () => receiver.soundBlocked && receiver.unblockSound());
+for (const touch of ["pointerdown", "keydown"]) {
+  addEventListener(touch, () => {
+    if (receiver.soundBlocked) receiver.unblockSound();
+    touchedAt = performance.now();
+    renderSilent();
+  });
+}
 setInterval(renderTime, 250);
 keepAwake();
+connection.listen(true);
 render();
-receiver.setSound(true);

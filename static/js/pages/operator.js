@@ -180,7 +180,7 @@ function renderMedia() {
   byId("presentation").hidden = !presenting;
   byId("pictures").classList.toggle("pair", presenting);
   renderSelf();
-  renderSound(state);
+  renderSound();
   showQuality(byId("downlink"), receiver.line);
 }
 
@@ -205,11 +205,11 @@ function renderSelf() {
   byId("mute-video").classList.toggle("off", camera.muted.video);
 }
 
-/** @param {State} state */
-function renderSound(state) {
-  const here = state.live?.presence?.[String(state.me.site)];
+function renderSound() {
+  const inRoom = !byId("room").hidden;
+  connection.listen(inRoom);
   // Until it is known who else is here, nothing is played: two pages of a room would echo.
-  receiver.setSound(!byId("room").hidden && (listening ?? here?.sound === boot.seat));
+  receiver.setSound(inRoom && (listening ?? connection.sounds));
   const { soundOn } = receiver;
   press("listen", soundOn, soundOn ? t("Tắt tiếng máy này") : t("Nghe tại máy này"));
   byId("sound-banner").hidden = !receiver.soundBlocked;
@@ -259,8 +259,7 @@ byId("share").addEventListener("click", async () => {
 });
 byId("listen").addEventListener("click", () => {
   listening = !receiver.soundOn;
-  const sound = connection.state.live?.presence?.[String(connection.state.me.site)]?.sound;
-  if (listening && sound && sound !== boot.seat) {
+  if (listening && connection.soundingPage && !connection.sounds) {
     toast(t("Một trang khác của phòng cũng đang phát tiếng: hãy đeo tai nghe."));
   }
   renderMedia();
