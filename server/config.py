@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 import secrets
+import socket
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -78,10 +79,15 @@ class Config:
     @property
     def media_listens_on(self) -> str:
         """MEDIA_HOST; else HOST, or every interface where HOST is behind a proxy on this machine
-        (media passes no HTTP proxy, so that loopback could never work there)."""
+        (media passes no HTTP proxy, so that loopback could never work there).
+
+        Every interface is ``::``, which takes IPv4 too, where this machine has IPv6."""
         if self.media_host is not None:
             return self.media_host
-        return "0.0.0.0" if self.is_public and is_loopback(self.host) else self.host
+        behind_proxy = self.is_public and is_loopback(self.host)
+        if behind_proxy or self.host in ("", "0.0.0.0"):
+            return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+        return self.host
 
     def base_url(self, port: int | None = None) -> str:
         """The address that people open: PUBLIC_URL, else host and ``port``."""
@@ -191,6 +197,13 @@ def _networks(text: str) -> tuple[str, ...]:
         raise ValueError(f"cần địa chỉ hoặc mạng, cách nhau bằng dấu phẩy ({error})") from None
 
 
+def _addresses(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_address(part)) for part in _list(text))
+    except ValueError as error:
+        raise ValueError(f"cần địa chỉ IP, cách nhau bằng dấu phẩy ({error})") from None
+
+
 def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
@@ -223,7 +236,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "MEDIA_HOST": Setting("media_host", _address, "address that media listens on"),
     "MEDIA_PORT": Setting("media_port", _port, "worker i uses this + i, UDP and TCP"),
-    "MEDIA_ADDRESSES": Setting("media_addresses", _list, "addresses that candidates announce"),
+    "MEDIA_ADDRESSES": Setting("media_addresses", _addresses, "addresses that candidates announce"),
     "WORKERS": Setting("workers", _count, "media workers"),
     "TURN_URL": Setting("turn_url", _turn, "TURN server for closed networks"),
     "TURN_SECRET": Setting("turn_secret", str, "shared secret of the TURN server", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import ssl
 import stat
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from server.config import SETTINGS, ConfigError, duration_s, load, size_bytes
 from server.doctor import report
 from server.tls import make_certificate
+
+EVERYWHERE = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
 
 
 def test_defaults_lie_under_the_data_folder_and_make_a_private_key(tmp_path: Path) -> None:
@@ -47,7 +50,9 @@ def test_a_child_gets_the_same_configuration(tmp_path: Path) -> None:
         ({}, "127.0.0.1"),
         ({"HOST": "10.0.0.5"}, "10.0.0.5"),
         ({"PUBLIC_URL": "http://localhost:8000"}, "127.0.0.1"),
-        ({"PUBLIC_URL": "https://diemcau.example"}, "0.0.0.0"),
+        ({"PUBLIC_URL": "https://diemcau.example"}, EVERYWHERE),
+        ({"HOST": "0.0.0.0"}, EVERYWHERE),
+        ({"PUBLIC_URL": "https://diemcau.example", "MEDIA_HOST": "0.0.0.0"}, "0.0.0.0"),
         ({"PUBLIC_URL": "https://diemcau.example", "MEDIA_HOST": "::"}, "::"),
         ({"PUBLIC_URL": "https://diemcau.example", "HOST": "10.0.0.5"}, "10.0.0.5"),
     ],
@@ -99,6 +104,7 @@ def test_an_unknown_name_is_refused_with_the_closest_known(
         ("TURN_URL", "https://turn.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, proxy.example"),
         ("MEDIA_HOST", "example.vn"),
+        ("MEDIA_ADDRESSES", "203.0.113.10, media.example.vn"),
         ("CONFIG", "/no/such/file.toml"),
     ],
 )

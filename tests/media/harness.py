@@ -28,11 +28,13 @@ from aiortc import (
 )
 
 from server.media import messages
+from server.supervisor import listen_media
 
 # aioice never offers the loopback interface, the only one that every machine has.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 SLUG = "hoi-nghi"
+HAS_IPV6 = socket.has_dualstack_ipv6()
 Message = TypeVar("Message")
 
 
@@ -150,19 +152,20 @@ class Process:
         self.control = Path(self._folder.name) / "control"
         self.recorder = Path(self._folder.name) / "recorder"
         self._log = Path(self._folder.name) / "log"
-        # The socket is inherited, as from the supervisor.
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind(("127.0.0.1", 0))
-        with self._log.open("wb") as log, sock:
+        # The sockets are inherited, as from the supervisor.
+        udp, tcp = listen_media("::" if HAS_IPV6 else "127.0.0.1", 0)
+        fds = (udp.fileno(), tcp.fileno())
+        with self._log.open("wb") as log, udp, tcp:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "server.media.worker", "--address", "127.0.0.1"),
+                    *(sys.executable, "-m", "server.media.worker"),
+                    *("--address", "127.0.0.1,::1" if HAS_IPV6 else "127.0.0.1"),
                     *("--control", self.control, "--recorder", self.recorder, "--silence-s", "2"),
-                    *("--udp-fd", str(sock.fileno())),
+                    *("--udp-fd", str(fds[0]), "--tcp-fd", str(fds[1])),
                 ],
                 stdout=log,
                 stderr=log,
-                pass_fds=[sock.fileno()],
+                pass_fds=fds,
             )
 
     def kill(self) -> None:

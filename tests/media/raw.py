@@ -8,7 +8,7 @@ import socket
 import struct
 
 from server.media import messages, negotiation, rtcp, rtp, sdp, stun
-from server.media.ice import IceLite
+from server.media.ice import Address, IceLite
 from server.media.peer import Peer, make_certificate
 from tests.media.harness import SLUG, WorkerProcess, eventually
 
@@ -60,9 +60,12 @@ class Lossy(Peer):
 class RawPeer:
     """One ICE-controlling peer on a socket of its own."""
 
+    host = "127.0.0.1"
+
     def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.bind((self.host, 0))
         self.ice = IceLite(self.socket)
         self.ice.start(asyncio.get_running_loop())
         certificate, self.fingerprint = make_certificate()
@@ -73,7 +76,7 @@ class RawPeer:
         self.reports: list[bytes] = []
         self.session = ""
         self.remote: tuple[str, str] = ("", "")
-        self.server: tuple[str, int] = ("", 0)
+        self.server: Address = ("", 0)
         self.video_ssrc, self.audio_ssrc = 0x1001, 0x2002
 
     def _rtp(self, packet: memoryview, now_s: float) -> None:
@@ -102,8 +105,11 @@ class RawPeer:
         lines = [line[2:].partition(":")[::2] for line in text.splitlines()]
         values = {name: value for name, value in reversed(lines)}
         self.remote = (values["ice-ufrag"], values["ice-pwd"])
-        parts = values["candidate"].split()
+        candidates = [value.split() for name, value in lines if name == "candidate"]
+        parts = next(parts for parts in candidates if (":" in parts[4]) == (":" in self.host))
         self.server = (parts[4], int(parts[5]))
+        if ":" in self.host:
+            self.server += (0, 0)  # as recvfrom tells it
         return sdp.parse(text)
 
     def check(self, *, password: str | None = None, sock: socket.socket | None = None) -> None:
