@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import select
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from server.db import journal, receipts
 from server.db.journal import Emit, Published
-from server.db.outcome import Outcome
+from server.db.outcome import ActionFn, Hot, HotFn, Outcome, TargetFn
 from server.effects import ACTIONS, EFFECTS, RIGHTS
 from server.errors import N_, Conflict, DomainError, SlowDown, Unauthenticated, Unavailable
 from server.people.models import Seat
@@ -95,17 +96,29 @@ class Batch:
         self.rights: set[int] = set()
         """conferences whose seats are to be looked at again"""
 
-    def answer(self, job: Job) -> Answer:
-        """Do one job. Raises: whatever is not a DomainError."""
+    def answers(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Do ``jobs`` in order, hot commands that follow one another together.
+
+        Raises: whatever is not a DomainError.
+        """
+        answers: list[Answer] = []
+        for kind, together in groupby(jobs, _kind):
+            if kind is None:
+                answers += map(self._alone, together)
+            else:
+                answers += self._commands([job for job in together if isinstance(job, CommandJob)])
+        return answers
+
+    def _alone(self, job: Job) -> Answer:
+        if isinstance(job, CommandJob):
+            return self._commands([job])[0]
         try:
-            if isinstance(job, CommandJob):
-                return Answer(job.future, self._command(job))
             result = job.work(self._session)
-            if isinstance(result, Outcome):
-                self._keep(result, result.conference_id, None)
-            return Answer(job.future, result)
         except DomainError as error:
             return Answer(job.future, error=error)
+        if isinstance(result, Outcome):
+            self._keep(result, result.conference_id, None)
+        return Answer(job.future, result)
 
     def write(self) -> list[Published]:
         """Store events and receipts; the events in the order of their conferences' ``seq``."""
@@ -115,45 +128,93 @@ class Batch:
             events += journal.append(self._session, conference_id, entries, self._now)
         return events
 
-    def _command(self, job: CommandJob) -> dict[str, Any]:
-        """Answer by the receipt where the key is known; else act and keep the receipt."""
-        if job.actor.holder in self._revoked:
-            raise Unauthenticated()
-        if job.key is None:
-            return self._act(job.actor, job.command)
-        keyed, mark = (job.actor.holder, job.key), receipts.fingerprint(job.command)
-        known = self._receipts.get(keyed) or self._new_receipts.get(keyed)
-        if known is not None:
-            if known[0] != mark:
-                raise Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
-            return self._shown.get(keyed) or receipts.open_answer(known[1])
-        try:
-            result = self._act(job.actor, job.command)
-        except (SlowDown, Unavailable):
-            raise
-        except DomainError as error:
-            self._new_receipts[keyed] = (mark, receipts.refused(error))
-            raise
-        if isinstance(job.command, CreateLink):
-            self._shown[keyed] = result
-            self._new_receipts[keyed] = (mark, receipts.refused(Conflict(_SHOWN_ONCE)))
-        else:
-            self._new_receipts[keyed] = (mark, receipts.accepted(result))
-        return result
+    def _commands(self, jobs: Sequence[CommandJob]) -> list[Answer]:
+        """Answer those whose key is known by the receipt; decide the others and keep receipts.
 
-    def _act(self, actor: Actor, command: Command) -> dict[str, Any]:
-        target_of, action = ACTIONS[type(command)]
-        if target_of is None:
-            target = Target(actor.conference_id, actor.site_id, actor.person_id)
-        else:
-            target = target_of(self._session, actor, command)
+        ``jobs`` are one cold command, or hot ones of one kind.
+        """
+        answers: list[Answer] = []
+        new: dict[receipts.Keyed | int, CommandJob] = {}
+        again: list[CommandJob] = []
+        for number, job in enumerate(jobs):
+            keyed = number if job.key is None else (job.actor.holder, job.key)
+            if keyed in new:
+                again.append(job)
+            elif (answer := self._known(job)) is not None:
+                answers.append(answer)
+            else:
+                new[keyed] = job
+        answers += self._decided(list(new.values()))
+        return answers + self._commands(again) if again else answers
+
+    def _known(self, job: CommandJob) -> Answer | None:
+        """The answer to who may do nothing, or did this before."""
+        if job.actor.holder in self._revoked:
+            return Answer(job.future, error=Unauthenticated())
+        if job.key is None:
+            return None
+        keyed = (job.actor.holder, job.key)
+        known = self._receipts.get(keyed) or self._new_receipts.get(keyed)
+        if known is None:
+            return None
+        if known[0] != receipts.fingerprint(job.command):
+            error = Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
+            return Answer(job.future, error=error)
+        try:
+            return Answer(job.future, self._shown.get(keyed) or receipts.open_answer(known[1]))
+        except DomainError as refusal:
+            return Answer(job.future, error=refusal)
+
+    def _decided(self, jobs: Sequence[CommandJob]) -> list[Answer]:
+        """Do what nobody did before; a conference's hot commands are decided at once."""
+        outcomes: list[tuple[CommandJob, Outcome | DomainError]] = []
+        permitted: dict[int | None, list[tuple[HotFn, CommandJob]]] = {}
+        for job in jobs:
+            entry = ACTIONS[type(job.command)]
+            try:
+                if isinstance(entry, Hot):
+                    require(job.actor, job.command.permission, _self(job.actor))
+                    together = permitted.setdefault(job.actor.conference_id, [])
+                    together.append((entry.decide, job))
+                else:
+                    outcomes.append((job, self._act(job.actor, job.command, *entry)))
+            except DomainError as error:
+                outcomes.append((job, error))
+        for together in permitted.values():
+            decide, members = together[0][0], [job for _, job in together]
+            commands = [(job.actor, job.command) for job in members]
+            try:
+                decisions = decide(self._session, commands, self._now)
+            except DomainError as error:
+                decisions = [error] * len(members)
+            outcomes += zip(members, decisions, strict=True)
+        return [self._settle(job, outcome) for job, outcome in outcomes]
+
+    def _act(
+        self, actor: Actor, command: Command, target_of: TargetFn | None, action: ActionFn
+    ) -> Outcome:
+        target = _self(actor) if target_of is None else target_of(self._session, actor, command)
         if not isinstance(command, CreateConference):  # its action asks the account instead
             require(actor, command.permission, target)
-        outcome = action(self._session, actor, command, self._now)
-        self._keep(outcome, outcome.conference_id or actor.conference_id, actor)
-        if type(command) in RIGHTS:
-            self._rights_changed(actor.conference_id)
-        return outcome.result
+        return action(self._session, actor, command, self._now)
+
+    def _settle(self, job: CommandJob, outcome: Outcome | DomainError) -> Answer:
+        """Queue the events, keep the receipt."""
+        keyed = None if job.key is None else (job.actor.holder, job.key)
+        if isinstance(outcome, DomainError):
+            if keyed is not None and not isinstance(outcome, SlowDown | Unavailable):
+                self._new_receipts[keyed] = _receipt(job, receipts.refused(outcome))
+            return Answer(job.future, error=outcome)
+        self._keep(outcome, outcome.conference_id or job.actor.conference_id, job.actor)
+        if type(job.command) in RIGHTS:
+            self._rights_changed(job.actor.conference_id)
+        if keyed is not None and isinstance(job.command, CreateLink):
+            self._shown[keyed] = outcome.result
+            once = receipts.refused(Conflict(_SHOWN_ONCE))
+            self._new_receipts[keyed] = _receipt(job, once)
+        elif keyed is not None:
+            self._new_receipts[keyed] = _receipt(job, receipts.accepted(outcome.result))
+        return Answer(job.future, outcome.result)
 
     def _keep(self, outcome: Outcome, conference_id: int | None, actor: Actor | None) -> None:
         """Queue an outcome's events for the journal, and those that other rooms add to them."""
@@ -182,6 +243,21 @@ class Batch:
             # Who was revoked a moment ago may have more in this very batch.
             self._session.flush()
             self._revoked = _revoked(self._session, self._holders)
+
+
+def _kind(job: Job) -> type[Command] | None:
+    """What a hot command is done together with; None for all else."""
+    if isinstance(job, CommandJob) and isinstance(ACTIONS[type(job.command)], Hot):
+        return type(job.command)
+    return None
+
+
+def _self(actor: Actor) -> Target:
+    return Target(actor.conference_id, actor.site_id, actor.person_id)
+
+
+def _receipt(job: CommandJob, answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return receipts.fingerprint(job.command), answer
 
 
 def server_actor(conference_id: int) -> Actor:

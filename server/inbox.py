@@ -201,7 +201,7 @@ class Inbox:
                 late = self._settled(session)
                 self._forget_receipts(session, now)
                 batch = Batch(session, now, jobs, self._shown)
-                answers = [batch.answer(job) for job in jobs]
+                answers = batch.answers(jobs)
                 events = [*late, *batch.write()]
                 done = _Done(events, self._unsure.rights | batch.rights, answers)
                 self._unsure = done

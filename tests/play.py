@@ -163,7 +163,7 @@ class Play:
         try:
             job = CommandJob(loop.create_future(), actor, command, None)
             batch = Batch(self.session, self.now, [job], {})
-            answer = batch.answer(job)
+            [answer] = batch.answers([job])
             self.heard = batch.write()
             self.session.commit()
         finally:

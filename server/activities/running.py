@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.activities import rules
@@ -15,9 +15,10 @@ from server.activities.preparing import activity_of
 from server.conferences.loading import conference_of
 from server.conferences.models import RosterEntry
 from server.conferences.rules import OPEN
+from server.db import bulk
 from server.db.journal import Emit
-from server.db.outcome import Actions, Outcome
-from server.errors import N_, Conflict, Invalid, NotFound
+from server.db.outcome import Actions, Hot, Outcome
+from server.errors import N_, Conflict, DomainError, Invalid, NotFound
 from server.permissions import Actor
 from server.protocol import (
     Answer,
@@ -36,6 +37,8 @@ from server.protocol import (
     RunFinished,
 )
 
+_NO_RUN = N_("Không tìm thấy lượt trắc nghiệm này.")
+
 
 def unfinished(session: Session, conference_id: int) -> Run | None:
     """The run on the screens, if any: a conference has one at most."""
@@ -53,7 +56,7 @@ def _run_of(session: Session, actor: Actor, run_id: int) -> Run:
     conference_of(session, actor, OPEN)
     run = session.get(Run, run_id)
     if run is None or run.conference_id != actor.conference_id:
-        raise NotFound(N_("Không tìm thấy lượt trắc nghiệm này."))
+        raise NotFound(_NO_RUN)
     return run
 
 
@@ -162,33 +165,66 @@ def finish_run(session: Session, actor: Actor, command: FinishRun, now: datetime
     return Outcome(emits=_finish(session, run, now))
 
 
-def answer(session: Session, actor: Actor, command: Answer, now: datetime) -> Outcome:
+Shown = dict[int, tuple[Run, Item]]
+"""run → it and the item that it shows"""
+
+
+def answer(
+    session: Session, commands: Sequence[tuple[Actor, Answer]], now: datetime
+) -> list[Outcome | DomainError]:
     """One answer a person and item, changed in place until the deadline."""
-    run = _run_of(session, actor, command.run)
-    rules.step(run.state, rules.RESPOND)
-    if run.item_id != command.item or rules.is_over(now, run.deadline_at):
-        raise Conflict(rules.TIME_IS_UP)
-    if command.option >= len(session.get_one(Item, run.item_id).options):
-        raise Invalid(N_("Câu này không có lựa chọn đó."))
-    entry = None
-    if actor.person_id is not None:
-        entry = session.get(RosterEntry, (run.conference_id, actor.person_id))
-    if entry is None:
-        raise NotFound(N_("Bạn không có trong danh sách của hội nghị này."))
-    key = {"run_id": run.id, "item_id": command.item, "person_id": entry.person_id}
-    values = {"option": command.option, "answered_at": now, "site_id": entry.site_id}
-    table = Response.__table__
-    connection = session.connection()
-    changed = connection.execute(
-        update(Response)
-        .where(*(table.c[name] == value for name, value in key.items()))
-        .values(**values)
+    conference = conference_of(session, commands[0][0], OPEN)
+    shown = _shown(session, conference.id, {command.run for _, command in commands})
+    persons = {actor.person_id for actor, _ in commands if actor.person_id is not None}
+    expected = select(RosterEntry.person_id, RosterEntry.site_id).where(
+        RosterEntry.conference_id == conference.id, RosterEntry.person_id.in_(persons)
     )
-    if changed.rowcount == 0:
-        connection.execute(insert(Response).values(**key, **values))
-    event = Answered(item=command.item, run=run.id, option=command.option, answered_at=now)
-    emit = Emit(event, site_id=entry.site_id, person_id=entry.person_id)
-    return Outcome({"option": command.option}, [emit])
+    sites = {person: site for person, site in session.execute(expected)}
+    outcomes: list[Outcome | DomainError] = []
+    rows: dict[tuple[int, int, int], dict[str, object]] = {}
+    for actor, command in commands:
+        try:
+            _require_answerable(shown, command, now)
+            person, site = _expected_at(sites, actor)
+        except DomainError as error:
+            outcomes.append(error)
+            continue
+        key = {"run_id": command.run, "item_id": command.item, "person_id": person}
+        values = {"option": command.option, "answered_at": now, "site_id": site}
+        rows[command.run, command.item, person] = {**key, **values}
+        event = Answered(item=command.item, run=command.run, option=command.option, answered_at=now)
+        emit = Emit(event, site_id=site, person_id=person)
+        outcomes.append(Outcome({"option": command.option}, [emit]))
+    bulk.put(session, Response, list(rows.values()))
+    return outcomes
+
+
+def _shown(session: Session, conference_id: int, runs: Collection[int]) -> Shown:
+    query = (
+        select(Run, Item)
+        .join(Item, Item.id == Run.item_id)
+        .where(Run.conference_id == conference_id, Run.id.in_(runs))
+    )
+    return {run.id: (run, item) for run, item in session.execute(query)}
+
+
+def _require_answerable(shown: Shown, command: Answer, now: datetime) -> None:
+    """Raises: NotFound, Conflict, Invalid."""
+    if command.run not in shown:
+        raise NotFound(_NO_RUN)
+    run, item = shown[command.run]
+    rules.step(run.state, rules.RESPOND)
+    if item.id != command.item or rules.is_over(now, run.deadline_at):
+        raise Conflict(rules.TIME_IS_UP)
+    if command.option >= len(item.options):
+        raise Invalid(N_("Câu này không có lựa chọn đó."))
+
+
+def _expected_at(sites: Mapping[int, int], actor: Actor) -> tuple[int, int]:
+    """(person, site). Raises: NotFound."""
+    if actor.person_id is None or actor.person_id not in sites:
+        raise NotFound(N_("Bạn không có trong danh sách của hội nghị này."))
+    return actor.person_id, sites[actor.person_id]
 
 
 def expire_items(session: Session, actor: Actor, command: ExpireItems, now: datetime) -> Outcome:
@@ -223,6 +259,6 @@ ACTIONS: Actions = {
     CloseItem: (None, close_item),
     RevealKey: (None, reveal_key),
     FinishRun: (None, finish_run),
-    Answer: (None, answer),
+    Answer: Hot(answer),
     ExpireItems: (None, expire_items),
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, and_, func, insert, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from server.attendance.models import CheckIn as CheckInRow
@@ -14,9 +15,10 @@ from server.conferences.models import RosterEntry
 from server.conferences.roster import counted
 from server.conferences.rules import ATTENDED, OPEN
 from server.conferences.sites import sites_of
+from server.db import bulk
 from server.db.journal import Emit
-from server.db.outcome import Actions, Effects, Outcome
-from server.errors import N_, Conflict, NotFound
+from server.db.outcome import Actions, Effects, Hot, Outcome
+from server.errors import N_, Conflict, DomainError, NotFound
 from server.people.models import Seat
 from server.permissions import Actor, Target
 from server.protocol import (
@@ -42,10 +44,14 @@ def _in_force(session: Session, conference_id: int, person_id: int) -> CheckInRo
     return session.scalar(query)
 
 
-def _expected(session: Session, conference_id: int, person_id: int) -> Row[int, datetime]:
-    """(site, when checked in; None where not) of somebody on the roster. Raises: NotFound."""
+Expected = dict[int, tuple[int, datetime | None]]
+"""person → (site, when checked in; None where not)"""
+
+
+def _expected(session: Session, conference_id: int, persons: Collection[int]) -> Expected:
+    """Those ``persons`` who are on the roster."""
     query = (
-        select(RosterEntry.site_id, CheckInRow.at)
+        select(RosterEntry.person_id, RosterEntry.site_id, CheckInRow.at)
         .outerjoin(
             CheckInRow,
             and_(
@@ -54,12 +60,9 @@ def _expected(session: Session, conference_id: int, person_id: int) -> Row[int, 
                 CheckInRow.undone_at.is_(None),
             ),
         )
-        .where(RosterEntry.conference_id == conference_id, RosterEntry.person_id == person_id)
+        .where(RosterEntry.conference_id == conference_id, RosterEntry.person_id.in_(persons))
     )
-    row = session.execute(query).one_or_none()
-    if row is None:
-        raise NotFound(_NOT_EXPECTED)
-    return row
+    return {person: (site, at) for person, site, at in session.execute(query)}
 
 
 def _result(at: datetime) -> dict[str, str]:
@@ -67,35 +70,50 @@ def _result(at: datetime) -> dict[str, str]:
 
 
 def _check_in(
-    session: Session, actor: Actor, person_id: int, evidence: Evidence, now: datetime
-) -> Outcome:
-    """Idempotent: who is checked in already gets the first time again, and nothing is told."""
-    assert actor.conference_id is not None
-    site_id, before = _expected(session, actor.conference_id, person_id)
-    if before is not None:
-        return Outcome(_result(before))
-    session.execute(
-        insert(CheckInRow).values(
-            conference_id=actor.conference_id,
-            site_id=site_id,
-            person_id=person_id,
-            at=now,
-            evidence=evidence,
-            holder=actor.holder,
-        )
-    )
-    event = CheckedIn(person=person_id, site=site_id, checked_in_at=now, evidence=evidence)
-    return Outcome(_result(now), [Emit(event, site_id=site_id, person_id=person_id)])
+    session: Session,
+    conference_id: int,
+    acts: Sequence[tuple[int | None, Evidence, str]],
+    now: datetime,
+) -> list[Outcome | DomainError]:
+    """``acts`` are (person, evidence, holder). Idempotent: who is checked in already gets the first
+    time again, and nothing is told."""
+    expected = _expected(session, conference_id, {person for person, _, _ in acts if person})
+    outcomes: list[Outcome | DomainError] = []
+    rows: list[dict[str, object]] = []
+    for person, evidence, holder in acts:
+        if person is None or person not in expected:
+            outcomes.append(NotFound(_NOT_EXPECTED))
+            continue
+        site, before = expected[person]
+        if before is not None:
+            outcomes.append(Outcome(_result(before)))
+            continue
+        expected[person] = (site, now)
+        who = {"conference_id": conference_id, "site_id": site, "person_id": person}
+        rows.append({**who, "at": now, "evidence": evidence, "holder": holder})
+        event = CheckedIn(person=person, site=site, checked_in_at=now, evidence=evidence)
+        outcomes.append(Outcome(_result(now), [Emit(event, site_id=site, person_id=person)]))
+    bulk.add(session, CheckInRow, rows)
+    return outcomes
 
 
-def check_in(session: Session, actor: Actor, command: CheckIn, now: datetime) -> Outcome:
+def check_in(
+    session: Session, commands: Sequence[tuple[Actor, CheckIn]], now: datetime
+) -> list[Outcome | DomainError]:
     """Result ``{"checked_in_at"}``. A seat that came of a personal link proves a scanned QR code;
     any other was opened by typing the person's code."""
-    conference_of(session, actor, OPEN)
-    if actor.person_id is None:
-        raise NotFound(_NOT_EXPECTED)
-    link = session.scalar(select(Seat.link_id).where(Seat.id == actor.holder))
-    return _check_in(session, actor, actor.person_id, "code" if link is None else "qr", now)
+    actors = [actor for actor, _ in commands]
+    conference = conference_of(session, actors[0], OPEN)
+    query = select(Seat.id).where(
+        Seat.id.in_({actor.holder for actor in actors}), Seat.link_id.is_not(None)
+    )
+    scanned = set(session.scalars(query))
+    acts = [(actor.person_id, _evidence(actor.holder in scanned), actor.holder) for actor in actors]
+    return _check_in(session, conference.id, acts, now)
+
+
+def _evidence(scanned: bool) -> Evidence:
+    return "qr" if scanned else "code"
 
 
 def target_of_person(session: Session, actor: Actor, command: Tick | Untick) -> Target:
@@ -110,8 +128,11 @@ def target_of_person(session: Session, actor: Actor, command: Tick | Untick) -> 
 
 def tick(session: Session, actor: Actor, command: Tick, now: datetime) -> Outcome:
     """Result ``{"checked_in_at"}``."""
-    conference_of(session, actor, ATTENDED)
-    return _check_in(session, actor, command.person, "operator", now)
+    conference = conference_of(session, actor, ATTENDED)
+    [outcome] = _check_in(session, conference.id, [(command.person, "operator", actor.holder)], now)
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
 
 
 def _undo(row: CheckInRow, by: str, now: datetime) -> Emit:
@@ -159,7 +180,7 @@ def forget_removed(
 
 
 ACTIONS: Actions = {
-    CheckIn: (None, check_in),
+    CheckIn: Hot(check_in),
     Tick: (target_of_person, tick),
     Untick: (target_of_person, untick),
     CountAttendance: (None, count_attendance),

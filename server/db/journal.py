@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Index, Row, func, insert, select
+from sqlalchemy import JSON, Index, Row, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from server.db import bulk
 from server.db.base import Base
 from server.permissions import Actor, Permission, Target, may
 from server.protocol import EVENTS, Event
@@ -103,9 +104,8 @@ def append(
             )
         )
         actors.append(actor)
-    if published:
-        rows = [_row(event, actor) for event, actor in zip(published, actors, strict=True)]
-        session.execute(insert(JournalEntry), rows)
+    rows = [_row(event, actor) for event, actor in zip(published, actors, strict=True)]
+    bulk.add(session, JournalEntry, rows)
     return published
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from server.db.journal import Emit
+from server.errors import DomainError
 from server.permissions import Actor, Target
 from server.protocol import Command, Event
 
@@ -40,5 +41,17 @@ EffectFn = Callable[[Session, Actor, Any, datetime], list[Emit]]
 """What an event of one room does in another, in the same transaction: (session, actor, event,
 now) → further events of ``actor.conference_id``. Never raises a DomainError."""
 
-Actions = dict[type[Command], tuple[TargetFn | None, ActionFn]]
+HotFn = Callable[[Session, Sequence[tuple[Actor, Any]], datetime], Sequence[Outcome | DomainError]]
+"""Decides commands of one kind and one conference together, in order, and writes by one statement.
+Gives an outcome or a refusal for each. Raises: DomainError where it refuses them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """The table's entry of a command that hundreds send at once, each about themselves alone."""
+
+    decide: HotFn
+
+
+Actions = dict[type[Command], tuple[TargetFn | None, ActionFn] | Hot]
 Effects = dict[type[Event], EffectFn]

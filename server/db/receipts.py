@@ -12,9 +12,21 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, delete, insert, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Subquery,
+    TableValuedAlias,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from server.db import bulk
 from server.db.base import Base
 from server.errors import DomainError
 from server.protocol import Command
@@ -36,7 +48,7 @@ class Receipt(Base):
 
 def fingerprint(command: Command) -> str:
     """SHA-256 of the command's type and fields."""
-    body = msgspec.json.encode([command.type, msgspec.to_builtins(command)], order="sorted")
+    body = msgspec.json.encode([command.type, command], order="sorted")
     return hashlib.sha256(body).hexdigest()
 
 
@@ -74,24 +86,32 @@ def find(session: Session, keys: Collection[Keyed]) -> dict[Keyed, tuple[str, di
     """(fingerprint, answer) of those ``keys`` that were answered before."""
     if not keys:
         return {}
-    query = select(Receipt.holder, Receipt.key, Receipt.fingerprint, Receipt.answer).where(
-        tuple_(Receipt.holder, Receipt.key).in_(list(keys))
+    asked = _as_rows(session, keys)
+    query = select(Receipt.holder, Receipt.key, Receipt.fingerprint, Receipt.answer).join(
+        asked, and_(Receipt.holder == asked.c.holder, Receipt.key == asked.c.key)
     )
     return {(row.holder, row.key): (row.fingerprint, row.answer) for row in session.execute(query)}
+
+
+def _as_rows(session: Session, keys: Collection[Keyed]) -> Subquery | TableValuedAlias:
+    """``keys`` as rows to join with: for a list of pairs SQLite would read the whole table."""
+    if session.get_bind().dialect.name == "postgresql":
+        columns = (cast(list(column), ARRAY(Text)) for column in zip(*keys, strict=True))
+        return func.unnest(*columns).table_valued("holder", "key").render_derived()
+    pair = func.json_each(msgspec.json.encode(list(keys)).decode()).table_valued("value").c.value
+    holder, key = (func.json_extract(pair, f"$[{place}]") for place in (0, 1))
+    return select(holder.label("holder"), key.label("key")).subquery()
 
 
 def store(
     session: Session, answers: Mapping[Keyed, tuple[str, dict[str, Any]]], now: datetime
 ) -> None:
     """Keep ``answers`` by one statement; the caller's transaction commits them."""
-    if answers:
-        session.execute(
-            insert(Receipt),
-            [
-                {"holder": holder, "key": key, "fingerprint": mark, "at": now, "answer": answer}
-                for (holder, key), (mark, answer) in answers.items()
-            ],
-        )
+    rows = [
+        {"holder": holder, "key": key, "fingerprint": mark, "at": now, "answer": answer}
+        for (holder, key), (mark, answer) in answers.items()
+    ]
+    bulk.add(session, Receipt, rows)
 
 
 def forget(session: Session, before: datetime) -> None:

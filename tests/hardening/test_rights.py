@@ -171,7 +171,7 @@ class World:
         before = changes(self.session)
         job = CommandJob(asyncio.get_running_loop().create_future(), actor, command, None)
         batch = Batch(self.session, NOW, [job], {})
-        answer = batch.answer(job)
+        [answer] = batch.answers([job])
         batch.write()
         self.session.flush()
         code = answer.error.code if answer.error else None
