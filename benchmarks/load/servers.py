@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from server import config as configuration
 from server.activities.models import Run
 from server.conferences import joining
-from server.conferences.models import Conference
+from server.conferences.models import AgendaItem, Conference
 from server.db.engine import Database, migrate
 from server.inbox import Inbox
 from server.people.models import Account, Person
@@ -49,9 +49,11 @@ class Served:
     phones: list[dict[str, Any]]
     """how each connects; the first one is the conductor"""
     broadcast: str
-    """type of the command that brings one event to all"""
-    payload: Any = None
-    """of that command; ``{text}`` in its text is replaced"""
+    """type of the command that tells all something"""
+    payloads: list[Any]
+    """of that command, in turn"""
+    marker: str
+    """what is once in each packet that it brings"""
     answer: dict[str, Any] = field(default_factory=dict)
 
     def pids(self) -> list[int]:
@@ -109,9 +111,9 @@ def peer(core: int, phones: int, folder: Path) -> Iterator[Served]:
     try:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["port"]
-        event = {"seq": 1, "at": "2026-01-01T00:00:00Z", "type": "x", "data": {"title": "{text}"}}
+        told = {"seq": 1, "at": "2026-01-01T00:00:00Z", "type": "bench-mark", "data": "x" * 210}
         everyone: list[dict[str, Any]] = [{} for _ in range(phones + 1)]
-        yield Served(port, [process], "40", everyone, "broadcast", [event], {"option": 0})
+        yield Served(port, [process], "40", everyone, "broadcast", [[told]], told["type"], {})
     finally:
         _stop(process)
 
@@ -200,6 +202,8 @@ async def _seats(url: str, phones: int) -> Served:
         quiz = await inbox.submit(actor, CreateActivity(title="Nhanh", items=(item,)))
         run = await inbox.submit(actor, LaunchActivity(activity=quiz["activity"]))
         opened = await inbox.transact(lambda s: s.get_one(Run, run["run"]))
+        items = select(AgendaItem.id).order_by(AgendaItem.position).limit(2)
+        agenda = await inbox.transact(lambda s: s.scalars(items).all())
     finally:
         await inbox.stop()
         database.close()
@@ -207,13 +211,9 @@ async def _seats(url: str, phones: int) -> Served:
         {"cookie": f"seat_{seat}={secret}", "auth": {"seat": seat, "since": None}}
         for seat, secret in seats
     ]
-    payload = {
-        "title": "{text}",
-        "starts_at": conference.starts_at.isoformat().replace("+00:00", "Z"),
-        "ends_at": conference.ends_at.isoformat().replace("+00:00", "Z"),
-    }
+    payloads = [{"item": item} for item in agenda]
     answer = {"run": opened.id, "item": opened.item_id, "option": 0}
-    return Served(0, [], '42["snapshot"', clients, "conference.update", payload, answer)
+    return Served(0, [], '42["snapshot"', clients, "agenda.start", payloads, "agenda.moved", answer)
 
 
 def _open_seats(session: Session, phones: int) -> tuple[Conference, int, list[tuple[str, str]]]:
