@@ -296,8 +296,11 @@ async def test_live_facts_go_where_they_belong(venue: Venue) -> None:
     tell(cast.conference_id, "lines", {"site:da-nang": {}}, site=cast.da_nang)
     tell(cast.conference_id, "slots", {"session": "s", "slots": {}}, holder=cast.moderator.holder)
     tell(cast.conference_id, "recording", {"state": "recording", "duration_ms": 1})
+    tell(cast.conference_id, "test", {"behind": "them"})
     for page in (moderator, operator, trainee):
-        await page.until(lambda p: "recording" in p.live)
+        await page.until(lambda p: "test" in p.live)
+    assert "recording" in moderator.live and "recording" in operator.live
+    assert "recording" not in trainee.live, "a phone shows no such lamp"
     assert set(moderator.live["lines"]) == {"site:hue", "site:da-nang"}
     assert set(operator.live["lines"]) == {"site:da-nang"}
     assert "lines" not in trainee.live
