@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from server.db import journal, receipts
@@ -27,6 +27,10 @@ from server.protocol import Command, CreateConference, CreateLink
 Shown = MutableMapping[receipts.Keyed, dict[str, Any]]
 """Results that hold a secret (a link's token): kept for a retry in memory alone, never stored."""
 
+_NO_SEAT = select(Seat.id).where(
+    Seat.id.in_(bindparam("holders", expanding=True)),
+    Seat.revoked_at.is_not(None) | Seat.admitted_at.is_(None),
+)
 _SHOWN_ONCE = N_("Đường dẫn này chỉ hiện một lần. Hãy thu hồi nó và tạo đường dẫn mới.")
 
 
@@ -269,7 +273,4 @@ def _revoked(session: Session, holders: set[str]) -> set[str]:
     """Those ``holders`` that are seats no more, or not yet."""
     if not holders:
         return set()
-    query = select(Seat.id).where(
-        Seat.id.in_(holders), Seat.revoked_at.is_not(None) | Seat.admitted_at.is_(None)
-    )
-    return set(session.scalars(query))
+    return set(session.scalars(_NO_SEAT, {"holders": list(holders)}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from server.activities import rules
@@ -165,6 +165,19 @@ def finish_run(session: Session, actor: Actor, command: FinishRun, now: datetime
     return Outcome(emits=_finish(session, run, now))
 
 
+_EXPECTED = select(RosterEntry.person_id, RosterEntry.site_id).where(
+    RosterEntry.conference_id == bindparam("conference"),
+    RosterEntry.person_id.in_(bindparam("persons", expanding=True)),
+)
+_SHOWN = (
+    select(Run, Item)
+    .join(Item, Item.id == Run.item_id)
+    .where(
+        Run.conference_id == bindparam("conference"),
+        Run.id.in_(bindparam("runs", expanding=True)),
+    )
+)
+
 Shown = dict[int, tuple[Run, Item]]
 """run → it and the item that it shows"""
 
@@ -176,10 +189,8 @@ def answer(
     conference = conference_of(session, commands[0][0], OPEN)
     shown = _shown(session, conference.id, {command.run for _, command in commands})
     persons = {actor.person_id for actor, _ in commands if actor.person_id is not None}
-    expected = select(RosterEntry.person_id, RosterEntry.site_id).where(
-        RosterEntry.conference_id == conference.id, RosterEntry.person_id.in_(persons)
-    )
-    sites = {person: site for person, site in session.execute(expected)}
+    among = {"conference": conference.id, "persons": list(persons)}
+    sites = {person: site for person, site in session.execute(_EXPECTED, among)}
     outcomes: list[Outcome | DomainError] = []
     rows: dict[tuple[int, int, int], dict[str, object]] = {}
     for actor, command in commands:
@@ -200,12 +211,8 @@ def answer(
 
 
 def _shown(session: Session, conference_id: int, runs: Collection[int]) -> Shown:
-    query = (
-        select(Run, Item)
-        .join(Item, Item.id == Run.item_id)
-        .where(Run.conference_id == conference_id, Run.id.in_(runs))
-    )
-    return {run.id: (run, item) for run, item in session.execute(query)}
+    among = {"conference": conference_id, "runs": list(runs)}
+    return {run.id: (run, item) for run, item in session.execute(_SHOWN, among)}
 
 
 def _require_answerable(shown: Shown, command: Answer, now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from server.attendance.models import CheckIn as CheckInRow
@@ -44,25 +44,33 @@ def _in_force(session: Session, conference_id: int, person_id: int) -> CheckInRo
     return session.scalar(query)
 
 
+_EXPECTED = (
+    select(RosterEntry.person_id, RosterEntry.site_id, CheckInRow.at)
+    .outerjoin(
+        CheckInRow,
+        and_(
+            CheckInRow.conference_id == RosterEntry.conference_id,
+            CheckInRow.person_id == RosterEntry.person_id,
+            CheckInRow.undone_at.is_(None),
+        ),
+    )
+    .where(
+        RosterEntry.conference_id == bindparam("conference"),
+        RosterEntry.person_id.in_(bindparam("persons", expanding=True)),
+    )
+)
+_SCANNED = select(Seat.id).where(
+    Seat.id.in_(bindparam("holders", expanding=True)), Seat.link_id.is_not(None)
+)
+
 Expected = dict[int, tuple[int, datetime | None]]
 """person → (site, when checked in; None where not)"""
 
 
 def _expected(session: Session, conference_id: int, persons: Collection[int]) -> Expected:
     """Those ``persons`` who are on the roster."""
-    query = (
-        select(RosterEntry.person_id, RosterEntry.site_id, CheckInRow.at)
-        .outerjoin(
-            CheckInRow,
-            and_(
-                CheckInRow.conference_id == RosterEntry.conference_id,
-                CheckInRow.person_id == RosterEntry.person_id,
-                CheckInRow.undone_at.is_(None),
-            ),
-        )
-        .where(RosterEntry.conference_id == conference_id, RosterEntry.person_id.in_(persons))
-    )
-    return {person: (site, at) for person, site, at in session.execute(query)}
+    among = {"conference": conference_id, "persons": list(persons)}
+    return {person: (site, at) for person, site, at in session.execute(_EXPECTED, among)}
 
 
 def _result(at: datetime) -> dict[str, str]:
@@ -104,10 +112,7 @@ def check_in(
     any other was opened by typing the person's code."""
     actors = [actor for actor, _ in commands]
     conference = conference_of(session, actors[0], OPEN)
-    query = select(Seat.id).where(
-        Seat.id.in_({actor.holder for actor in actors}), Seat.link_id.is_not(None)
-    )
-    scanned = set(session.scalars(query))
+    scanned = set(session.scalars(_SCANNED, {"holders": [actor.holder for actor in actors]}))
     acts = [(actor.person_id, _evidence(actor.holder in scanned), actor.holder) for actor in actors]
     return _check_in(session, conference.id, acts, now)
 

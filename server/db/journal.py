@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Index, Row, func, select
+from sqlalchemy import JSON, Index, Row, bindparam, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
@@ -70,10 +70,14 @@ class Published:
         return {"seq": self.seq, "at": at, "type": self.type, "data": self.data}
 
 
+_HEAD = select(func.max(JournalEntry.seq)).where(
+    JournalEntry.conference_id == bindparam("conference")
+)
+
+
 def head(session: Session, conference_id: int) -> int:
     """The last ``seq`` of a conference, 0 before its first event."""
-    query = select(func.max(JournalEntry.seq)).where(JournalEntry.conference_id == conference_id)
-    return session.scalar(query) or 0
+    return session.scalar(_HEAD, {"conference": conference_id}) or 0
 
 
 def append(

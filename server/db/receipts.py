@@ -12,18 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    ARRAY,
-    JSON,
-    Subquery,
-    TableValuedAlias,
-    Text,
-    and_,
-    cast,
-    delete,
-    func,
-    select,
-)
+from sqlalchemy import ARRAY, JSON, FromClause, Select, Text, and_, bindparam, delete, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
@@ -44,6 +33,26 @@ class Receipt(Base):
     fingerprint: Mapped[str]
     at: Mapped[datetime] = mapped_column(index=True)
     answer: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+_ARRAYS = (bindparam(name, type_=ARRAY(Text)) for name in ("holders", "keys"))
+_PAIR = func.json_each(bindparam("pairs", type_=JSON)).table_valued("value").c.value
+
+
+def _find(asked: FromClause) -> Select[str, str, str, dict[str, Any]]:
+    """Receipts joined with the keys asked for: given a list of pairs, SQLite reads the whole table."""
+    columns = (Receipt.holder, Receipt.key, Receipt.fingerprint, Receipt.answer)
+    by_key = and_(Receipt.holder == asked.c.holder, Receipt.key == asked.c.key)
+    return select(*columns).join(asked, by_key)
+
+
+_FIND_BY_ARRAYS = _find(func.unnest(*_ARRAYS).table_valued("holder", "key").render_derived())
+_FIND_BY_JSON = _find(
+    select(
+        func.json_extract(_PAIR, "$[0]").label("holder"),
+        func.json_extract(_PAIR, "$[1]").label("key"),
+    ).subquery()
+)
 
 
 def fingerprint(command: Command) -> str:
@@ -86,21 +95,12 @@ def find(session: Session, keys: Collection[Keyed]) -> dict[Keyed, tuple[str, di
     """(fingerprint, answer) of those ``keys`` that were answered before."""
     if not keys:
         return {}
-    asked = _as_rows(session, keys)
-    query = select(Receipt.holder, Receipt.key, Receipt.fingerprint, Receipt.answer).join(
-        asked, and_(Receipt.holder == asked.c.holder, Receipt.key == asked.c.key)
-    )
-    return {(row.holder, row.key): (row.fingerprint, row.answer) for row in session.execute(query)}
-
-
-def _as_rows(session: Session, keys: Collection[Keyed]) -> Subquery | TableValuedAlias:
-    """``keys`` as rows to join with: for a list of pairs SQLite would read the whole table."""
     if session.get_bind().dialect.name == "postgresql":
-        columns = (cast(list(column), ARRAY(Text)) for column in zip(*keys, strict=True))
-        return func.unnest(*columns).table_valued("holder", "key").render_derived()
-    pair = func.json_each(msgspec.json.encode(list(keys)).decode()).table_valued("value").c.value
-    holder, key = (func.json_extract(pair, f"$[{place}]") for place in (0, 1))
-    return select(holder.label("holder"), key.label("key")).subquery()
+        holders, names = zip(*keys, strict=True)
+        found = session.execute(_FIND_BY_ARRAYS, {"holders": list(holders), "keys": list(names)})
+    else:
+        found = session.execute(_FIND_BY_JSON, {"pairs": list(keys)})
+    return {(row.holder, row.key): (row.fingerprint, row.answer) for row in found}
 
 
 def store(
