@@ -40,10 +40,17 @@ def groups(
             heard = heard >> known << known
         if heard:
             found.setdefault(heard, []).append(connection)
-    return [
-        ([event for place, event in enumerate(events) if heard >> place & 1], members)
-        for heard, members in found.items()
-    ]
+    return [(_chosen(events, heard), members) for heard, members in found.items()]
+
+
+def _chosen(events: Sequence[Published], heard: int) -> list[Published]:
+    """The events whose bits are set, lowest first; in a burst each hears one of hundreds."""
+    chosen = []
+    while heard:
+        lowest = heard & -heard
+        chosen.append(events[lowest.bit_length() - 1])
+        heard ^= lowest
+    return chosen
 
 
 class _Masks:
