@@ -2,8 +2,8 @@
 
 One thread takes what waits (at most ``BATCH``) and runs it on one session. A domain error touches
 only its own command, since actions decide before they write. Any other error rolls the batch
-back and runs it again one by one, so that one bad command spoils no other; while the database is
-away the whole batch is refused, to be sent again. Events are published in order, before the
+back and runs its halves, down to the one job that fails, so that it spoils no other; while the
+database is away the whole batch is refused, to be sent again. Events are published in order, before the
 answers of the commands that made them, and only after the commit.
 """
 
@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import structlog
+from prometheus_client import Counter, Histogram
 from sqlalchemy.orm import Session
 
 from server.batch import Answer, Batch, CommandJob, Job, Shown, WorkJob
@@ -33,11 +34,30 @@ T = TypeVar("T")
 
 BATCH = 256
 """Commands in one transaction at most: a burst shares one sync, and nobody waits long for it."""
+PACE_S = 0.01
+"""Between the beginnings of two batches, where jobs wait already for the second: a steady stream
+shares transactions as well. Who comes alone waits for nobody."""
 CAPACITY = 8192
 """Jobs that may wait; beyond it callers are told to slow down."""
+PATIENCE_S = 1.0
+"""A batch that waited longer for a database that is away is refused with all that wait behind it:
+each of the next batches would wait as long."""
 RETRY_AFTER_S = 2.0
 RECEIPTS_KEPT = timedelta(days=2)
 FORGET_EVERY = timedelta(hours=1)
+
+BATCH_COMMANDS = Histogram(
+    "diemcau_inbox_batch_commands",
+    "Commands written in one transaction",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, BATCH),
+)
+COMMIT_S = Histogram(
+    "diemcau_commit_seconds",
+    "Time that a commit takes, the disk's sync included",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+
+REFUSED = Counter("diemcau_inbox_refused", "Commands answered as later, by what was wrong", ["why"])
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +169,7 @@ class Inbox:
         try:
             self._queue.put_nowait(job)
         except queue.Full:
+            REFUSED.labels("full").inc()
             raise SlowDown(retry_after_s=RETRY_AFTER_S) from None
         return job.future
 
@@ -169,29 +190,39 @@ class Inbox:
     def _batches(self) -> Iterator[list[Job]]:
         """What waits, in order, until ``stop``."""
         while (job := self._queue.get()) is not None:
-            jobs = [job]
-            while len(jobs) < BATCH and not self._queue.empty():
-                job = self._queue.get()
-                if job is None:
-                    yield jobs
-                    return
-                jobs.append(job)
-            yield jobs
+            began_s = time.monotonic()
+            yield [job, *self._waiting_jobs(BATCH - 1)]
+            if 0 < self._queue.qsize() < BATCH:
+                time.sleep(max(0.0, began_s + PACE_S - time.monotonic()))
+
+    def _waiting_jobs(self, most: int) -> Iterator[Job]:
+        """At most so many of those that wait, taken from the queue."""
+        while most > 0 and not self._queue.empty():
+            job = self._queue.get()
+            if job is None:
+                self._queue.put(None)  # for ``_batches``: nothing comes behind it
+                return
+            yield job
+            most -= 1
 
     def _attempt(self, jobs: Sequence[Job]) -> Iterator[_Done]:
+        began_s = time.monotonic()
         try:
             yield self._transaction(jobs)
         except Exception as error:
             if is_outage(error):
                 self._say_away(error)
-                yield _Done([], frozenset(), [_refused(job) for job in jobs])
+                waited_s = time.monotonic() - began_s
+                behind = self._waiting_jobs(CAPACITY) if waited_s > PATIENCE_S else ()
+                yield _refusals("database", [*jobs, *behind])
             elif len(jobs) > 1:
                 log.warning("inbox.batch_failed", jobs=len(jobs), exc_info=True)
-                for job in jobs:
-                    yield from self._attempt([job])
+                half = len(jobs) // 2
+                yield from self._attempt(jobs[:half])
+                yield from self._attempt(jobs[half:])
             else:
                 log.exception("inbox.job_failed", job=jobs[0].name)
-                yield _Done([], frozenset(), [_refused(jobs[0])])
+                yield _refusals("error", jobs)
 
     def _transaction(self, jobs: Sequence[Job]) -> _Done:
         now = self._clock()
@@ -205,7 +236,9 @@ class Inbox:
                 events = [*late, *batch.write()]
                 done = _Done(events, self._unsure.rights | batch.rights, answers)
                 self._unsure = done
-                session.commit()
+                with COMMIT_S.time():
+                    session.commit()
+                BATCH_COMMANDS.observe(len(jobs))
         finally:
             self._began_s = None
         self._unsure = _Done([], frozenset(), [])
@@ -254,5 +287,7 @@ class Inbox:
             answer.give()
 
 
-def _refused(job: Job) -> Answer:
-    return Answer(job.future, error=Unavailable(retry_after_s=RETRY_AFTER_S))
+def _refusals(why: str, jobs: Sequence[Job]) -> _Done:
+    REFUSED.labels(why).inc(len(jobs))
+    answers = [Answer(job.future, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
+    return _Done([], frozenset(), answers)

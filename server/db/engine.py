@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
+import psycopg
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
@@ -30,7 +31,8 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 BUSY_TIMEOUT_MS = 10_000
-"""How long SQLite waits for another process's write, e.g. ``diemcau create-user``."""
+"""How long to wait for another process: its write on SQLite (``diemcau create-user``), its lock on
+PostgreSQL (``lock_timeout``)."""
 RETRY_AFTER_S = 2.0
 _CONNECTING = {
     "connect_timeout": 5,
@@ -53,8 +55,9 @@ _SQLITE_AWAY = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 }
-_POSTGRES_AWAY = ("53", "57", "25006")
-"""SQLSTATE: insufficient resources, operator intervention, a standby that only reads"""
+_POSTGRES_AWAY = ("53", "57", "25006", "55P03")
+"""SQLSTATE: insufficient resources, operator intervention, a standby that only reads, a lock that
+another process keeps"""
 
 
 class DatabaseUnusable(DomainError):
@@ -88,11 +91,18 @@ def make_engine(url: str) -> Engine:
     """An engine for ``url``. Raises: DatabaseUnusable on a wrong ``url``; it does not connect."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True, connect_args=_CONNECTING, **_JSON)
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_CONNECTING, **_JSON)
+        event.listen(engine, "connect", _prepare_postgres)
+        return engine
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **_JSON)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _prepare_postgres(connection: psycopg.Connection, _record: object) -> None:
+    connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}".encode())
+    connection.commit()  # else it would end with a rollback
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -29,7 +29,7 @@ COUNT = 20
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite's writer waits for a third of a second only."""
+    """The writer waits for other processes for a third of a second only."""
     monkeypatch.setattr("server.db.engine.BUSY_TIMEOUT_MS", 300)
 
 
@@ -157,3 +157,36 @@ async def test_the_writer_says_how_long_it_waits(
         assert inbox.busy_s > 0
     await asyncio.gather(asked, return_exceptions=True)
     assert inbox.busy_s == 0
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Another process writes, or keeps a lock that every command needs."""
+    if url.startswith("sqlite"):
+        with away(url):
+            yield
+        return
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE journal IN ACCESS EXCLUSIVE MODE")
+        yield
+        other.rollback()
+
+
+async def test_who_waits_behind_an_outage_is_refused_with_it(
+    inbox: Inbox, cast: Cast, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch by batch, each would wait for the lock in its turn."""
+    monkeypatch.setattr("server.inbox.PATIENCE_S", 0.1)
+    monkeypatch.setattr("server.inbox.BATCH", 1)
+    answered: list[int] = []
+    with locked(database_url):
+        asked = [
+            inbox.enqueue(cast.trainee, AskQuestion(text=f"Câu {n}"), f"key {n}") for n in range(9)
+        ]
+        for number, future in enumerate(asked):
+            future.add_done_callback(lambda _, number=number: answered.append(number))
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0)
+        assert answered == list(range(9)), "all in one turn"
+    assert {type(each.exception()) for each in asked} == {Unavailable}
+    assert await ask_all(inbox, cast) and texts(database_url)
