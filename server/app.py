@@ -22,6 +22,7 @@ from server.live.gateway import Gateway, make_server
 from server.live.ticker import Ticker
 from server.signalling import Signalling
 from server.web import (
+    admin,
     entry,
     entry_codes,
     entry_links,
@@ -37,6 +38,7 @@ from server.web import (
 )
 from server.web.rates import Rates
 from server.web.site import SITE, Site
+from server.web.vitals import Vitals
 
 log = structlog.get_logger("app")
 
@@ -71,6 +73,7 @@ def build(
     )
     app[SITE] = site
     app[whip.SESSIONS] = whip.Sessions()
+    vitals = app[admin.VITALS] = Vitals()
     for module in (
         entry,
         sign_in,
@@ -82,6 +85,7 @@ def build(
         replay,
         health,
         organiser,
+        admin,
     ):
         app.add_routes(module.routes)
     sockets = make_server()
@@ -94,7 +98,9 @@ def build(
         inbox.start()
         await signalling.start()
         ticker.start()
+        vitals.start()
         yield
+        await vitals.stop()
         await ticker.stop()
         await gateway.stop()
         await inbox.stop()

@@ -46,6 +46,8 @@ class Config:
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """networks whose ``X-Forwarded-*`` headers are believed"""
+    metrics_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """networks that may read ``/metrics``"""
     media_host: str | None = None
     """address that media listens on; None: see ``media_listens_on``"""
     media_port: int = 7000
@@ -234,6 +236,7 @@ SETTINGS: dict[str, Setting] = {
     "TRUSTED_PROXIES": Setting(
         "trusted_proxies", _networks, "networks whose X-Forwarded-For and -Proto are believed"
     ),
+    "METRICS_NETWORKS": Setting("metrics_networks", _networks, "networks that may read /metrics"),
     "MEDIA_HOST": Setting("media_host", _address, "address that media listens on"),
     "MEDIA_PORT": Setting("media_port", _port, "worker i uses this + i, UDP and TCP"),
     "MEDIA_ADDRESSES": Setting("media_addresses", _addresses, "addresses that candidates announce"),

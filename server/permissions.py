@@ -35,6 +35,8 @@ class Reach(IntEnum):
     SELF = 1
     SITE = 2
     CONFERENCE = 3
+    SERVER = 4
+    """the server itself, for accounts outside any conference"""
 
 
 class Permission(StrEnum):
@@ -51,6 +53,7 @@ class Permission(StrEnum):
     SEE_PEOPLE = "see_people"
     SEE_REPORTS = "see_reports"
     SEE_REPLAY = "see_replay"
+    SEE_SERVER = "see_server"
 
     MANAGE_CONFERENCE = "manage_conference"
     RUN_CONFERENCE = "run_conference"
@@ -102,6 +105,8 @@ TABLE: dict[Permission, dict[Role, Reach]] = {
     Permission.SEE_PEOPLE: _STAFF,
     Permission.SEE_REPORTS: _STAFF,
     Permission.SEE_REPLAY: {**_PEOPLE, Role.VIEWER: _C},
+    # Accounts that may make conferences keep the server too; a conference's organiser does not.
+    Permission.SEE_SERVER: {_ORGANISER: Reach.SERVER},
     Permission.MANAGE_CONFERENCE: {_ORGANISER: _C},
     Permission.RUN_CONFERENCE: _CHAIR,
     Permission.DIRECT: _CHAIR,
@@ -155,6 +160,8 @@ def reach(role: Role, permission: Permission) -> Reach:
 def may(actor: Actor, permission: Permission, target: Target) -> bool:
     """True where ``actor`` has ``permission`` over ``target``."""
     how_far = reach(actor.role, permission)
+    if how_far is Reach.SERVER:
+        return actor.conference_id is None and target.conference_id is None
     if how_far is Reach.NONE or actor.conference_id is None:
         return False
     if actor.conference_id != target.conference_id:

@@ -264,6 +264,8 @@ class Gateway:
     def _answer(
         self, socket: Socket, number: str, answer: dict[str, Any] | DomainError, language: Language
     ) -> None:
+        if isinstance(answer, DomainError):
+            metrics.REFUSED.labels(answer.code).inc()
         if number:
             if isinstance(answer, DomainError):
                 body = _refusal(answer, language)

@@ -8,6 +8,7 @@ SOCKETS = Gauge("diemcau_sockets", "Clients connected by Socket.IO")
 QUEUED_BYTES = Gauge("diemcau_socket_queued_bytes", "Bytes that connected clients have not read")
 CUT_OFF = Counter("diemcau_sockets_cut_off", "Clients cut off since they did not read")
 RESYNCS = Counter("diemcau_resyncs", "Snapshots and catch-ups sent", ["how"])
+REFUSED = Counter("diemcau_commands_refused", "Commands of sockets refused, by error", ["code"])
 SLOWED = Counter("diemcau_commands_slowed", "Commands answered with slow_down before the inbox")
 LOOP_DELAY = Histogram(
     "diemcau_loop_delay_seconds",

@@ -26,16 +26,16 @@ def client_of(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -
     """
     client = peer
     for entry in (*reversed(forwarded), None):
-        address = _address(client)
+        address = address_of(client)
         if address is None or not any(address in network for network in trusted):
             return client
-        if entry is None or _address(entry) is None:
+        if entry is None or address_of(entry) is None:
             return client
         client = entry
     return client
 
 
-def _address(text: str) -> Address | None:
+def address_of(text: str) -> Address | None:
     """An address as proxies write it: bare, ``[v6]``, with a port; mapped IPv4 as IPv4."""
     text = text.strip()
     if text.startswith("["):
@@ -56,7 +56,7 @@ def forwarded(proxies: Sequence[str]) -> Middleware:
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
-        peer = _address(request.remote or "")
+        peer = address_of(request.remote or "")
         if peer is None or not any(peer in network for network in trusted):
             return await handler(request)
         hops = _list(request, "X-Forwarded-For")
@@ -65,7 +65,7 @@ def forwarded(proxies: Sequence[str]) -> Middleware:
         scheme = schemes[-1].lower() if schemes else request.scheme
         return await handler(
             request.clone(
-                remote=str(_address(client) or peer),
+                remote=str(address_of(client) or peer),
                 scheme=scheme if scheme in ("http", "https") else request.scheme,
             )
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from server.errors import N_, Forbidden
+from server.web.forwarded import address_of
 from server.web.site import Site, site_of
 
 log = structlog.get_logger("health")
@@ -20,7 +25,10 @@ log = structlog.get_logger("health")
 PATIENCE_S = 3.0
 WORKERS = Gauge("diemcau_media_workers_connected", "Media workers that web is connected to")
 RESTARTS = Gauge("diemcau_child_restarts", "Times a child was started again", ["child"])
+RECORDERS = Gauge("diemcau_recorders_running", "Recorders that run")
+FREE = Gauge("diemcau_recordings_free_bytes", "Room on the disk of the recordings")
 WAITING = Gauge("diemcau_inbox_waiting", "Commands that wait for the writer")
+_INSIDE = N_("Số đo của máy chủ chỉ xem được từ mạng trong METRICS_NETWORKS.")
 
 
 def _ask(session: Session) -> None:
@@ -51,6 +59,15 @@ def children_of(runtime: str | None) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError):
         return {}
     return written
+
+
+def free_bytes(folder: Path) -> int | None:
+    """What is left on the disk of ``folder``, which may not have been made yet; None: unknown."""
+    try:
+        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        return shutil.disk_usage(existing).free
+    except OSError:
+        return None
 
 
 async def check(site: Site) -> tuple[dict[str, Any], list[str]]:
@@ -84,11 +101,22 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text."""
+    """Prometheus text, for METRICS_NETWORKS alone. It names no person, conference or site.
+
+    Raises: Forbidden.
+    """
     site = site_of(request)
+    client = address_of(request.remote or "")
+    inside = map(ipaddress.ip_network, site.config.metrics_networks)
+    if client is None or not any(client in network for network in inside):
+        raise Forbidden(_INSIDE)
     WORKERS.set(sum(site.signalling.standing()))
     WAITING.set(site.inbox.waiting)
-    for name, child in children_of(site.runtime).items():
+    free = await asyncio.to_thread(free_bytes, site.config.recordings_dir)
+    FREE.set(math.nan if free is None else free)
+    children = children_of(site.runtime)
+    RECORDERS.set(sum(c["running"] for n, c in children.items() if n.startswith("recorder")))
+    for name, child in children.items():
         RESTARTS.labels(name).set(child["restarts"])
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

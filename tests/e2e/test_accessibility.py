@@ -113,6 +113,8 @@ async def test_pages_of_the_organiser(demo: Demo, visit: Callable[..., Any]) -> 
     for path in ORGANISER_PAGES:
         await organiser.page.goto(home + path)
         found += [*await judge(organiser.page), *await fits_a_phone(organiser.page)]
+    await organiser.page.goto(demo.base_url + "/admin")
+    found += [*await judge(organiser.page), *await fits_a_phone(organiser.page)]
     assert not found, found
 
 

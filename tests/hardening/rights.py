@@ -28,6 +28,7 @@ RIGHTS = {line.split()[0]: dict(zip(ROLES, line.split()[1], strict=True)) for li
     see_people         CC-----C--
     see_reports        CC-----C--
     see_replay         CCCCCCCC-C
+    see_server         A---------
     manage_conference  C---------
     run_conference     CC--------
     direct             CC--------
@@ -45,7 +46,8 @@ RIGHTS = {line.split()[0]: dict(zip(ROLES, line.split()[1], strict=True)) for li
     publish            ----S---S-
     receive            CCCCCC-C-C
     """.strip().splitlines()}
-"""permission → role → how far: C its conference, S its site, I itself, - not at all"""
+"""permission → role → how far: C its conference, S its site, I itself, - not at all;
+A the server itself, outside any conference"""
 
 COMMANDS = {
     name: permission
@@ -71,7 +73,7 @@ COMMANDS = {
             activity.expire""",
         "respond": "activity.answer",
         "publish": "media.publish",
-        "receive": "media.receive media.accept",
+        "receive": "media.receive media.accept media.listen",
         "see_conference": "media.restart media.close",
     }.items()
     for name in names.split()

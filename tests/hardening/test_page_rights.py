@@ -44,9 +44,11 @@ OPEN_PAGES = {
     "/favicon.ico",
     "/s/{seat}",
 }
-"""Pages for everybody: entrances, health, an address without its slash."""
-ACCOUNT_PAGES = {"/password", "/conferences", "/conferences/new"}
-"""Pages of a signed-in account; the latter two of one that organises."""
+"""Pages for everybody: entrances, health, figures (for near networks), an address without its
+slash."""
+ACCOUNT_PAGES = {"/password", "/conferences", "/conferences/new", "/admin"}
+"""Pages of a signed-in account; all but the first of one that organises, the last of one that
+keeps the server."""
 SEAT_PAGES = {"/s/{seat}/", "/s/{seat}/qr.svg"}
 REPLAY_PAGES = {"/replay/{recording}", "/replay/{recording}/journal.json"}
 ELSEWHERE = ("/static/", "/i18n/", "/socket.io/", "/replay/{recording}/{file")

@@ -1,0 +1,213 @@
+"""Whether the server is well: judged in words, for who keeps it; figures for near networks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from server.i18n import read_languages
+from server.web import vitals
+from server.web.admin import STATE_WORDS, VERDICTS, _told
+from server.web.health import free_bytes
+from server.web.site import SITE
+from server.web.vitals import Window, sample
+from server.web.wellness import Facts, State, judge, overall
+from tests.web.conftest import House
+from tests.web.organising import Organiser
+
+DOCS = Path(__file__).parents[2] / "docs" / "deployment.md"
+sqlite_alone = pytest.mark.parametrize("kind", ["sqlite"])
+
+
+class Meters:
+    """The metrics that are judged, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        kept: dict[str, Any] = {"registry": self.registry}
+        bounds = {"buckets": (0.005, 0.1, 0.5, 2.5)}
+        self.loop = Histogram(vitals.LOOP, "x", **bounds, **kept)
+        self.batch = Histogram(vitals.BATCH, "x", buckets=(1, 16, 256), **kept)
+        self.commit = Histogram(vitals.COMMIT, "x", **bounds, **kept)
+        self.sockets = Gauge(vitals.SOCKETS, "x", **kept)
+        self.queued = Gauge(vitals.QUEUED, "x", **kept)
+        self.cut_off = Counter(vitals.CUT_OFF, "x", **kept)
+        self.resyncs = Counter(vitals.RESYNCS, "x", ["how"], **kept)
+        self.refused = Counter(vitals.REFUSED, "x", ["code"], **kept)
+        # What happened before the last minute counts no more.
+        self.commit.observe(9)
+        self.refused.labels("slow_down").inc(7)
+        self.before = sample(0.0, self.registry)
+
+    def facts(self, **changes: Any) -> Facts:
+        """Of a server that is well but for ``changes``."""
+        window = Window(self.before.values, sample(60.0, self.registry).values)
+        well: dict[str, Any] = {
+            "window": window,
+            "database_wrong": False,
+            "waiting": 0,
+            "workers": [True],
+            "recorders": [True],
+            "restarts": {"web": 0, "worker-0": 0, "recorder-0": 0},
+            "free_bytes": 100 * 10**9,
+        }
+        return Facts(**(well | changes))
+
+
+def states(facts: Facts) -> dict[str, State]:
+    """By the name of the part, without those that are well."""
+    judged = {each.name: each.state for each in judge(facts)}
+    return {name: state for name, state in judged.items() if state is not State.GOOD}
+
+
+def test_a_server_that_nobody_uses_yet_is_well() -> None:
+    facts = Meters().facts(workers=[], recorders=[])
+    assert set(states(facts).values()) == {State.IDLE}
+    assert overall(judge(facts)) is State.GOOD
+
+
+def test_only_the_last_minute_counts() -> None:
+    meters = Meters()
+    meters.loop.observe(0.001)
+    meters.commit.observe(0.002)
+    meters.sockets.set(3)
+    meters.refused.labels("invalid").inc(2)
+    assert states(meters.facts()) == {}
+    window = meters.facts().window
+    assert window.by_label(vitals.REFUSED) == {"invalid": 2}
+    assert window.quantile(vitals.COMMIT, 1.0) == 0.005
+    meters.commit.observe(99)
+    assert meters.facts().window.quantile(vitals.COMMIT, 1.0) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "state"),
+    [
+        ({"database_wrong": True}, "Cơ sở dữ liệu", State.WRONG),
+        ({"waiting": 1001}, "Lệnh đang chờ ghi", State.WATCH),
+        ({"waiting": 6001}, "Lệnh đang chờ ghi", State.WRONG),
+        ({"workers": [True, False]}, "Bộ chuyển tiếp hình tiếng", State.WRONG),
+        ({"recorders": [False]}, "Bộ ghi hình", State.WRONG),
+        ({"restarts": {"worker-0": 3}}, "Bộ chuyển tiếp hình tiếng", State.WATCH),
+        ({"restarts": {"recorder-0": 3}}, "Bộ ghi hình", State.WATCH),
+        ({"free_bytes": 10 * 10**9}, "Đĩa cho bản ghi", State.WATCH),
+        ({"free_bytes": 3 * 10**9}, "Đĩa cho bản ghi", State.WRONG),
+        ({"free_bytes": None}, "Đĩa cho bản ghi", State.WRONG),
+    ],
+)
+def test_each_part_has_its_limit(changes: dict[str, Any], name: str, state: State) -> None:
+    meters = Meters()
+    meters.loop.observe(0.001)
+    meters.commit.observe(0.002)
+    meters.sockets.set(1)
+    facts = meters.facts(**changes)
+    assert states(facts) == {name: state} and overall(judge(facts)) is state
+
+
+@pytest.mark.parametrize(
+    ("trouble", "name", "state"),
+    [
+        (lambda m: m.loop.observe(0.3), "Độ trễ xử lý", State.WATCH),
+        (lambda m: m.loop.observe(7), "Độ trễ xử lý", State.WRONG),
+        (lambda m: m.commit.observe(1), "Thời gian ghi", State.WATCH),
+        (lambda m: m.commit.observe(7), "Thời gian ghi", State.WRONG),
+        (lambda m: m.cut_off.inc(), "Dữ liệu chưa nhận", State.WATCH),
+        (lambda m: m.queued.set(1 << 30), "Dữ liệu chưa nhận", State.WATCH),
+        (lambda m: m.refused.labels("slow_down").inc(), "Lệnh bị từ chối", State.WATCH),
+        (lambda m: m.refused.labels("unavailable").inc(), "Lệnh bị từ chối", State.WATCH),
+    ],
+)
+def test_each_figure_has_its_limit(trouble: Any, name: str, state: State) -> None:
+    meters = Meters()
+    for _ in range(10):
+        meters.loop.observe(0.001)
+        meters.commit.observe(0.002)
+    meters.sockets.set(1)
+    trouble(meters)
+    assert states(meters.facts()) == {name: state}
+
+
+@pytest.mark.parametrize("code", ["vi", "en"])
+def test_every_finding_is_said_in_both_languages(code: str) -> None:
+    language = read_languages()[code]
+    busy = Meters()
+    busy.loop.observe(7)
+    busy.commit.observe(7)
+    busy.cut_off.inc()
+    busy.refused.labels("slow_down").inc()
+    wrong = busy.facts(database_wrong=True, waiting=9999, workers=[False], free_bytes=None)
+    for facts in (wrong, Meters().facts(), Meters().facts(workers=[], recorders=[])):
+        for finding in judge(facts):
+            row = _told(finding, language)
+            assert row.sentence and "%" not in row.sentence
+            assert bool(row.advice) == (finding.state in (State.WATCH, State.WRONG))
+            if code == "en":
+                words = (finding.name, finding.sentence, finding.advice)
+                assert all(not each or each in language.messages for each in words), words
+    assert code == "vi" or {*STATE_WORDS.values(), *VERDICTS.values()} <= language.messages.keys()
+
+
+async def test_the_page_says_how_the_server_stands(house: House) -> None:
+    organiser = await Organiser.sign_in(house)
+    text = await organiser.get("/admin")
+    assert "Máy chủ hoạt động tốt." in text and "Cơ sở dữ liệu" in text and "GB" in text
+    assert 'href="/admin"' in await organiser.get("/conferences")
+    await organiser.done("/language", {"lang": "en", "next": "/admin"}, page="/admin")
+    text = await organiser.get("/admin")
+    assert "The server is well." in text and "Database" in text and "Cơ sở" not in text
+
+
+@sqlite_alone
+@pytest.mark.parametrize("controls", [["/khong/co/worker.sock"]])
+async def test_a_worker_that_is_away_is_told_with_what_to_do(house: House) -> None:
+    text = await (await Organiser.sign_in(house)).get("/admin")
+    assert "Máy chủ có phần hỏng" in text and 'data-state="wrong"' in text
+    assert "Đang chạy: 0 trên 1" in text and "xem nhật ký" in text
+
+
+@sqlite_alone
+async def test_who_does_not_keep_the_server_does_not_see_it(house: House) -> None:
+    assert (await house.browser().get("/admin"))[0].status == 303
+    for actor in (house.cast.organiser, house.cast.moderator, house.cast.trainee):
+        browser = house.browser()
+        browser.take_seat(house.cast, actor.holder)
+        assert (await browser.get("/admin"))[0].status == 303, "a seat is no account"
+
+
+@sqlite_alone
+async def test_figures_are_for_near_networks_and_name_nobody(house: House) -> None:
+    browser = house.browser()
+    for actor in (house.cast.moderator, house.cast.trainee):
+        await browser.get(browser.take_seat(house.cast, actor.holder))
+    answer, text = await browser.get("/metrics")
+    assert answer.status == 200
+    for name in ("tap-huan", "Tập huấn", "Huế", "Minh", house.cast.moderator.holder, "@", "/s/"):
+        assert name not in text, name
+    far = {"X-Forwarded-For": "203.0.113.7"}
+    answer, text = await browser.get("/metrics", headers=far)
+    assert answer.status == 403 and "diemcau_" not in text
+    site = house.server.app[SITE]
+    site.config = site.config.with_(metrics_networks=("203.0.113.0/24",))
+    assert (await browser.get("/metrics", headers=far))[0].status == 200
+    assert (await browser.get("/metrics"))[0].status == 403
+
+
+@sqlite_alone
+async def test_every_metric_is_documented(house: House) -> None:
+    _, text = await house.browser().get("/metrics")
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE diemcau_")}
+    names = {name for name in names if not name.endswith("_created")}
+    assert len(names) >= 14
+    told = DOCS.read_text(encoding="utf-8")
+    assert not {name for name in names if f"`{name}" not in told}
+
+
+def test_the_disk_of_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
+    there = free_bytes(tmp_path)
+    later = free_bytes(tmp_path / "not" / "yet")
+    assert there and later and abs(there - later) < 1 << 30
+    assert free_bytes(tmp_path / ("x" * 300)) is None, "a name that no disk takes"
