@@ -127,6 +127,16 @@ class Close(msgspec.Struct, frozen=True, tag="close"):
     holder: str
 
 
+class View(msgspec.Struct, frozen=True, tag="view"):
+    """How a receiving page shows its slots. Answered by ``Answered`` with empty sdp."""
+
+    request: int
+    session: str
+    holder: str
+    heights_px: dict[str, int]
+    """mid → height in device pixels, 0: not to be seen; the rest is taken as usual"""
+
+
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
     """What came of a request."""
 
@@ -174,8 +184,18 @@ class Slots(msgspec.Struct, frozen=True, tag="slots"):
     slots: dict[str, str | None]
 
 
+class Layers(msgspec.Struct, frozen=True, tag="layers"):
+    """Which simulcast layers of a publication are to be sent; nobody receives the others."""
+
+    conference: str
+    session: str
+    holder: str
+    rids: tuple[str, ...]
+
+
 class Closed(msgspec.Struct, frozen=True, tag="closed"):
-    """A session ended by itself: ``silent``, ``taken_over``, ``revoked``, ``left``, ``failed``."""
+    """A session ended by itself: ``silent``, ``taken_over``, ``revoked``, ``left``, ``failed``,
+    ``excess`` (it sent far too much)."""
 
     conference: str
     session: str
@@ -218,8 +238,8 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """what is safely on disk, from time zero"""
 
 
-ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close
-FromWorker = Answered | Refused | Published | Slots | Closed | Speaking | Lines | Recorded
+ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close | View
+FromWorker = Answered | Refused | Published | Slots | Layers | Closed | Speaking | Lines | Recorded
 
 
 # Worker → recorder. Media is plain RTP, without header extensions that the recorder does not need.

@@ -7,7 +7,8 @@ baseline and Opus are preferred; VP8 is carried as it is where a publisher has n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from server.media import rtp, sdp
 
@@ -25,8 +26,24 @@ SLOT_AUDIO = (
     sdp.Codec(111, "opus", 48000, 2, {"minptime": "10", "useinbandfec": "1"}, ["transport-cc"]),
 )
 SLOT_EXTENSIONS = {rtp.MID_URI: 1, rtp.TRANSPORT_CC_URI: 2}
-UPLINK_EXTENSIONS = (rtp.MID_URI, rtp.AUDIO_LEVEL_URI, rtp.TRANSPORT_CC_URI)
+SLOT_RTX = {102: 103, 96: 97}
+UPLINK_EXTENSIONS = (
+    rtp.MID_URI,
+    rtp.RID_URI,
+    rtp.REPAIRED_RID_URI,
+    rtp.AUDIO_LEVEL_URI,
+    rtp.TRANSPORT_CC_URI,
+)
+MAX_LAYERS = 4
 AUDIO_SLOTS = 3
+
+
+class Sources(NamedTuple):
+    """The SSRCs of one stream that we send."""
+
+    media: int
+    rtx: int
+    """of its retransmissions, where they are agreed on"""
 
 
 class NoCommonCodec(ValueError):
@@ -43,6 +60,12 @@ class Line:
     """to be used, preferred first; at least one"""
     extensions: dict[str, int]
     ssrcs: list[int] = field(default_factory=list)
+    repairs: dict[int, int] = field(default_factory=dict)
+    """SSRC of media → SSRC of its retransmissions"""
+    rtx: dict[int, int] = field(default_factory=dict)
+    """payload type → that of its retransmissions"""
+    rids: list[str] = field(default_factory=list)
+    """of the layers, as offered; empty without simulcast"""
 
 
 @dataclass(slots=True)
@@ -103,8 +126,8 @@ def _choose(section: sdp.Section) -> list[sdp.Codec]:
 def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line | None]:
     """What becomes of each section of an offer: a line, or None to reject it.
 
-    The first picture and the first sound are accepted. A publisher gets one codec (no simulcast
-    yet: without ``a=simulcast`` in the answer it sends one layer); a player keeps all in common.
+    The first picture and the first sound are accepted. A publisher gets one codec, and its
+    simulcast layers; a player keeps all codecs in common.
 
     Raises: NoCommonCodec.
     """
@@ -117,14 +140,22 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
             lines.append(None)
             continue
         taken.add(section.kind)
+        codecs = codecs[:1] if publishing else _one_each(codecs)
         known = UPLINK_EXTENSIONS if publishing else tuple(SLOT_EXTENSIONS)
         lines.append(
             Line(
                 section.mid,
                 section.kind,
-                codecs[:1] if publishing else _one_each(codecs),
+                codecs,
                 {uri: n for uri, n in section.extensions.items() if uri in known and 0 < n < 15},
                 section.ssrcs,
+                section.repairs,
+                _rtx(section, codecs),
+                (
+                    section.rids[:MAX_LAYERS]
+                    if publishing and rtp.RID_URI in section.extensions
+                    else []
+                ),
             )
         )
     if not taken:
@@ -140,16 +171,23 @@ def _one_each(codecs: Sequence[sdp.Codec]) -> list[sdp.Codec]:
     return list(chosen.values())
 
 
+def _rtx(section: sdp.Section, codecs: Sequence[sdp.Codec]) -> dict[int, int]:
+    """The retransmission payload types of these codecs."""
+    return {
+        c.payload_type: section.rtx[c.payload_type] for c in codecs if c.payload_type in section.rtx
+    }
+
+
 def write_answer(
     description: sdp.Description,
     lines: Sequence[Line | None],
     transport: sdp.Transport,
-    ssrcs: dict[str, int] | None = None,
+    ssrcs: dict[str, Sources] | None = None,
     *,
     session: int,
     version: int = 1,
 ) -> str:
-    """The answer to an offer; ``ssrcs`` (mid → SSRC) are ours where we send."""
+    """The answer to an offer; ``ssrcs`` (by mid) are ours where we send."""
     accepted = [line.mid for line in lines if line is not None]
     bundle = accepted if description.bundle else []
     out = sdp.write_head(session, version, bundle)
@@ -161,7 +199,7 @@ def write_answer(
         direction = "recvonly" if ssrcs is None else "sendonly"
         out += _media(line, section.protocol, direction)
         if ssrcs is not None:
-            out += _sources(line.mid, ssrcs[line.mid])
+            out += _sources(line, ssrcs[line.mid])
         out += sdp.write_transport(transport, candidates=True)
     return "\r\n".join(out) + "\r\n"
 
@@ -169,7 +207,10 @@ def write_answer(
 def slot_lines(wall: int, audio: bool) -> list[Line]:
     """The fixed slots of a receiving page: stage, presentation, wall tiles, then sound."""
     mids = ["stage", "presentation"] + [f"wall{i}" for i in range(wall)]
-    lines = [Line(mid, "video", list(SLOT_VIDEO), dict(SLOT_EXTENSIONS)) for mid in mids]
+    lines = [
+        Line(mid, "video", list(SLOT_VIDEO), dict(SLOT_EXTENSIONS), rtx=dict(SLOT_RTX))
+        for mid in mids
+    ]
     if audio:
         for i in range(AUDIO_SLOTS):
             lines.append(Line(f"audio{i}", "audio", list(SLOT_AUDIO), dict(SLOT_EXTENSIONS)))
@@ -179,7 +220,7 @@ def slot_lines(wall: int, audio: bool) -> list[Line]:
 def write_offer(
     lines: Sequence[Line],
     transport: sdp.Transport,
-    ssrcs: dict[str, int],
+    ssrcs: dict[str, Sources],
     *,
     session: int,
     version: int,
@@ -188,7 +229,7 @@ def write_offer(
     out = sdp.write_head(session, version, [line.mid for line in lines])
     for index, line in enumerate(lines):
         out += _media(line, "UDP/TLS/RTP/SAVPF", "sendonly")
-        out += _sources(line.mid, ssrcs[line.mid])
+        out += _sources(line, ssrcs[line.mid])
         out += sdp.write_transport(transport, candidates=index == 0)
     return "\r\n".join(out) + "\r\n"
 
@@ -209,35 +250,40 @@ def read_answer(offered: Sequence[Line], description: sdp.Description) -> list[L
             lines.append(None)
         else:
             extensions = {u: n for u, n in line.extensions.items() if u in section.extensions}
-            lines.append(Line(line.mid, line.kind, codecs, extensions))
+            rtx = _rtx(section, codecs)
+            lines.append(Line(line.mid, line.kind, codecs, extensions, rtx=rtx))
     return lines
 
 
 def _media(line: Line, protocol: str, direction: str) -> list[str]:
-    numbers = " ".join(str(codec.payload_type) for codec in line.codecs)
+    types = [c.payload_type for c in line.codecs] + list(line.rtx.values())
+    numbers = " ".join(str(number) for number in types)
     out = [f"m={line.kind} 9 {protocol} {numbers}", "c=IN IP4 0.0.0.0", f"a=mid:{line.mid}"]
     out.append(f"a={direction}")
     out += [f"a=extmap:{number} {uri}" for uri, number in line.extensions.items()]
     for codec in line.codecs:
         feedback = [f for f in codec.feedback if f in VIDEO_FEEDBACK]
-        shown = sdp.Codec(
-            codec.payload_type,
-            codec.name,
-            codec.clock_rate_hz,
-            codec.channels,
-            codec.format,
-            feedback,
-        )
-        out += sdp.write_codec(shown)
+        out += sdp.write_codec(replace(codec, feedback=feedback))
+        if codec.payload_type in line.rtx:
+            parameters = {"apt": str(codec.payload_type)}
+            number = line.rtx[codec.payload_type]
+            out += sdp.write_codec(sdp.Codec(number, "rtx", codec.clock_rate_hz, format=parameters))
+    if line.rids:
+        out += [f"a=rid:{rid} recv" for rid in line.rids]
+        out.append("a=simulcast:recv " + ";".join(line.rids))
     return out
 
 
-def _sources(mid: str, ssrc: int) -> list[str]:
+def _sources(line: Line, ssrcs: Sources) -> list[str]:
     # A stream of its own for each slot, but for the stage and the first voice: lips and sound.
     # Their sender reports are written from one clock, whichever sources they show.
+    mid = line.mid
     stream = "stage" if mid == "audio0" else mid
-    return [
-        f"a=msid:{stream} {mid}",
-        f"a=ssrc:{ssrc} cname:{stream}",
-        f"a=ssrc:{ssrc} msid:{stream} {mid}",
-    ]
+    out = [f"a=msid:{stream} {mid}"]
+    announced = [ssrcs.media]
+    if line.rtx:
+        announced.append(ssrcs.rtx)
+        out.append(f"a=ssrc-group:FID {ssrcs.media} {ssrcs.rtx}")
+    for ssrc in announced:
+        out += [f"a=ssrc:{ssrc} cname:{stream}", f"a=ssrc:{ssrc} msid:{stream} {mid}"]
+    return out

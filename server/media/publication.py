@@ -1,141 +1,36 @@
-"""What one publisher sends: a ``Publication`` with at most one picture and one sound ``Track``."""
+"""What one publisher sends: a ``Publication`` with at most one picture and one sound ``Track``.
+
+Its packets are told apart by SSRC where that is announced or known, else by MID and RID (RFC 8843,
+9.2; RFC 8852). Retransmission streams (RFC 4588) are unwrapped here: what is behind sees originals.
+"""
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from server.media import keyframes, messages, resolution, rtcp, rtp
+from server.media import messages, rtcp, rtp, rtx
 from server.media.feedback import Feedback
-from server.media.history import History
-from server.media.levels import Loudness
-from server.media.negotiation import Line, normal_name
+from server.media.limits import Allowance
+from server.media.negotiation import Line
 from server.media.peer import Peer
-from server.media.sequence import Arrivals
-from server.media.timeline import SourceClock, Timeline
+from server.media.timeline import SourceClock
+from server.media.track import ALIVE_S, Layer, Track
 
-if TYPE_CHECKING:
-    from server.media.subscription import Output
+log = logging.getLogger(__name__)
 
-ALIVE_S = 2.0
-MAX_GROUP_S = 5.0
-MAX_GROUP_PACKETS = 300
-"""a longer group would choke the subscriber's line when sent at once"""
 CNAME = "diemcau"
-Tap = Callable[["Track", bytes, rtp.Header], None]
-
-
-class Track:
-    """One incoming stream: what came, what is missing, and who gets it."""
-
-    def __init__(self, publication: Publication, line: Line) -> None:
-        codec = line.codecs[0]
-        self.publication = publication
-        self.mid = line.mid
-        self.kind = line.kind
-        self.codec = normal_name(codec) or codec.name
-        self.payload_type = codec.payload_type
-        self.clock_rate_hz = codec.clock_rate_hz
-        self._nack = "nack" in codec.feedback and line.kind == "video"
-        self.ssrc: int | None = None
-        self.received_at_s = float("-inf")
-        self.arrivals = Arrivals(self.clock_rate_hz)
-        self.history = History()
-        self.entry = keyframes.entry(self.codec)
-        self.requests = keyframes.Requests()
-        self.timeline = Timeline(publication.clock, self.clock_rate_hz)
-        self.loudness = Loudness()
-        self.size: tuple[int, int] | None = None
-        """of the picture, (width, height) in pixels, once known"""
-        self._entered: tuple[int, float] | None = None
-        """number and arrival of the latest packet at which the stream can be entered"""
-        self.outputs: set[Output] = set()
-        self.tap: Tap | None = None
-        """the recording's, None while this track is not recorded"""
-
-    def bind(self, ssrc: int) -> None:
-        """The stream is (from now on) ``ssrc``; a new one is a new beginning."""
-        if self.ssrc not in (None, ssrc):
-            self.entry = keyframes.entry(self.codec)
-            self.history = History()
-            self._entered = None
-            self.timeline = Timeline(self.publication.clock, self.clock_rate_hz)
-            highest = self.arrivals.highest
-            self.arrivals = Arrivals(self.clock_rate_hz)
-            if highest is not None:
-                self.arrivals.continue_after(highest)
-            for output in tuple(self.outputs):
-                output.resynchronise(self)
-        self.ssrc = ssrc
-
-    def receive(self, packet: bytes, header: rtp.Header, now_s: float) -> None:
-        """One plain packet of this stream."""
-        number = self.arrivals.receive(header.sequence, header.timestamp, len(packet), now_s)
-        if number is None:
-            return
-        if self.kind == "video" and now_s - self.received_at_s > ALIVE_S:
-            self.requests = keyframes.Requests()  # a camera that was off has ignored none
-            self.requests.want()
-        self.received_at_s = now_s
-        self.timeline.packet(header.timestamp, now_s)
-        self.history.put(number, packet)
-        view = memoryview(packet)[header.payload_start : header.payload_end]
-        begins = self.entry.begins(view)
-        if begins:
-            self.requests.arrived(now_s)
-            self._entered = (number, now_s)
-            self.size = resolution.size(self.codec, view) or self.size
-        for output in tuple(self.outputs):
-            output.receive(self, number, header, packet, begins, now_s)
-        if self.tap is not None:
-            self.tap(self, packet, header)
-
-    def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:
-        """(number, packet) of the latest group of pictures so far; empty if it has holes or is old.
-
-        It lets a subscriber begin at once where the publisher makes no keyframe on request.
-        """
-        if self._entered is None or self.arrivals.highest is None:
-            return []
-        first, at_s = self._entered
-        if now_s - at_s > MAX_GROUP_S or self.arrivals.highest - first >= MAX_GROUP_PACKETS:
-            return []
-        group = []
-        for number in range(first, self.arrivals.highest + 1):
-            packet = self.history.get(number)
-            if packet is None:
-                return []
-            group.append((number, packet))
-        return group
-
-    def losses(self, now_s: float) -> bytes:
-        """The NACK and PLI that are due, possibly nothing."""
-        if self.ssrc is None:
-            return b""
-        out = b""
-        if self._nack:
-            missing = self.arrivals.due(now_s)
-            if missing:
-                out += rtcp.nack(self.publication.ssrc, self.ssrc, missing)
-        if self.kind == "video" and self.requests.due(now_s):
-            out += rtcp.pli(self.publication.ssrc, self.ssrc)
-        return out
-
-    def report_block(self, now_s: float) -> rtcp.ReportBlock | None:
-        """Our view of this stream for a receiver report."""
-        if self.ssrc is None or self.arrivals.highest is None:
-            return None
-        fraction, lost = self.arrivals.report()
-        last_sr = delay = 0
-        if self.timeline.last_report is not None:
-            last_sr, at_s = self.timeline.last_report
-            delay = round((now_s - at_s) * 65536)
-        highest = self.arrivals.highest - 65536
-        jitter = round(self.arrivals.jitter)
-        return rtcp.ReportBlock(self.ssrc, fraction, lost, highest, jitter, last_sr, delay)
+MAX_UPLINK_BPS = 15_000_000
+"""1080p60 of a good encoder is half of it; what comes beyond is dropped"""
+UPLINK_BURST_S = 1.0
+EXCESS_S = 10.0
+"""who goes on so long beyond it is cut off"""
+MAX_SSRCS = 32
+REBINDS_PER_S, REBINDS_BURST = 0.5, 4
+"""new SSRCs of a layer, each a new beginning for all who receive it"""
 
 
 class Publication:
@@ -154,24 +49,46 @@ class Publication:
         self.ssrc = random.getrandbits(32)
         """ours, as the sender of feedback"""
         self.clock = SourceClock()
+        self.told_rids: tuple[str, ...] = ()
+        """the layers that its page was last told to send"""
         self.tracks: dict[str, Track] = {}
-        self._by_ssrc: dict[int, Track] = {}
+        self._by_ssrc: dict[int, Layer] = {}
+        self._by_rtx_ssrc: dict[int, Layer] = {}
         self._feedback = Feedback()
         self._ids: dict[str, int] = {}
         self._line_counts = (0, 0, 0)
-        self.on_ssrc: Callable[[int], None] = lambda ssrc: None
+        self._uplink = Allowance(MAX_UPLINK_BPS / 8, MAX_UPLINK_BPS / 8 * UPLINK_BURST_S)
+        self._excess: tuple[float, float] | None = None
+        """first and latest packet beyond the allowance"""
+        self._rebinds = Allowance(REBINDS_PER_S, REBINDS_BURST)
+        self.on_excess: Callable[[], None] = lambda: None
         for line in self.lines:
             if line is not None:
                 self.tracks[line.kind] = track = Track(self, line)
                 self._ids.update(line.extensions)
-                for ssrc in line.ssrcs[:1]:
-                    self._by_ssrc[ssrc] = track
-                    track.bind(ssrc)
+                self._announced(line, track)
+        self._rtx_payload_types = {
+            track.rtx_payload_type: track
+            for track in self.tracks.values()
+            if track.rtx_payload_type is not None
+        }
         self._transport_id = self._ids.get(rtp.TRANSPORT_CC_URI, 0)
         self._level_id = self._ids.get(rtp.AUDIO_LEVEL_URI, 0)
+        self._rid_id = self._ids.get(rtp.RID_URI, 0)
         peer.on_rtp = self._receive
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
+
+    def _announced(self, line: Line, track: Track) -> None:
+        """SSRCs in the description; several of them are layers in the order of the RIDs."""
+        if len(line.ssrcs) < len(track.layers):
+            return
+        for layer, ssrc in zip(track.layers, line.ssrcs, strict=False):
+            self._by_ssrc[ssrc] = layer
+            layer.bind(ssrc)
+            if ssrc in line.repairs:
+                layer.rtx_ssrc = line.repairs[ssrc]
+                self._by_rtx_ssrc[line.repairs[ssrc]] = layer
 
     @property
     def video(self) -> Track | None:
@@ -182,6 +99,9 @@ class Publication:
     def audio(self) -> Track | None:
         """The sound."""
         return self.tracks.get("audio")
+
+    def _layers(self) -> list[Layer]:
+        return [layer for track in self.tracks.values() for layer in track.layers]
 
     @property
     def ssrcs(self) -> list[int]:
@@ -207,52 +127,114 @@ class Publication:
 
     def _receive(self, packet: memoryview, now_s: float) -> None:
         header = rtp.parse(packet)
-        if header is None:
+        if header is None or not self._within(len(packet), now_s):
             return
-        track = self._by_ssrc.get(header.ssrc) or self._identify(packet, header)
-        if track is None:
+        if header.payload_type in self._rtx_payload_types:
+            self._receive_rtx(packet, header, now_s)
+            return
+        layer = self._by_ssrc.get(header.ssrc) or self._identify(packet, header, now_s)
+        if layer is None:
             return
         if header.profile:
-            for identifier, value in rtp.extensions(packet, header):
-                if identifier == self._transport_id and len(value) >= 2:
-                    self._feedback.receive((value[0] << 8) | value[1], now_s)
-                elif identifier == self._level_id and track.kind == "audio" and value:
-                    track.loudness.hear(value[0] & 127, now_s)
-        if header.payload_type == track.payload_type:
-            if track.ssrc != header.ssrc:
-                track.bind(header.ssrc)
-            track.receive(bytes(packet), header, now_s)
+            layer = self._read_extensions(packet, header, layer, now_s)
+        if header.payload_type == layer.track.payload_type and header.ssrc == layer.ssrc:
+            layer.receive(bytes(packet), header, now_s)
 
-    def _identify(self, packet: memoryview, header: rtp.Header) -> Track | None:
-        """The track of an unannounced SSRC: by MID, else by payload type (RFC 8843, 9.2)."""
-        found: Track | None = None
-        mid_id = self._ids.get(rtp.MID_URI)
+    def _read_extensions(
+        self, packet: memoryview, header: rtp.Header, layer: Layer, now_s: float
+    ) -> Layer:
+        """Take note of what the packet's extensions say; the layer, if they name it anew."""
         for identifier, value in rtp.extensions(packet, header):
-            if identifier == mid_id:
-                found = next((t for t in self.tracks.values() if t.mid.encode() == value), None)
-        if found is None:
-            same = [t for t in self.tracks.values() if t.payload_type == header.payload_type]
-            found = same[0] if len(same) == 1 else None
-        if found is not None and found.payload_type == header.payload_type:
-            for ssrc in [s for s, t in self._by_ssrc.items() if t is found]:
-                del self._by_ssrc[ssrc]
-            self._by_ssrc[header.ssrc] = found
-            self.on_ssrc(header.ssrc)
-            return found
-        return None
+            if identifier == self._transport_id and len(value) >= 2:
+                self._feedback.receive((value[0] << 8) | value[1], now_s)
+            elif identifier == self._level_id and layer.track.kind == "audio" and value:
+                layer.track.loudness.hear(value[0] & 127, now_s)
+            elif identifier == self._rid_id and layer.rid and layer.rid.encode() != value:
+                named = _named(layer.track, bytes(value))
+                if named is not None and self._bind(named, header.ssrc, now_s):
+                    layer = named
+        return layer
+
+    def _receive_rtx(self, packet: memoryview, header: rtp.Header, now_s: float) -> None:
+        """A repeated packet, or padding by which the browser probes its line."""
+        values = {identifier: bytes(v) for identifier, v in rtp.extensions(packet, header)}
+        number = values.get(self._transport_id, b"")
+        if len(number) >= 2:
+            self._feedback.receive((number[0] << 8) | number[1], now_s)
+        layer = self._by_rtx_ssrc.get(header.ssrc)
+        if layer is None:
+            track = self._rtx_payload_types[header.payload_type]
+            rid = values.get(self._ids.get(rtp.REPAIRED_RID_URI, 0), b"")
+            layer = _named(track, rid)
+            if layer is None or len(self._by_rtx_ssrc) >= MAX_SSRCS:
+                return
+            self._by_rtx_ssrc.pop(layer.rtx_ssrc or 0, None)
+            layer.rtx_ssrc = header.ssrc
+            self._by_rtx_ssrc[header.ssrc] = layer
+        if layer.ssrc is None:
+            return
+        found = rtx.unwrap(packet, header, layer.track.payload_type, layer.ssrc)
+        if found is not None:
+            layer.receive(*found, now_s)
+
+    def _identify(self, packet: memoryview, header: rtp.Header, now_s: float) -> Layer | None:
+        """The layer of an unannounced SSRC: by MID, else by payload type; then by RID."""
+        values = {identifier: bytes(v) for identifier, v in rtp.extensions(packet, header)}
+        mid = values.get(self._ids.get(rtp.MID_URI, 0))
+        fitting = [t for t in self.tracks.values() if t.payload_type == header.payload_type]
+        if mid is not None and any(t.mid.encode() == mid for t in self.tracks.values()):
+            fitting = [t for t in fitting if t.mid.encode() == mid]
+        if len(fitting) != 1:
+            return None
+        layer = _named(fitting[0], values.get(self._rid_id, b""))
+        return layer if layer is not None and self._bind(layer, header.ssrc, now_s) else None
+
+    def _bind(self, layer: Layer, ssrc: int, now_s: float) -> bool:
+        """From now on ``ssrc`` is this layer's; False if it changes too often."""
+        if ssrc == layer.ssrc:
+            return True
+        if layer.ssrc is not None and not self._rebinds.take(1, now_s):
+            return False
+        before = self._by_ssrc.get(ssrc)
+        if before is not None:
+            before.ssrc = None
+        if layer.ssrc is not None:
+            self._by_ssrc.pop(layer.ssrc, None)
+        self._by_ssrc[ssrc] = layer
+        layer.bind(ssrc)
+        return True
+
+    def _within(self, size: int, now_s: float) -> bool:
+        """Does the publisher keep to what one may send?"""
+        if self._uplink.take(size, now_s):
+            return True
+        first_s, latest_s = self._excess or (now_s, now_s)
+        if now_s - latest_s > UPLINK_BURST_S or self._excess is None:
+            first_s = now_s
+            log.warning(
+                "sends too much: source=%s holder=%s limit_bps=%d",
+                *(self.source, self.holder, MAX_UPLINK_BPS),
+            )
+        self._excess = (first_s, now_s)
+        if now_s - first_s > EXCESS_S:
+            log.warning("cut off: source=%s holder=%s", self.source, self.holder)
+            self._excess = None
+            self.on_excess()
+        return False
 
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
         for item in rtcp.parse(packet):
             if isinstance(item, rtcp.SenderReport):
-                track = self._by_ssrc.get(item.ssrc)
-                if track is not None:
-                    track.timeline.report(item.ntp, item.rtp, now_s)
+                layer = self._by_ssrc.get(item.ssrc)
+                if layer is not None:
+                    layer.timeline.report(item.ntp, item.rtp, now_s)
 
     def _restarted(self) -> None:
         """Packets were lost with the old line; no subscriber has to find out by itself."""
         if self.video is not None:
-            self.video.requests.want()
+            for layer in self.video.layers:
+                layer.requests.want()
 
     def send_losses(self, now_s: float) -> None:
         """Every 50 ms: what is missing, asked for."""
@@ -272,14 +254,14 @@ class Publication:
     def send_reports(self, now_s: float) -> None:
         """Every second: a receiver report."""
         if self.peer.connected:
-            blocks = [t.report_block(now_s) for t in self.tracks.values()]
+            blocks = [layer.report_block(now_s) for layer in self._layers()]
             found = [block for block in blocks if block is not None]
             self.peer.send_rtcp(rtcp.receiver_report(self.ssrc, found, CNAME))
 
     def line(self, elapsed_s: float) -> messages.Line:
         """The uplink since the last call."""
-        octets = sum(t.arrivals.octets for t in self.tracks.values())
-        counts = [t.arrivals.counts() for t in self.tracks.values()]
+        octets = sum(layer.arrivals.octets for layer in self._layers())
+        counts = [layer.arrivals.counts() for layer in self._layers()]
         expected = sum(count[0] for count in counts)
         received = sum(count[1] for count in counts)
         before = self._line_counts
@@ -293,3 +275,10 @@ class Publication:
             width=width,
             height=height,
         )
+
+
+def _named(track: Track, rid: bytes) -> Layer | None:
+    """The layer with this RID; the only one needs no name."""
+    if len(track.layers) == 1:
+        return track.layers[0]
+    return next((layer for layer in track.layers if layer.rid.encode() == rid), None)

@@ -7,13 +7,16 @@ time; ``announce`` does so after either side's restart.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 
 import msgspec
 
 from server.media import messages, rtp
-from server.media.publication import Track
+from server.media.rewrite import Part
+from server.media.switching import Switch
+from server.media.track import Layer, Track
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,44 @@ LINGER_S = 1.0
 def wall_us() -> int:
     """The server's wall clock in µs."""
     return time.time_ns() // 1000
+
+
+class Tap(Switch):
+    """Follows the largest layer of a track that flows, as one stream of plain RTP."""
+
+    def __init__(self, track: Track, take: Callable[[Track, bytes], None]) -> None:
+        super().__init__(track.clock_rate_hz, plain=True)
+        self.track = track
+        self._take = take
+        # The recorder begins anew with a new SSRC: numbers that were rewritten never come twice.
+        several = len(track.layers) > 1
+        self._ssrc = random.randrange(1, 1 << 31) if several else None
+
+    def follow(self, now_s: float) -> None:
+        """Take the largest layer there is."""
+        self.want(self.track.top(now_s), now_s)
+
+    def deliver(
+        self,
+        part: Part[Layer],
+        header: rtp.Header,
+        packet: bytes,
+        sequence: int,
+        timestamp: int,
+        now_s: float,
+        *,
+        newest: bool,
+    ) -> None:
+        """To the recorder."""
+        head = rtp.head(
+            padding=False,
+            marker=header.marker,
+            payload_type=header.payload_type,
+            sequence=sequence,
+            timestamp=timestamp,
+            ssrc=self._ssrc or header.ssrc,
+        )
+        self._take(self.track, head + packet[header.payload_start : header.payload_end])
 
 
 class Feed:
@@ -37,7 +78,7 @@ class Feed:
         self._shows: dict[str, messages.Show] = {}
         self._kinds: dict[Track, tuple[str, ...]] = {}
         self._lingering: dict[Track, tuple[float, tuple[str, ...]]] = {}
-        self._tapped: set[Track] = set()
+        self._taps: dict[Track, Tap] = {}
         self._refused: set[Track] = set()
         """what was last said not to be recorded"""
         send(messages.Record(recording))
@@ -48,7 +89,7 @@ class Feed:
         for show in self._shows.values():
             self._send(show)
         for track in self._kinds:
-            track.requests.want()
+            track.want_keyframe()
 
     def show(self, name: str, source: str | None) -> None:
         """``stage`` or ``presentation`` shows ``source`` from now on."""
@@ -79,8 +120,8 @@ class Feed:
                 self._lingering[track] = (now_s + LINGER_S, kinds)
         for track in wanted:
             self._lingering.pop(track, None)
-            if track not in self._kinds and track.kind == "video":
-                track.requests.want()
+            if track not in self._kinds and track in self._taps:
+                track.want_keyframe()
         self._kinds = wanted
         self._tap(now_s)
 
@@ -89,20 +130,24 @@ class Feed:
         if any(until_s <= now_s for until_s, _ in self._lingering.values()):
             self._tap(now_s)
 
+    def follow(self, now_s: float) -> None:
+        """Twice a second, and when layers begin: take the largest."""
+        for tap in self._taps.values():
+            tap.follow(now_s)
+
     def _tap(self, now_s: float) -> None:
         for track, (until_s, _) in list(self._lingering.items()):
             if until_s <= now_s:
                 del self._lingering[track]
         taken = self._kinds.keys() | self._lingering.keys()
-        for track in self._tapped - taken:
-            track.tap = None
-        for track in taken:
-            track.tap = self._packet
-        self._tapped = set(taken)
+        for track in self._taps.keys() - taken:
+            self._taps.pop(track).close()
+        for track in taken - self._taps.keys():
+            self._taps[track] = Tap(track, self._packet)
+        self.follow(now_s)
 
-    def _packet(self, track: Track, packet: bytes, header: rtp.Header) -> None:
+    def _packet(self, track: Track, data: bytes) -> None:
         kinds = self._kinds.get(track) or self._lingering[track][1]
-        data = rtp.plain(packet, header)
         at_us = wall_us()
         source = track.publication.source
         for kind in kinds:
@@ -112,7 +157,7 @@ class Feed:
         """The recorder has lost its way in ``source``."""
         for track in self._kinds:
             if track.kind == "video" and track.publication.source == source:
-                track.requests.want()
+                track.want_keyframe()
 
     def finish(self) -> messages.Finish:
         """Stop feeding; the message that ends the recording."""

@@ -14,11 +14,15 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from server.media.sequence import extend
+from server.media.vp8 import Shift
 
 MAX_PARTS = 8
 """older ones are forgotten: nobody asks for packets of eight switches ago"""
 SQUEEZED_S = 0.001
 """between pictures of the past that are sent at once"""
+
+MISALIGNED_S = 1.0
+"""a publisher's reports that are further off than this are not believed"""
 
 Origin = TypeVar("Origin")
 
@@ -33,6 +37,10 @@ class Part(Generic[Origin]):
     shift: int
     """outgoing minus incoming unwrapped number"""
     timestamp_shift: int
+    aligned_shift: int
+    """what ``timestamp_shift`` would be if no two pictures had ever met: layers are aligned to it"""
+    counters: Shift | None = None
+    """of VP8's payload descriptors"""
     squeezed: dict[int, int] = field(default_factory=dict)
     """outgoing time stamps of the pictures of the past that this part began with"""
 
@@ -43,17 +51,28 @@ class Part(Generic[Origin]):
         return (timestamp + self.timestamp_shift) & 0xFFFFFFFF
 
 
+def _signed(distance: int) -> int:
+    return ((distance + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+
+
 class Rewriter(Generic[Origin]):
     """Numbers one outgoing stream."""
 
-    def __init__(self, clock_rate_hz: int) -> None:
+    def __init__(self, clock_rate_hz: int, *, plain: bool = False) -> None:
+        """``plain``: the first part keeps the numbers that it came with."""
         self._clock_rate_hz = clock_rate_hz
+        self._plain = plain
         self._parts: list[Part[Origin]] = []
         # A random start (RFC 3550, 5.1), low enough not to wrap in the first packets: SRTP
         # receivers guess the roll-over counter as zero (RFC 3711, 3.3.1).
         self._highest = 65536 + random.randrange(1, 0x7FFF)
         self._timestamp = random.getrandbits(32)
         self._sent_at_s: float | None = None
+
+    @property
+    def highest(self) -> int:
+        """The highest unwrapped outgoing number so far."""
+        return self._highest
 
     @property
     def part(self) -> Part[Origin] | None:
@@ -67,25 +86,38 @@ class Rewriter(Generic[Origin]):
         timestamp: int,
         now_s: float,
         past: Sequence[int] = (),
-    ) -> None:
+        aligned: int | None = None,
+    ) -> Part[Origin]:
         """From incoming packet ``number`` (unwrapped) on, forward ``origin``.
 
         ``timestamp`` is the present one. ``past`` are the time stamps, in order, of pictures
         before it that will be sent first, all at once: they get places of their own between
-        what was sent and the present, a millisecond each.
+        what was sent and the present, a millisecond each. ``aligned`` is the shift of time stamps
+        that makes a layer go on where another layer of the same picture stood.
         """
+        if self._plain and not self._parts:
+            self._highest, self._timestamp = number - 1, timestamp
         least_s = max(0.01, (len(past) + 1) * SQUEEZED_S)  # no two pictures share a time stamp
         elapsed = 0
         if self._sent_at_s is not None:
             elapsed = round(max(now_s - self._sent_at_s, least_s) * self._clock_rate_hz)
         present = (self._timestamp + elapsed) & 0xFFFFFFFF
         step = round(SQUEEZED_S * self._clock_rate_hz)
+        shift = ideal = (present - timestamp) & 0xFFFFFFFF
+        if aligned is not None and not past:
+            # The old layer may have shown this very moment already.
+            forth = _signed(timestamp + aligned - self._timestamp)
+            if abs(forth - elapsed) < MISALIGNED_S * self._clock_rate_hz:
+                ideal = aligned & 0xFFFFFFFF
+                shift = (self._timestamp + max(forth, step) - timestamp) & 0xFFFFFFFF
+                present = (timestamp + shift) & 0xFFFFFFFF
         squeezed = {
             before: (present - (len(past) - i) * step) & 0xFFFFFFFF for i, before in enumerate(past)
         }
-        shift = (present - timestamp) & 0xFFFFFFFF
-        self._parts.append(Part(origin, number, self._highest + 1 - number, shift, squeezed))
+        part = Part(origin, number, self._highest + 1 - number, shift, ideal, squeezed=squeezed)
+        self._parts.append(part)
         del self._parts[:-MAX_PARTS]
+        return part
 
     def forward(self, number: int, timestamp: int, now_s: float) -> tuple[int, int] | None:
         """(16-bit sequence number, time stamp) of a packet of the present part; None before it."""

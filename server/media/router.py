@@ -15,9 +15,10 @@ import msgspec
 
 from server.media import levels, messages
 from server.media.negotiation import AUDIO_SLOTS
-from server.media.publication import Publication, Track
+from server.media.publication import Publication
 from server.media.recording import Feed
 from server.media.subscription import Receiver, Subscriber, Watcher
+from server.media.track import Track
 
 SILENCE_S = 12.0
 """no authentic packet and no valid check for so long: gone (browsers check every 2.5 s)"""
@@ -93,6 +94,10 @@ class Conference:
             if before is not None:
                 self.close(before, "taken_over")
             self.publications[session.source] = session
+            session.on_excess = lambda: self.close(session, "excess")
+            video = session.video
+            if video is not None and len(video.layers) > 1:
+                video.on_layers = lambda: self._layers_came(video)
         else:
             self.subscribers[session.session] = session
         session.peer.on_connected = self.reconcile
@@ -148,9 +153,36 @@ class Conference:
                 if isinstance(subscriber, Receiver)
                 else self._watched(subscriber)
             )
-            for mid, output in subscriber.outputs.items():
-                output.want(wanted.get(mid), now_s)
+            subscriber.assign(wanted, self.desired.floor, now_s)
         self._reconcile_recording(now_s)
+
+    def choose_layers(self, now_s: float) -> None:
+        """Twice a second: rates are measured, and every slot gets the layer that it is worth."""
+        for publication in self.publications.values():
+            if publication.video is not None:
+                for layer in publication.video.layers:
+                    layer.measure(now_s)
+        for subscriber in self.subscribers.values():
+            if subscriber.peer.connected:
+                subscriber.choose(now_s)
+        if self.feed is not None:
+            self.feed.follow(now_s)
+
+    def _layers_came(self, track: Track) -> None:
+        """A layer has begun: who waits for it enters it by the keyframe that it begins with."""
+        now_s = time.monotonic()
+        for subscriber in self.subscribers.values():
+            if subscriber.peer.connected and subscriber.shows(track):
+                subscriber.choose(now_s)
+        if self.feed is not None:
+            self.feed.follow(now_s)
+
+    def view(self, session: Session, heights_px: dict[str, int]) -> None:
+        """A page tells how it shows its slots."""
+        if isinstance(session, Receiver):
+            session.heights_px = {m: px for m, px in heights_px.items() if m in session.outputs}
+            if session.peer.connected:
+                session.choose(time.monotonic())
 
     def _rank(self, now_s: float) -> None:
         sounding = {}
@@ -272,12 +304,24 @@ class Conference:
         elif published != (self._published or messages.Published(self.slug, ())):
             self._published = published
             report(published)
+        self._send_layers(now_s, report, everything)
         for s in self.subscribers.values():
             if isinstance(s, Receiver) and (everything or s.changed) and s.peer.connected:
                 s.changed = s.changed and everything
                 report(messages.Slots(self.slug, s.session, s.holder, s.slots))
         if everything and self._speaking is not None:
             report(self._speaking)
+
+    def _send_layers(self, now_s: float, report: Send, everything: bool) -> None:
+        for publication in self.publications.values():
+            video = publication.video
+            if video is None or len(video.layers) < 2:
+                continue
+            rids = video.wanted_rids(now_s)
+            if everything or rids != publication.told_rids:
+                publication.told_rids = rids
+                layers = (publication.session, publication.holder, rids)
+                report(messages.Layers(self.slug, *layers))
 
 
 def _same_room(source: str, own: str) -> bool:

@@ -1,4 +1,4 @@
-"""Session descriptions, the part that WebRTC uses (RFC 8866, 8829, 8839, 8842). Pure.
+"""Session descriptions, the part that WebRTC uses (RFC 8866, 8829, 8839, 8842, 8853). Pure.
 
 aiortc's parser is not used: it knows neither RIDs nor simulcast, and asserts on input.
 """
@@ -46,6 +46,12 @@ class Section:
     """URI → id"""
     ssrcs: list[int] = field(default_factory=list)
     """of media, retransmission streams left out"""
+    repairs: dict[int, int] = field(default_factory=dict)
+    """SSRC of media → SSRC of its retransmissions (``ssrc-group:FID``, RFC 5576)"""
+    rtx: dict[int, int] = field(default_factory=dict)
+    """payload type → that of its retransmissions (RFC 4588, 8); these are not in ``codecs``"""
+    rids: list[str] = field(default_factory=list)
+    """of the simulcast layers that are sent, in the order of ``a=simulcast`` (RFC 8853)"""
     ufrag: str = ""
     fingerprints: list[tuple[str, str]] = field(default_factory=list)
     setup: str = ""
@@ -65,6 +71,7 @@ class Description:
 
 
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+_RID = re.compile(r"[A-Za-z0-9_-]{1,16}\Z")
 _TOKEN = re.compile(r"[!-~]{1,64}\Z")
 
 
@@ -108,16 +115,19 @@ def _section(common: Sequence[str], lines: Sequence[str], index: int) -> Section
         for codec in section.codecs.values():
             if not 0 <= codec.payload_type <= 127:
                 raise InvalidDescription("payload type")
-    retransmissions: set[int] = set()
     shared = [line[2:].partition(":")[::2] for line in common if line.startswith("a=")]
     for name, value in shared:
-        _attribute(section, name, value, retransmissions)
+        _attribute(section, name, value)
     own_fingerprints = any(name == "fingerprint" for name, _ in attributes)
     if own_fingerprints:
         section.fingerprints.clear()
     for name, value in attributes:
-        _attribute(section, name, value, retransmissions)
-    section.ssrcs = [ssrc for ssrc in section.ssrcs if ssrc not in retransmissions]
+        _attribute(section, name, value)
+    repairing = set(section.repairs.values())
+    section.ssrcs = [ssrc for ssrc in section.ssrcs if ssrc not in repairing]
+    for codec in [c for c in section.codecs.values() if c.name.lower() == "rtx"]:
+        del section.codecs[codec.payload_type]
+        section.rtx[int(codec.format.get("apt", "-1"))] = codec.payload_type
     if not _TOKEN.match(section.mid):
         raise InvalidDescription("mid")
     return section
@@ -132,7 +142,7 @@ def _rtpmap(section: Section, value: str) -> None:
         )
 
 
-def _attribute(section: Section, name: str, value: str, retransmissions: set[int]) -> None:
+def _attribute(section: Section, name: str, value: str) -> None:
     if name in _DIRECTIONS:
         section.direction = name
     elif name == "mid":
@@ -152,7 +162,10 @@ def _attribute(section: Section, name: str, value: str, retransmissions: set[int
         if ssrc not in section.ssrcs:
             section.ssrcs.append(ssrc)
     elif name == "ssrc-group" and value.startswith("FID"):
-        retransmissions.update(int(ssrc) for ssrc in value.split()[2:])
+        media, *repairing = (int(ssrc) for ssrc in value.split()[1:])
+        section.repairs.update((media, ssrc) for ssrc in repairing[:1])
+    elif name == "simulcast":
+        section.rids = _sent_rids(value)
     elif name == "fmtp":
         number, _, parameters = value.partition(" ")
         codec = section.codecs.get(int(number))
@@ -163,6 +176,15 @@ def _attribute(section: Section, name: str, value: str, retransmissions: set[int
         for codec in section.codecs.values():
             if number in ("*", str(codec.payload_type)):
                 codec.feedback.append(feedback.strip())
+
+
+def _sent_rids(value: str) -> list[str]:
+    """The RIDs of ``send q;h,alternative;~paused`` (RFC 8853, 5.1): the first of alternatives."""
+    words = value.split()
+    directions = dict(zip(words[::2], words[1::2], strict=False))
+    streams = directions.get("send", "").split(";")
+    rids = [stream.split(",")[0].lstrip("~") for stream in streams]
+    return [rid for rid in dict.fromkeys(rids) if _RID.match(rid)]
 
 
 def parse_format(text: str) -> dict[str, str]:

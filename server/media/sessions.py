@@ -56,7 +56,7 @@ class Negotiator:
         peer = Peer(self.ice, self.certificate)
         watcher = Watcher(request.source, request.holder, peer, lines)
         watcher.agree(lines)
-        answer = self._answer(offer, lines, peer, remote, watcher.ssrcs, watcher)
+        answer = self._answer(offer, lines, peer, remote, watcher.sources, watcher)
         conference.add(watcher)
         peer.describe_remote(remote.fingerprints, client=remote.client)
         return watcher.session, answer
@@ -107,7 +107,7 @@ class Negotiator:
             raise Refusal("invalid")
         session.peer.binding.restart()
         session.version += 1
-        ssrcs = session.ssrcs if isinstance(session, Watcher) else None
+        ssrcs = session.sources if isinstance(session, Watcher) else None
         remote.client = session.peer.client
         return self._answer(offer, lines, session.peer, remote, ssrcs, session)
 
@@ -139,7 +139,7 @@ class Negotiator:
         lines: list[negotiation.Line | None],
         peer: Peer,
         remote: negotiation.Remote,
-        ssrcs: dict[str, int] | None,
+        ssrcs: dict[str, negotiation.Sources] | None,
         session: Session,
     ) -> str:
         transport = self._transport(peer, "active" if remote.client else "passive")
@@ -151,7 +151,7 @@ class Negotiator:
         return negotiation.write_offer(
             receiver.lines,
             self._transport(receiver.peer, "actpass"),
-            receiver.ssrcs,
+            receiver.sources,
             session=receiver.origin,
             version=receiver.version,
         )
@@ -161,4 +161,4 @@ def _shape(line: negotiation.Line | None) -> object:
     """What may not change over an ICE restart."""
     if line is None:
         return None
-    return line.mid, line.kind, [codec.payload_type for codec in line.codecs]
+    return line.mid, line.kind, [codec.payload_type for codec in line.codecs], line.rids

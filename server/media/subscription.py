@@ -9,190 +9,147 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from server.media import keyframes, rtcp, rtp
+from server.media import rtcp, rtp, rtx
+from server.media.allocation import Priority
 from server.media.downlink import Downlink
-from server.media.negotiation import Line, normal_name
+from server.media.limits import Allowance, Repairs
+from server.media.negotiation import Line, Sources, normal_name
 from server.media.peer import Peer
-from server.media.publication import CNAME, Track
-from server.media.rewrite import Rewriter
+from server.media.publication import CNAME
+from server.media.rewrite import Part
+from server.media.selection import Slot, select
+from server.media.switching import Switch
 from server.media.timeline import ntp
+from server.media.track import Layer, Track
 
-CUT_LIMIT_S = 1.0
-"""the old picture may bridge the wait for the new one's keyframe for so long"""
+TILE_PX, WHOLE_PX = 180, 1080
+"""how high tiles and whole pictures are taken to be by those who do not tell"""
+PLEAS_PER_S, PLEAS_BURST = 0.5, 5
+"""keyframes that one stream of one subscriber may ask for"""
+MAX_NACKED = 200
+"""numbers of one NACK that are looked at"""
 WALL_OFFSET_S = time.time() - time.monotonic()
 """sender reports count from here: the wall clock may be set, this one goes on evenly"""
 
 
-class Output:
+class Output(Switch):
     """One outgoing stream with a fixed SSRC."""
 
-    def __init__(self, downlink: Downlink, line: Line, ssrc: int) -> None:
+    def __init__(self, downlink: Downlink, line: Line, sources: Sources) -> None:
+        super().__init__(line.codecs[0].clock_rate_hz)
         self.downlink = downlink
         self.mid = line.mid
         self.kind = line.kind
-        self.ssrc = ssrc
+        self.ssrc = sources.media
         self.payload_types: dict[str, int] = {}
         """codec → payload type; nothing until the remote side has agreed"""
-        self.shown: Track | None = None
-        self._pending: Track | None = None
-        self._pending_since_s = 0.0
-        self._head = rtp.Head(ssrc)
-        self._clock_rate_hz = line.codecs[0].clock_rate_hz
-        self._rewriter: Rewriter[Track] = Rewriter(self._clock_rate_hz)
+        self._sources = sources
+        self._rtx_payload_types: dict[str, int] = {}
+        self._head = rtp.Head(sources.media)
+        self._rtx_head = rtp.Head(sources.rtx)
+        self._rtx_sequence = random.randrange(1, 0x7FFF)
+        self._repairs = Repairs()
+        self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
         self._packets = 0
         self._octets = 0
-        self.on_change: Callable[[], None] = lambda: None
 
     def agree(self, line: Line) -> None:
         """The remote side accepts these codecs and extensions."""
         self.payload_types = {normal_name(c) or "": c.payload_type for c in line.codecs}
+        self._rtx_payload_types = {
+            codec: line.rtx[number]
+            for codec, number in self.payload_types.items()
+            if number in line.rtx
+        }
         mid_id = line.extensions.get(rtp.MID_URI)
         mid = [(mid_id, self.mid.encode())] if mid_id and len(self.mid) <= 16 else []
-        self._head = rtp.Head(self.ssrc, mid, line.extensions.get(rtp.TRANSPORT_CC_URI, 0))
+        transport_id = line.extensions.get(rtp.TRANSPORT_CC_URI, 0)
+        self._head = rtp.Head(self._sources.media, mid, transport_id)
+        self._rtx_head = rtp.Head(self._sources.rtx, mid, transport_id)
 
     @property
-    def source(self) -> str | None:
-        """What is shown now."""
-        return self.shown.publication.source if self.shown is not None else None
+    def ready(self) -> bool:
+        """Is the peer connected?"""
+        return self.downlink.peer.connected
 
-    def want(self, track: Track | None, now_s: float) -> None:
-        """Show ``track`` from its next keyframe on, or nothing at once."""
-        if track is not None and track.codec not in self.payload_types:
-            track = None
-        if track is not None and track is self.shown:
-            if self._pending is not track:  # it may be awaiting its own restart
-                self._set_pending(None, now_s)
-        elif track is None:
-            self._set_pending(None, now_s)
-            self._show(None)
-        elif track is not self._pending:
-            self._set_pending(track, now_s)
+    def plays(self, track: Track) -> bool:
+        """Has the remote side agreed to this track's codec?"""
+        return track.codec in self.payload_types
 
-    def _set_pending(self, track: Track | None, now_s: float) -> None:
-        if self._pending is not None and self._pending is not self.shown:
-            self._pending.outputs.discard(self)
-        self._pending = track
-        self._pending_since_s = now_s
-        if track is not None:
-            track.outputs.add(self)
-            track.requests.want()
-
-    def _show(self, track: Track | None) -> None:
-        if self.shown is not None and self.shown is not track:
-            self.shown.outputs.discard(self)
-        if self.shown is not track:
-            self.shown = track
-            self.on_change()
-
-    def resynchronise(self, track: Track) -> None:
-        """``track`` began anew (another SSRC): enter it again."""
-        if self.shown is track:
-            self._pending = track
-            self._pending_since_s = time.monotonic()
-            track.requests.want()
-
-    def tick(self, now_s: float) -> None:
-        """Ask again for the keyframe that is awaited; end the old picture when that takes long."""
-        if self._pending is None:
-            return
-        self._pending.requests.want()
-        waited_s = now_s - self._pending_since_s
-        if self._pending.requests.ignored or waited_s > keyframes.PATIENCE_S:
-            self._begin_with_the_past(self._pending, now_s)
-        if self._pending is None:
-            return
-        overdue = waited_s > CUT_LIMIT_S
-        if overdue and self.shown is not None and self.shown is not self._pending:
-            self._show(None)
-
-    def _begin_with_the_past(self, track: Track, now_s: float) -> None:
-        """Enter ``track`` by its latest group of pictures, squeezed into some milliseconds."""
-        if track.kind != "video" or not self.downlink.peer.connected:
-            return
-        group = [
-            (number, header, packet)
-            for number, packet in track.latest_group(now_s)
-            if (header := rtp.parse(packet)) is not None
-        ]
-        if not group:
-            return
-        times = list(dict.fromkeys(header.timestamp for _, header, _ in group))
-        self._rewriter.switch(track, group[0][0], times[-1], now_s, times[:-1])
-        self._pending = None
-        self._show(track)
-        for number, header, packet in group:
-            numbers = self._rewriter.forward(number, header.timestamp, now_s)
-            if numbers is not None:
-                self._send(track, header, packet, *numbers, now_s)
-
-    def receive(
+    def deliver(
         self,
-        track: Track,
-        number: int,
-        header: rtp.Header,
-        packet: bytes,
-        begins: bool,
-        now_s: float,
-    ) -> None:
-        """A packet of a track that is shown or awaited."""
-        if track is self._pending:
-            if not begins:
-                if track is self.shown:  # after its restart: nothing fits until a keyframe
-                    return
-            else:
-                self._rewriter.switch(track, number, header.timestamp, now_s)
-                self._pending = None
-                self._show(track)
-        if track is not self.shown:
-            return
-        numbers = self._rewriter.forward(number, header.timestamp, now_s)
-        if numbers is not None:
-            self._send(track, header, packet, *numbers, now_s)
-
-    def _send(
-        self,
-        track: Track,
+        part: Part[Layer],
         header: rtp.Header,
         packet: bytes,
         sequence: int,
         timestamp: int,
         now_s: float,
+        *,
+        newest: bool,
     ) -> None:
+        """To the peer."""
         self._head.write(
             padding=bool(packet[0] & 0x20),
             marker=header.marker,
-            payload_type=self.payload_types[track.codec],
+            payload_type=self.payload_types[part.origin.track.codec],
             sequence=sequence,
             timestamp=timestamp,
         )
-        payload = memoryview(packet)[header.payload_start :]
+        payload: bytes | memoryview = memoryview(packet)[header.payload_start :]
+        if part.counters is not None:
+            payload = self.continuity.moved(payload, part.counters, newest=newest)
         self.downlink.send(self._head, payload, now_s)
+        self._repairs.sent()
         self._packets += 1
         self._octets += header.payload_end - header.payload_start
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
-        """Answer a NACK (RFC 4585) from the tracks' histories, in the same stream."""
+        """Answer a NACK (RFC 4585) from the layers' histories."""
         for sequence in sequences:
-            found = self._rewriter.origin(sequence)
+            found = self.rewriter.origin(sequence)
             if found is None:
                 continue
             part, number = found
             packet = part.origin.history.get(number)
             header = rtp.parse(packet) if packet is not None else None
-            if packet is not None and header is not None:
-                timestamp = part.timestamp(header.timestamp)
-                self._send(part.origin, header, packet, sequence, timestamp, now_s)
+            if packet is None or header is None or not self._repairs.allows(sequence, now_s):
+                continue
+            self._repeat(part, header, packet, sequence, now_s)
 
-    def request_keyframe(self) -> None:
-        """The subscriber cannot decode what is shown."""
-        if self.shown is not None:
-            self.shown.requests.want()
+    def _repeat(
+        self, part: Part[Layer], header: rtp.Header, packet: bytes, sequence: int, now_s: float
+    ) -> None:
+        """One packet again: in a stream of its own (RFC 4588), else in the same."""
+        codec = part.origin.track.codec
+        timestamp = part.timestamp(header.timestamp)
+        payload: bytes | memoryview = memoryview(packet)[header.payload_start : header.payload_end]
+        if part.counters is not None:
+            payload = self.continuity.moved(payload, part.counters, newest=False)
+        head, number = self._head, sequence
+        payload_type = self._rtx_payload_types.get(codec, self.payload_types[codec])
+        if codec in self._rtx_payload_types:
+            head = self._rtx_head
+            number = self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            payload = rtx.payload(sequence, payload)
+        head.write(
+            padding=False,
+            marker=header.marker,
+            payload_type=payload_type,
+            sequence=number,
+            timestamp=timestamp,
+        )
+        self.downlink.send(head, payload, now_s)
+
+    def plead(self, now_s: float) -> None:
+        """The subscriber asks for a keyframe; who asks all the time is heard now and then."""
+        if self._pleas.take(1, now_s):
+            self.request_keyframe()
 
     def report(self, now_s: float) -> bytes:
         """A sender report by the server's clock; nothing while nothing is shown."""
-        part = self._rewriter.part
+        part = self.rewriter.part
         if part is None or self.shown is None:
             return b""
         timestamp = part.origin.timeline.timestamp_at(now_s)
@@ -206,13 +163,6 @@ class Output:
             self._octets,
             CNAME,
         )
-
-    def close(self) -> None:
-        """Take nothing any more."""
-        for track in (self.shown, self._pending):
-            if track is not None:
-                track.outputs.discard(self)
-        self.shown = self._pending = None
 
 
 class Subscriber:
@@ -231,20 +181,58 @@ class Subscriber:
         self.changed = True
         """has something to tell about what it shows"""
         self.outputs: dict[str, Output] = {}
+        self.sources: dict[str, Sources] = {}
+        """mid → SSRCs of our streams"""
+        self._wanted: Mapping[str, Track | None] = {}
+        self._floor: Collection[str] = ()
+        self.heights_px: dict[str, int] = {}
+        """mid → how high a page shows it, 0: not at all; where it does not tell, see ``shown_px``"""
         for line in lines:
             # 31 bits: some stacks read SSRCs as signed.
-            self.outputs[line.mid] = output = Output(
-                self.downlink, line, random.randrange(1, 1 << 31)
-            )
+            sources = Sources(random.randrange(1, 1 << 31), random.randrange(1, 1 << 31))
+            self.sources[line.mid] = sources
+            self.outputs[line.mid] = output = Output(self.downlink, line, sources)
             output.on_change = self._changed
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
 
-    @property
-    def ssrcs(self) -> dict[str, int]:
-        """mid → SSRC of our streams."""
-        return {mid: output.ssrc for mid, output in self.outputs.items()}
+    def assign(
+        self, wanted: Mapping[str, Track | None], floor: Collection[str], now_s: float
+    ) -> None:
+        """Show these tracks (by mid) from now on; ``floor`` are the sources that hold it."""
+        self._wanted = wanted
+        self._floor = floor
+        self.choose(now_s)
+
+    def shows(self, track: Track) -> bool:
+        """Is this track shown, or to be shown, in any slot?"""
+        return any(wanted is track for wanted in self._wanted.values())
+
+    def choose(self, now_s: float) -> None:
+        """Give every slot the layer that its size and the line are worth."""
+        slots = {}
+        for mid, output in self.outputs.items():
+            track = self._wanted.get(mid)
+            if track is None or not output.plays(track):
+                output.want(None, now_s)
+            elif track.kind == "audio":
+                output.want(track.layers[0], now_s)
+            else:
+                current = output.current(track)
+                slots[mid] = Slot(track, self._priority(mid, track), self.shown_px(mid), current)
+        for mid, layer in select(slots, self.downlink.budget_bps, now_s).items():
+            self.outputs[mid].want(layer, now_s)
+
+    def _priority(self, mid: str, track: Track) -> Priority:
+        if not mid.startswith("wall"):
+            return Priority.PRESENTATION if mid == "presentation" else Priority.STAGE
+        return Priority.FLOOR if track.publication.source in self._floor else Priority.WALL
+
+    def shown_px(self, mid: str) -> int:
+        """How high this slot is shown."""
+        usual_px = TILE_PX if mid.startswith("wall") else WHOLE_PX
+        return self.heights_px.get(mid, usual_px)
 
     def agree(self, lines: Sequence[Line | None]) -> None:
         """The remote side accepts these of our streams."""
@@ -261,14 +249,15 @@ class Subscriber:
             output.request_keyframe()
 
     def _receive_rtcp(self, packet: memoryview) -> None:
+        now_s = time.monotonic()
         for item in rtcp.parse(packet):
             output = self._by_ssrc.get(getattr(item, "ssrc", 0))
             if output is None:
                 continue
             if isinstance(item, rtcp.Nack):
-                output.retransmit(item.sequences[:200], time.monotonic())
+                output.retransmit(item.sequences[:MAX_NACKED], now_s)
             elif isinstance(item, rtcp.KeyframeRequest):
-                output.request_keyframe()
+                output.plead(now_s)
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms."""

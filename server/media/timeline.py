@@ -69,3 +69,14 @@ class Timeline:
             return None
         at_s, timestamp = reference
         return round(timestamp + (server_s - at_s) * self._clock_rate_hz) & 0xFFFFFFFF
+
+    def ahead_of(self, other: Timeline) -> int | None:
+        """By how much this stream's time stamps are above ``other``'s of the same moment.
+
+        Both are of one publisher: its reports alone tell. None before each has had one.
+        """
+        if self._reported is None or other._reported is None:
+            return None
+        elapsed_s = other._reported[0] - self._reported[0]
+        here = self._reported[1] + round(elapsed_s * self._clock_rate_hz)
+        return (here - other._reported[1]) & 0xFFFFFFFF

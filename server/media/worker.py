@@ -40,6 +40,7 @@ Request = (
     | messages.Watch
     | messages.Restart
     | messages.Close
+    | messages.View
 )
 
 
@@ -114,6 +115,8 @@ class Worker:
                         conference.send_feedback()
                     if beat % 5 == 0:
                         conference.listen(now_s)
+                    if beat % 10 == 0:
+                        conference.choose_layers(now_s)
                     if beat % 20 == 0:
                         conference.send_reports(now_s)
                     if beat % 40 == 0:
@@ -183,6 +186,9 @@ class Worker:
             raise Refusal("not_found")
         conference, session = found
         self._own(session, request.holder)
+        if isinstance(request, messages.View):
+            conference.view(session, request.heights_px)
+            return request.session, ""
         if isinstance(request, messages.Accept):
             self._negotiator.accept(conference, session, request.sdp)
             return request.session, ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from aiohttp import web
+from playwright.async_api import Browser, async_playwright
 
 from tests.media.harness import Process, WorkerProcess
+from tests.media.pages import ARGUMENTS, SCRIPT
 from tests.media.raw import RawPeer
 
 
@@ -39,3 +43,31 @@ async def raw() -> AsyncIterator[Callable[[], RawPeer]]:
     yield make
     for peer in peers:
         await peer.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """One Chromium for two pages."""
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS
+        )
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[str]:
+    """A static server with the one page."""
+
+    async def serve(request: web.Request) -> web.Response:
+        return web.Response(text=SCRIPT, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}/"
+    await runner.cleanup()

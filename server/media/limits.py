@@ -1,0 +1,59 @@
+"""How much of something is allowed: a token bucket, against peers that ask or send too much. Pure."""
+
+from __future__ import annotations
+
+
+class Allowance:
+    """``rate_per_s`` units a second on average, ``burst`` of them at once."""
+
+    __slots__ = ("_at_s", "_left", "burst", "rate_per_s")
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self._left = burst
+        self._at_s = float("-inf")
+
+    def take(self, units: float, now_s: float) -> bool:
+        """Are ``units`` allowed now? If so they count as used."""
+        if now_s > self._at_s:
+            self._left = min(self.burst, self._left + (now_s - self._at_s) * self.rate_per_s)
+            self._at_s = now_s
+        if units > self._left:
+            return False
+        self._left -= units
+        return True
+
+
+class Repairs:
+    """Which retransmissions one outgoing stream is worth.
+
+    They earn their place by packets sent: a receiver that asks for everything gets at most
+    ``SHARE`` more than the stream itself, and no packet twice within ``AGAIN_S``.
+    """
+
+    SHARE = 0.5
+    """a line that loses half is not mended by repeating"""
+    BURST = 200
+    """packets; the largest keyframe lost as a whole"""
+    AGAIN_S = 0.015
+    """less than any round trip over which repeating is of use"""
+    REMEMBERED = 512
+
+    def __init__(self) -> None:
+        self._credit = float(self.BURST)
+        self._repeated_at_s: dict[int, float] = {}
+
+    def sent(self) -> None:
+        """One packet of the stream itself was sent."""
+        self._credit = min(self._credit + self.SHARE, self.BURST)
+
+    def allows(self, sequence: int, now_s: float) -> bool:
+        """Repeat this packet now? If so it counts as repeated."""
+        if self._credit < 1 or now_s - self._repeated_at_s.get(sequence, -1.0) < self.AGAIN_S:
+            return False
+        if len(self._repeated_at_s) >= self.REMEMBERED:
+            self._repeated_at_s.clear()
+        self._repeated_at_s[sequence] = now_s
+        self._credit -= 1
+        return True

@@ -1,0 +1,237 @@
+"""One picture or sound of a publication: a ``Track`` of one or more simulcast ``Layer`` streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from server.media import keyframes, layers, resolution, rtcp, rtp
+from server.media.history import History
+from server.media.layers import Meter, Offer
+from server.media.levels import Loudness
+from server.media.negotiation import Line, normal_name
+from server.media.sequence import Arrivals
+from server.media.timeline import Timeline
+
+if TYPE_CHECKING:
+    from server.media.publication import Publication
+    from server.media.switching import Switch
+
+ALIVE_S = 2.0
+LAYER_SILENT_S = 0.5
+"""a layer whose publisher stops it (its line, its processor) stops without a word"""
+UNWANTED_S = 5.0
+"""a layer that nobody has received for so long is paused at its publisher"""
+MAX_GROUP_S = 5.0
+MAX_GROUP_PACKETS = 300
+"""a longer group would choke the subscriber's line when sent at once"""
+
+
+class Layer:
+    """One incoming stream: what came, what is missing, and who gets it."""
+
+    def __init__(self, track: Track, rid: str, place: int) -> None:
+        self.track = track
+        self.rid = rid
+        """empty without simulcast"""
+        self.place = place
+        """as announced, from 0"""
+        self.ssrc: int | None = None
+        self.rtx_ssrc: int | None = None
+        self.received_at_s = float("-inf")
+        self.wanted_at_s = self._wanted_since_s = float("-inf")
+        self.meter = Meter()
+        self.requests = keyframes.Requests()
+        self.size: tuple[int, int] | None = None
+        """of the picture, (width, height) in pixels, once known"""
+        self.outputs: set[Switch] = set()
+        self._clock = track.publication.clock
+        self.arrivals = Arrivals(track.clock_rate_hz)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.entry = keyframes.entry(self.track.codec)
+        self.history = History()
+        self.timeline = Timeline(self._clock, self.track.clock_rate_hz)
+        self._entered: tuple[int, float] | None = None
+        """number and arrival of the latest packet at which the stream can be entered"""
+
+    def bind(self, ssrc: int) -> None:
+        """The stream is (from now on) ``ssrc``; a new one is a new beginning."""
+        if self.ssrc not in (None, ssrc):
+            self._begin()
+            highest = self.arrivals.highest
+            self.arrivals = Arrivals(self.track.clock_rate_hz)
+            if highest is not None:
+                self.arrivals.continue_after(highest)
+            self.meter.pause()
+            for output in tuple(self.outputs):
+                output.resynchronise(self)
+        self.ssrc = ssrc
+
+    def alive(self, now_s: float) -> bool:
+        """Do packets come?"""
+        return now_s - self.received_at_s < LAYER_SILENT_S
+
+    def wanted(self, now_s: float) -> bool:
+        """Has anybody received it, or meant to, of late?"""
+        if self.outputs:
+            self.wanted_at_s = now_s
+        return now_s - self.wanted_at_s < UNWANTED_S
+
+    def wanted_since_s(self, now_s: float) -> float:
+        """Mark it as wanted; since when it has been without a break."""
+        if not self.wanted(now_s):
+            self._wanted_since_s = now_s
+        self.wanted_at_s = now_s
+        return self._wanted_since_s
+
+    def receive(self, packet: bytes, header: rtp.Header, now_s: float) -> None:
+        """One plain packet of this stream."""
+        number = self.arrivals.receive(header.sequence, header.timestamp, len(packet), now_s)
+        if number is None:
+            return
+        silent_s = now_s - self.received_at_s
+        self.received_at_s = now_s
+        if self.track.kind == "video" and silent_s > LAYER_SILENT_S:
+            if silent_s > ALIVE_S:
+                self.requests = keyframes.Requests()  # what was off has ignored none
+                self.requests.want()
+            self.track.on_layers()
+        self.timeline.packet(header.timestamp, now_s)
+        self.history.put(number, packet)
+        view = memoryview(packet)[header.payload_start : header.payload_end]
+        begins = self.entry.begins(view)
+        if begins:
+            self.requests.arrived(now_s)
+            self._entered = (number, now_s)
+            self.size = resolution.size(self.track.codec, view) or self.size
+        for output in tuple(self.outputs):
+            output.receive(self, number, header, packet, begins, now_s)
+
+    def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:
+        """(number, packet) of the latest group of pictures so far; empty if it has holes or is old.
+
+        It lets a subscriber begin at once where the publisher makes no keyframe on request.
+        """
+        if self._entered is None or self.arrivals.highest is None:
+            return []
+        first, at_s = self._entered
+        if now_s - at_s > MAX_GROUP_S or self.arrivals.highest - first >= MAX_GROUP_PACKETS:
+            return []
+        group = []
+        for number in range(first, self.arrivals.highest + 1):
+            packet = self.history.get(number)
+            if packet is None:
+                return []
+            group.append((number, packet))
+        return group
+
+    def measure(self, now_s: float) -> None:
+        """Now and then: the bit rate."""
+        if self.alive(now_s):
+            self.meter.measure(self.arrivals.octets, now_s)
+        else:
+            self.meter.pause()
+
+    def report_block(self, now_s: float) -> rtcp.ReportBlock | None:
+        """Our view of this stream for a receiver report."""
+        if self.ssrc is None or self.arrivals.highest is None:
+            return None
+        fraction, lost = self.arrivals.report()
+        last_sr = delay = 0
+        if self.timeline.last_report is not None:
+            last_sr, at_s = self.timeline.last_report
+            delay = round((now_s - at_s) * 65536)
+        highest = self.arrivals.highest - 65536
+        jitter = round(self.arrivals.jitter)
+        return rtcp.ReportBlock(self.ssrc, fraction, lost, highest, jitter, last_sr, delay)
+
+
+class Track:
+    """See the module. Without simulcast it has one layer."""
+
+    def __init__(self, publication: Publication, line: Line) -> None:
+        codec = line.codecs[0]
+        self.publication = publication
+        self.mid = line.mid
+        self.kind = line.kind
+        self.codec = normal_name(codec) or codec.name
+        self.payload_type = codec.payload_type
+        self.rtx_payload_type = line.rtx.get(codec.payload_type)
+        self.clock_rate_hz = codec.clock_rate_hz
+        self.loudness = Loudness()
+        self.layers = [Layer(self, rid, place) for place, rid in enumerate(line.rids or [""])]
+        self.on_layers: Callable[[], None] = lambda: None
+        """a layer has begun (again)"""
+        self._nack = "nack" in codec.feedback and line.kind == "video"
+        self._asked_at_s = float("-inf")
+
+    @property
+    def received_at_s(self) -> float:
+        """When the latest packet of any layer came."""
+        return max(layer.received_at_s for layer in self.layers)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Of the largest picture that came last, (width, height) in pixels."""
+        newest_s = self.received_at_s
+        found = [
+            layer.size
+            for layer in self.layers
+            if layer.size is not None and newest_s - layer.received_at_s < LAYER_SILENT_S
+        ]
+        return max(found, default=None)
+
+    def want_keyframe(self) -> None:
+        """Whoever receives this picture may have lost its way."""
+        for layer in self.layers:
+            if layer.outputs:
+                layer.requests.want()
+
+    def offers(self, now_s: float) -> list[tuple[Layer, Offer]]:
+        """The layers in ascending order, as ``layers.ladder`` takes them."""
+        count = len(self.layers)
+        known = []
+        for layer in self.layers:
+            guess_px = layers.nominal_height_px(layer.place, count)
+            known.append((layer.size[1] if layer.size else guess_px, layer.place, layer))
+        found: list[tuple[Layer, Offer]] = []
+        below_px = 0
+        for height_px, _, layer in sorted(known, key=lambda each: each[:2]):
+            if layer.size is None:
+                height_px = max(height_px, 2 * below_px)
+            bitrate_bps = layer.meter.bitrate_bps or layers.nominal_bps(height_px)
+            found.append((layer, Offer(height_px, bitrate_bps, layer.alive(now_s))))
+            below_px = height_px
+        return found
+
+    def top(self, now_s: float) -> Layer:
+        """The largest layer that flows, and the one to wish for is marked as wanted."""
+        offered = self.offers(now_s)
+        offered[-1][0].wanted_at_s = now_s
+        place = layers.playable([offer for _, offer in offered], len(offered) - 1)
+        return offered[place][0]
+
+    def wanted_rids(self, now_s: float) -> tuple[str, ...]:
+        """The layers to be sent. The lowest always is: it shows that the camera is on."""
+        ascending = [layer for layer, _ in self.offers(now_s)]
+        kept = ascending[:1] + [layer for layer in ascending[1:] if layer.wanted(now_s)]
+        return tuple(layer.rid for layer in self.layers if layer in kept)
+
+    def losses(self, now_s: float) -> bytes:
+        """The NACK and PLI that are due, possibly nothing."""
+        out = b""
+        ours = self.publication.ssrc
+        for layer in self.layers:
+            if layer.ssrc is not None and self._nack and layer.arrivals.holes:
+                missing = layer.arrivals.due(now_s)
+                if missing:
+                    out += rtcp.nack(ours, layer.ssrc, missing)
+        # Browsers answer a request for one layer by keyframes of all: so once for all of them.
+        if self.kind == "video" and now_s - self._asked_at_s >= keyframes.MIN_INTERVAL_S:
+            for layer in self.layers:
+                if layer.ssrc is not None and layer.requests.due(now_s):
+                    out += rtcp.pli(ours, layer.ssrc)
+                    self._asked_at_s = now_s
+        return out

@@ -1,0 +1,159 @@
+"""Chromium pages whose signalling goes to a worker as web's would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.async_api import Browser, Page
+
+from server.media import messages
+from tests.media.harness import SLUG, WorkerProcess
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+]
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
+}
+SCRIPT = """<!doctype html><meta charset=utf-8><title>peer</title><script type=module>
+window.publish = async (codec, size = {width: 320, height: 180}, encodings = []) => {
+  const stream = await navigator.mediaDevices.getUserMedia(
+    {video: {...size, frameRate: 15}, audio: true});
+  const peer = window.publisher = new RTCPeerConnection();
+  for (const track of stream.getTracks()) {
+    const transceiver = peer.addTransceiver(track, {direction: "sendonly", streams: [stream],
+      sendEncodings: track.kind === "video" ? encodings : []});
+    if (track.kind === "video") {
+      const codecs = RTCRtpSender.getCapabilities("video").codecs;
+      transceiver.setCodecPreferences(codecs.filter((c) => c.mimeType === "video/" + codec));
+    }
+  }
+  await peer.setLocalDescription();
+  const answer = await window.signalPublish(peer.localDescription.sdp);
+  await peer.setRemoteDescription({type: "answer", sdp: answer});
+};
+window.activate = async (rids) => {
+  const sender = window.publisher.getSenders().find((each) => each.track.kind === "video");
+  const parameters = sender.getParameters();
+  for (const encoding of parameters.encodings) encoding.active = rids.includes(encoding.rid);
+  await sender.setParameters(parameters);
+};
+window.restartPublisher = async () => {
+  const peer = window.publisher;
+  peer.restartIce();
+  await peer.setLocalDescription();
+  const answer = await window.signalRestart(peer.localDescription.sdp);
+  await peer.setRemoteDescription({type: "answer", sdp: answer});
+};
+window.take = async (offer) => {
+  const peer = window.receiver;
+  await peer.setRemoteDescription({type: "offer", sdp: offer});
+  await peer.setLocalDescription();
+  await window.signalAccept(peer.localDescription.sdp);
+};
+window.receive = async () => {
+  const peer = window.receiver = new RTCPeerConnection();
+  peer.ontrack = ({track, transceiver}) => {
+    const element = document.createElement(track.kind);
+    element.id = transceiver.mid;
+    element.autoplay = true;
+    element.srcObject = new MediaStream([track]);
+    document.body.append(element);
+  };
+  await window.take(await window.signalReceive());
+};
+window.inbound = async () => {
+  const found = {};
+  for (const report of (await window.receiver.getStats()).values()) {
+    if (report.type === "inbound-rtp") {
+      found[report.mid] = {frames: report.framesDecoded ?? 0,
+        energy: report.totalAudioEnergy ?? 0, samples: report.totalSamplesReceived ?? 0,
+        freezes: report.freezeCount ?? 0, height: report.frameHeight ?? 0,
+        plis: report.pliCount ?? 0, nacks: report.nackCount ?? 0,
+        repaired: report.retransmittedPacketsReceived ?? 0};
+    }
+  }
+  return found;
+};
+window.path = async (peer) => {
+  const reports = await peer.getStats();
+  for (const report of reports.values()) {
+    if (report.type === "transport") {
+      return reports.get(reports.get(report.selectedCandidatePairId).remoteCandidateId).protocol;
+    }
+  }
+};
+window.srtp = async (peer) => {
+  for (const report of (await peer.getStats()).values()) {
+    if (report.type === "transport") return report.srtpCipher;
+  }
+};
+</script>"""
+
+
+sessions_of: dict[Page, dict[str, str]] = {}
+"""page → its sessions, ``up`` and ``down``"""
+
+
+async def open_page(
+    browser: Browser,
+    origin: str,
+    worker: WorkerProcess,
+    holder: str,
+    source: str,
+    *,
+    udp: bool = True,
+) -> Page:
+    """A page whose signalling goes to the worker as web's would; ``udp``: its network lets it."""
+    page = await browser.new_page()
+    sessions: dict[str, str] = {}
+
+    async def ask(role: str, kind: Any, **values: Any) -> str:
+        answer = await worker.web.ask(kind, holder=holder, **values)
+        assert isinstance(answer, messages.Answered), answer
+        sessions[role] = answer.session
+        lines = answer.sdp.splitlines(keepends=True)
+        return "".join(line for line in lines if udp or " udp " not in line)
+
+    async def publish(sdp: str) -> str:
+        return await ask("up", messages.Publish, conference=SLUG, source=source, sdp=sdp)
+
+    async def restart(sdp: str) -> str:
+        return await ask("up", messages.Restart, session=sessions["up"], sdp=sdp)
+
+    async def receive() -> str:
+        return await ask("down", messages.Receive, conference=SLUG, wall=16)
+
+    async def accept(sdp: str) -> str:
+        return await ask("down", messages.Accept, session=sessions["down"], sdp=sdp)
+
+    async def offer_again() -> str:
+        return await ask("down", messages.Restart, session=sessions["down"])
+
+    await page.expose_function("signalPublish", publish)
+    await page.expose_function("signalRestart", restart)
+    await page.expose_function("signalReceive", receive)
+    await page.expose_function("signalAccept", accept)
+    await page.expose_function("signalOfferAgain", offer_again)
+    await page.goto(origin)
+    sessions_of[page] = sessions
+    return page
+
+
+async def advances(page: Page, mid: str, field: str = "frames", by: float = 10) -> None:
+    """Wait until a slot's counter has grown by ``by``."""
+    first = (await page.evaluate("inbound()")).get(mid, {}).get(field, 0)
+    for _ in range(100):
+        now = (await page.evaluate("inbound()")).get(mid, {}).get(field, 0)
+        if now >= first + by:
+            return
+        await page.wait_for_timeout(100)
+    raise AssertionError(f"{mid} stands still: {await page.evaluate('inbound()')}")
