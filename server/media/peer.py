@@ -39,12 +39,17 @@ PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
 PRIVATE_ATTRIBUTES = ("_rx_srtp", "_tx_srtp", "_role", "_state")
 """the same for attributes of a transport"""
 
+CHANGE_CIPHER_SPEC, HANDSHAKE = 20, 22
+"""content types of DTLS records (RFC 6347, 4.1)"""
 BUFFER_BYTES = 2048
 MAX_TRAILER_BYTES = 148
 """SRTP_MAX_SRTCP_TRAILER_LEN of libsrtp"""
 MAX_QUEUED_DTLS = 32
-RESEND_S = (0.05, 0.1, 0.2, 0.4)
-"""OpenSSL repeats a flight after 1 s only, and FFmpeg's WHIP muxer loses the first ClientHello"""
+MAX_LATE_ANSWERS = 10
+"""repetitions of the last flight to a client that has not got it"""
+RESEND_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""after so long a flight of the handshake is sent again while the next is not due, then every 1.6 s:
+OpenSSL repeats one after 1 s only, and FFmpeg's WHIP muxer loses the first ClientHello"""
 
 
 def make_certificate() -> tuple[RTCCertificate, str]:
@@ -101,20 +106,24 @@ class _DtlsPath:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._transmit = send
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED_DTLS)
-        self.flight: list[bytes] = []
+        self._flight: list[bytes] = []
         """what was sent since something last arrived"""
+        self._answered = False
+        self.flights = 0
+        """begun so far"""
+        self.late_answers = 0
 
     def feed(self, data: bytes | None) -> None:
         """A datagram has arrived; None: no more will."""
-        self.flight.clear()
+        self._answered = True  # perhaps in part only: the flight is kept until there is a next one
         if data is None and self._queue.full():
             self._queue.get_nowait()
         if not self._queue.full():
             self._queue.put_nowait(data)
 
     def resend(self) -> None:
-        """Send the unanswered flight once more."""
-        for data in self.flight:
+        """Send the latest flight once more, byte by byte: so it is no other to who has it."""
+        for data in self._flight:
             self._transmit(data)
 
     async def _recv(self) -> bytes:
@@ -124,7 +133,11 @@ class _DtlsPath:
         return data
 
     async def _send(self, data: bytes) -> None:
-        self.flight.append(data)
+        if self._answered or not self._flight:
+            self._answered = False
+            self._flight.clear()
+            self.flights += 1
+        self._flight.append(data)
         self._transmit(data)
 
 
@@ -198,9 +211,14 @@ class Peer:
         self.on_connected()
 
     async def _resend(self) -> None:
-        for delay_s in RESEND_S:
-            await asyncio.sleep(delay_s)
-            self._path.resend()
+        flights = tries = 0
+        while True:
+            await asyncio.sleep(RESEND_S[min(tries, len(RESEND_S) - 1)])
+            if flights == self._path.flights:
+                self._path.resend()
+                tries += 1
+            else:
+                flights, tries = self._path.flights, 0
 
     def _state_changed(self) -> None:
         if self._dtls.state in ("closed", "failed"):
@@ -224,7 +242,13 @@ class Peer:
 
     def handle_dtls(self, data: bytes) -> None:
         """A DTLS datagram, kept while the remote description is awaited."""
-        self._path.feed(data)
+        path = self._path
+        if self.connected and not self.client and data[0] in (CHANGE_CIPHER_SPEC, HANDSHAKE):
+            # The client repeats its flight, so it lacks our last one. Nobody else would repeat that.
+            if path.late_answers < MAX_LATE_ANSWERS:
+                path.late_answers += 1
+                path.resend()
+        path.feed(data)
 
     def handle_srtp(self, data: memoryview, now_s: float) -> bool:
         """Unprotect and hand on; False if it was not authentic."""

@@ -62,14 +62,14 @@ class RawPeer:
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Lossy] = Lossy) -> None:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((self.host, 0))
         self.ice = IceLite(self.socket)
         self.ice.start(asyncio.get_running_loop())
         certificate, self.fingerprint = make_certificate()
-        self.peer = Lossy(self.ice, certificate)
+        self.peer = kind(self.ice, certificate)
         self.peer.on_rtp = self._rtp
         self.peer.on_rtcp = self._rtcp
         self.packets: list[tuple[rtp.Header, bytes]] = []
