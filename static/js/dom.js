@@ -156,7 +156,7 @@ export function on(root, type, selector, handler) {
 }
 
 /**
- * Show that a button's work is under way. Not `disabled`, which would throw the focus away;
+ * Show that a control's work is under way. Not `disabled`, which would throw the focus away;
  * a second press is swallowed instead.
  * @param {HTMLElement} button
  * @param {boolean} busy
@@ -169,7 +169,7 @@ export function setBusy(button, busy) {
 document.addEventListener(
   "click",
   (event) => {
-    if (event.target instanceof Element && event.target.closest(".button[aria-busy=true]")) {
+    if (event.target instanceof Element && event.target.closest("[aria-busy=true]:not(form)")) {
       event.preventDefault();
       event.stopImmediatePropagation();
     }

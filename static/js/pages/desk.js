@@ -7,7 +7,7 @@ import { byId, confirmDialog, fill, on, renderList, setBanner } from "../dom.js"
 import { formatNumber, t } from "../i18n.js";
 import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft } from "../rooms/agenda.js";
-import { renderBoard, wireBoard } from "../rooms/board.js";
+import { renderBoard, wireBoard, wireReading } from "../rooms/board.js";
 import { conferenceStateText, showLife } from "../rooms/conference.js";
 import { renderQueue, wireQueue } from "../rooms/queue.js";
 import { renderRun, renderRunCountdown, wireQuiz } from "../rooms/quiz.js";
@@ -158,6 +158,7 @@ if (directs) {
     act(byId("clear-presentation"), "stage.present", { source: null }),
   );
 }
+wireReading(connection, directs);
 byId("keys-button").addEventListener("click", () =>
   byId("keys-dialog", HTMLDialogElement).showModal(),
 );

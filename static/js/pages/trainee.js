@@ -111,10 +111,11 @@ function renderQuiz(state) {
   byId("quiz-empty").hidden = Boolean(run);
   const open = run?.state === "open";
   byId("quiz-call").hidden = !open;
-  byId("quiz-badge").textContent = open ? "1" : "";
+  const mine = run && state.responses[String(run.item)];
+  // What waits for this person: once answered, nothing does.
+  byId("quiz-badge").textContent = open && !mine ? "1" : "";
   if (!run) return;
   fill(byId("quiz-call"), { title: run.title });
-  const mine = state.responses[String(run.item)];
   const votes = run.options.map((/** @type {string} */ _, /** @type {number} */ i) =>
     Object.values(run.chart ?? {}).reduce((sum, counts) => sum + counts[i], 0),
   );

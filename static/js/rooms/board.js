@@ -9,6 +9,11 @@ import { siteName } from "./questions.js";
 /** @typedef {import("../connection.js").Connection} Connection */
 /** @typedef {import("../act.js").Act} Act */
 
+/** A longer question or answer stands as its beginning until somebody wants it all. */
+const EXCERPT_CHARACTERS = 180;
+/** @type {Set<number>} ids of the questions that are shown in full */
+const unfolded = new Set();
+
 const lanes = {
   asked: ["asked"],
   approved: ["on_stage", "approved"],
@@ -53,14 +58,20 @@ function order(a, b, lane) {
  * @param {Entity} question
  */
 function describe(state, question) {
+  const [text, answer] = [question.text, question.answer ?? ""];
+  const folded = !unfolded.has(question.id);
+  const long = [text, answer].some((each) => excerpt(each) !== each);
   const assigned = state.appointments?.[String(question.appointment)];
   return {
     site: siteName(state, question.site),
     when: formatTime(question.asked_at),
     asker: question.asker ?? "",
-    text: question.text,
+    text: folded ? excerpt(text) : text,
+    long,
+    unfolded: String(!folded),
+    unfold: folded ? t("Xem hết") : t("Thu gọn"),
     assigned: assigned ? t("Giao: %(name)s", { name: assigned.name }) : "",
-    answer: question.answer ?? "",
+    answer: folded ? excerpt(answer) : answer,
     by: question.answered_by ? `— ${question.answered_by}` : "",
     now: question.state === "on_stage",
     answered: question.state === "answered",
@@ -70,6 +81,29 @@ function describe(state, question) {
     can_assign: question.state === "approved",
     can_set_aside: ["asked", "approved"].includes(question.state),
   };
+}
+
+/**
+ * The beginning of a long text, to the end of a word.
+ * @param {string} text
+ */
+function excerpt(text) {
+  if (text.length <= EXCERPT_CHARACTERS * 1.25) return text; // never hides only a word or two
+  const beginning = text.slice(0, EXCERPT_CHARACTERS);
+  return `${beginning.replace(/\s+\S*$/, "")}…`;
+}
+
+/**
+ * "Show all" and "show less"; an observer reads too.
+ * @param {Connection} connection
+ * @param {boolean} directs
+ */
+export function wireReading(connection, directs) {
+  on(document, "click", "[data-unfold]", (button) => {
+    const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
+    if (!unfolded.delete(question)) unfolded.add(question);
+    renderBoard(connection.state, directs);
+  });
 }
 
 /**
