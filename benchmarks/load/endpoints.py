@@ -93,11 +93,11 @@ class Endpoint:
             fields.setdefault(name, value)
             if name == "candidate" and " udp " in value.lower() and not candidate:
                 candidate = value
-        parts = candidate.split()
-        self._server = (parts[4], int(parts[5]))
         lite = "a=ice-lite" in remote
         self.ice.start(asyncio.get_running_loop())
         if lite:
+            parts = candidate.split()
+            self._server = (parts[4], int(parts[5]))
             self._remote = (fields["ice-ufrag"], fields["ice-pwd"])
             self.peer.binding.path = self._server
             self.ice.lead(self._server, self.peer.binding)

@@ -116,9 +116,7 @@ class Session:
         handle = await self.attach()
         joined = await self.ask(handle, {"request": "join", "ptype": "publisher", "room": ROOM})
         feed = int(joined["plugindata"]["data"]["id"])
-        event = await self.ask(
-            handle, {"request": "publish"}, {"type": "offer", "sdp": offer}
-        )
+        event = await self.ask(handle, {"request": "publish"}, {"type": "offer", "sdp": offer})
         return feed, str(event["jsep"]["sdp"])
 
     async def offer(self, streams: list[dict[str, Any]]) -> tuple[int, str]:

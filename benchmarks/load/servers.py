@@ -39,22 +39,10 @@ PATIENCE_S = 60.0
 
 
 @dataclass
-class Served:
-    """A server to connect to."""
+class Processes:
+    """A server's processes, and what they use."""
 
-    port: int
     processes: list[subprocess.Popen[str]]
-    ready: str
-    """the packet by which a phone knows that it has joined"""
-    phones: list[dict[str, Any]]
-    """how each connects; the first one is the conductor"""
-    broadcast: str
-    """type of the command that tells all something"""
-    payloads: list[Any]
-    """of that command, in turn"""
-    marker: str
-    """what is once in each packet that it brings"""
-    answer: dict[str, Any] = field(default_factory=dict)
 
     def pids(self) -> list[int]:
         """Of all processes that the work needs."""
@@ -67,6 +55,24 @@ class Served:
     def memory_kb(self) -> int:
         """What they hold: proportional set size, so that shared pages count once."""
         return sum(map(_memory_kb, self.pids()))
+
+
+@dataclass
+class Served(Processes):
+    """A server of phones to connect to."""
+
+    port: int
+    ready: str
+    """the packet by which a phone knows that it has joined"""
+    phones: list[dict[str, Any]]
+    """how each connects; the first one is the conductor"""
+    broadcast: str
+    """type of the command that tells all something"""
+    payloads: list[Any]
+    """of that command, in turn"""
+    marker: str
+    """what is once in each packet that it brings"""
+    answer: dict[str, Any] = field(default_factory=dict)
 
 
 def _tree(pid: int) -> Iterator[int]:
@@ -86,7 +92,7 @@ def _memory_kb(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def _start(command: list[str], core: int, folder: Path, **environ: str) -> subprocess.Popen[str]:
+def start(command: list[str], core: int, folder: Path, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         env=os.environ | environ,
@@ -97,7 +103,7 @@ def _start(command: list[str], core: int, folder: Path, **environ: str) -> subpr
     )
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[str]) -> None:
     process.terminate()
     process.wait(PATIENCE_S)
     if process.stdout is not None:
@@ -107,42 +113,60 @@ def _stop(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def peer(core: int, phones: int, folder: Path) -> Iterator[Served]:
     """Node.js with Socket.IO from npm."""
-    process = _start(["node", str(HERE / "peer.mjs")], core, folder)
+    process = start(["node", str(HERE / "peer.mjs")], core, folder)
     try:
         assert process.stdout is not None
         port = json.loads(process.stdout.readline())["port"]
         told = {"seq": 1, "at": "2026-01-01T00:00:00Z", "type": "bench-mark", "data": "x" * 210}
         everyone: list[dict[str, Any]] = [{} for _ in range(phones + 1)]
-        yield Served(port, [process], "40", everyone, "broadcast", [[told]], told["type"], {})
+        yield Served([process], port, "40", everyone, "broadcast", [[told]], told["type"], {})
     finally:
-        _stop(process)
+        stop(process)
 
 
 @contextmanager
 def ours(core: int, phones: int, folder: Path, database: str = "sqlite") -> Iterator[Served]:
     """``diemcau serve`` with the reference conference: real seats, real rights, on disk."""
+    with conference(core, phones, folder, database) as (served, url):
+        process, served.port = serve(core, folder, url)
+        served.processes.insert(0, process)
+        try:
+            yield served
+        finally:
+            stop(process)
+
+
+def serve(core: int, folder: Path, url: str, port: int = 0) -> tuple[subprocess.Popen[str], int]:
+    """``diemcau serve``, healthy; the supervisor's process and the port."""
+    command = [sys.executable, "-m", "server", "serve", "--port", str(port), "--media-port", "0"]
+    environ = {
+        "DIEMCAU_DATA_DIR": str(folder),
+        "DIEMCAU_DATABASE_URL": url,
+        "DIEMCAU_LOG_LEVEL": "warning",
+    }
+    process = start(command, core, folder, **environ)
+    try:
+        assert process.stdout is not None
+        base = process.stdout.readline().strip()
+        await_health(base)
+    except BaseException:
+        stop(process)
+        raise
+    return process, urlsplit(base).port or 0
+
+
+@contextmanager
+def conference(core: int, phones: int, folder: Path, database: str) -> Iterator[tuple[Served, str]]:
+    """The reference conference in a database, whose processes run: seats to connect to, and the
+    database's URL. Nobody serves it yet."""
     with _postgres(core, folder) if database == "postgresql" else _no_process() as (url, extra):
         config = configuration.load({}, data_dir=folder)
         config = config.with_(database_url=url) if url else config
         migrate(config.database_url)
         asyncio.run(demo.load(config, 1))
         served = asyncio.run(_seats(config.database_url, phones))
-        command = [sys.executable, "-m", "server", "serve", "--port", "0", "--media-port", "0"]
-        environ = {
-            "DIEMCAU_DATA_DIR": str(folder),
-            "DIEMCAU_DATABASE_URL": config.database_url,
-            "DIEMCAU_LOG_LEVEL": "warning",
-        }
-        process = _start(command, core, folder, **environ)
-        try:
-            assert process.stdout is not None
-            base = process.stdout.readline().strip()
-            _await_health(base)
-            served.port = urlsplit(base).port or 0
-            served.processes = [process, *extra]
-            yield served
-        finally:
-            _stop(process)
+        served.processes = extra
+        yield served, config.database_url
 
 
 @contextmanager
@@ -164,7 +188,7 @@ def _postgres(core: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Po
     initdb = [str(programs / "initdb"), "-D", str(data / "d"), "-A", "trust", "-U", "postgres"]
     subprocess.run([*run, *initdb, "-E", "UTF8"], check=True, stdout=subprocess.DEVNULL, cwd="/")
     options = ["-k", str(data), "-c", "listen_addresses="]
-    process = _start(
+    process = start(
         [*run, str(programs / "postgres"), "-D", str(data / "d"), *options], core, folder
     )
     try:
@@ -176,10 +200,10 @@ def _postgres(core: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Po
         time.sleep(0.5)
         yield f"postgresql://postgres@/postgres?host={data}", [process]
     finally:
-        _stop(process)
+        stop(process)
 
 
-def _await_health(base: str) -> None:
+def await_health(base: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
@@ -213,7 +237,7 @@ async def _seats(url: str, phones: int) -> Served:
     ]
     payloads = [{"item": item} for item in agenda]
     answer = {"run": opened.id, "item": opened.item_id, "option": 0}
-    return Served(0, [], '42["snapshot"', clients, "agenda.start", payloads, "agenda.moved", answer)
+    return Served([], 0, '42["snapshot"', clients, "agenda.start", payloads, "agenda.moved", answer)
 
 
 def _open_seats(session: Session, phones: int) -> tuple[Conference, int, list[tuple[str, str]]]:
