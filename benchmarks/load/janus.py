@@ -10,13 +10,13 @@ import aiohttp
 
 ROOM = 1234
 MAIN = """general: {{
-	configs_folder = "{folder}"
-	plugins_folder = "{library}/plugins"
-	transports_folder = "{library}/transports"
-	events_folder = "{library}/events"
-	loggers_folder = "{library}/loggers"
-	debug_level = 3
-	session_timeout = 0
+  configs_folder = "{folder}"
+  plugins_folder = "{library}/plugins"
+  transports_folder = "{library}/transports"
+  events_folder = "{library}/events"
+  loggers_folder = "{library}/loggers"
+  debug_level = 3
+  session_timeout = 0
 }}
 media: {{ ipv6 = false }}
 nat: {{ nice_debug = false, ice_enforce_list = "{address}" }}
@@ -26,15 +26,15 @@ transports: {{ disable = "{transports}" }}
 HTTP = 'general: {{ json = "plain", base_path = "/janus", http = true, port = {port}, ip = "{address}" }}\n'
 VIDEO_ROOM = """general: {{}}
 room-{room}: {{
-	description = "bench"
-	publishers = 100
-	bitrate = 0
-	audiocodec = "opus"
-	videocodec = "h264"
-	h264_profile = "42e01f"
-	audiolevel_ext = true
-	transport_wide_cc_ext = true
-	notify_joining = false
+  description = "bench"
+  publishers = 100
+  bitrate = 0
+  audiocodec = "opus"
+  videocodec = "h264"
+  h264_profile = "42e01f"
+  audiolevel_ext = true
+  transport_wide_cc_ext = true
+  notify_joining = false
 }}
 """
 
