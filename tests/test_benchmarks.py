@@ -21,6 +21,25 @@ PROMISED = {
 
 
 @pytest.mark.alone
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_nothing_acknowledged_is_lost(database: str) -> None:
+    """Five deaths under load; the long form has a hundred."""
+    script = ROOT / "benchmarks" / "durability.py"
+    small = ("--rounds", "5", "--phones", "60", "--database", database)
+    ended = subprocess.run(
+        [sys.executable, str(script), *small], capture_output=True, text=True, timeout=380
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    line = json.loads(ended.stdout)
+    assert FIELDS <= line.keys() and line["name"] == "durability.lost"
+    assert (line["value"], line["rounds"], line["database"]) == (0, 5, database)
+    assert line["doubled"] == line["answered_otherwise"] == line["disorder"] == 0
+    assert line["acknowledged"] > 5 * 60, "there was a load"
+    assert line["commands"]["question.ask"] > 60 and line["commands"]["attendance.check_in"] > 30
+
+
+@pytest.mark.alone
 def test_phones_beside_node() -> None:
     script = ROOT / "benchmarks" / "phones.py"
     small = ("--phones", "12", "--events", "3", "--rounds", "2", "--idle", "0.5", "--spread", "0.2")
