@@ -1,6 +1,7 @@
 """What one acknowledged command costs the inbox: 1,703 people at once, on disk, without sockets.
 
-Check-ins (each person once) and answers to an open quiz item (ten rounds). The CPU is that of the
+Check-ins (each person once) and answers to an open quiz item: in a burst (ten rounds), spread over
+two seconds (three rounds), and one after another, each alone. The CPU is that of the
 whole process, loop and writer; with PostgreSQL its server's comes on top and is not counted. No
 peer: ``phones.py`` compares the same answers side by side, through the sockets.
 """
@@ -14,9 +15,10 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from load import servers
@@ -33,32 +35,39 @@ from server.protocol import Answer, CheckIn, Command, CreateActivity, LaunchActi
 from server.simulation import demo
 
 ROUNDS = 10
+SPREAD_ROUNDS, SPREAD_S = 3, 2.0
+Rounds = list[tuple[float, list[float]]]
+"""of each: CPU seconds, and how long each command waited for its answer, in seconds"""
 Figures = dict[str, tuple[float, str]]
 
 
 @dataclass
 class Burst:
-    """Sends for everybody at once, as the gateway does: futures with callbacks, no tasks."""
+    """Sends for everybody at once or in even steps, as the gateway does: futures with callbacks, no tasks."""
 
     inbox: Inbox
     actors: list[Actor]
 
     async def send(
-        self, key: str, command: Callable[[Actor], Command]
+        self, key: str, command: Command, within_s: float = 0.0
     ) -> tuple[float, list[float]]:
         """CPU seconds of all, and how long each waited for its answer, in seconds."""
         waits: list[float] = []
         done = asyncio.Event()
 
-        def answered(future: asyncio.Future[dict[str, object]]) -> None:
+        def answered(due_s: float, future: asyncio.Future[dict[str, object]]) -> None:
             future.result()
-            waits.append(time.perf_counter() - began_s)
+            waits.append(time.perf_counter() - due_s)
             if len(waits) == len(self.actors):
                 done.set()
 
         cpu_s, began_s = time.process_time(), time.perf_counter()
-        for actor in self.actors:
-            self.inbox.enqueue(actor, command(actor), key).add_done_callback(answered)
+        for number, actor in enumerate(self.actors):
+            due_s = began_s + within_s * number / len(self.actors)
+            if due_s > time.perf_counter():
+                await asyncio.sleep(due_s - time.perf_counter())
+            future = self.inbox.enqueue(actor, command, key)
+            future.add_done_callback(partial(answered, due_s))
         await done.wait()
         return time.process_time() - cpu_s, waits
 
@@ -76,19 +85,19 @@ async def measure(url: str) -> tuple[Figures, int]:
     inbox = Inbox(database)
     inbox.start()
     burst = Burst(inbox, actors)
-    check_in_s, _ = await burst.send("check-in", lambda _: CheckIn())
+    check_in_s, _ = await burst.send("check-in", CheckIn())
     answer = await open_item(inbox, database, actors[0].conference_id or 0)
-    rounds = [await burst.send(f"answer {n}", lambda _: answer) for n in range(ROUNDS)]
+    rounds = [await burst.send(f"answer {n}", answer) for n in range(ROUNDS)]
+    spread = [await burst.send(f"spread {n}", answer, SPREAD_S) for n in range(SPREAD_ROUNDS)]
     alone_s, alone = await idle(inbox, actors[:100], answer)
     await inbox.stop()
     database.close()
     count = len(actors)
     figures = {
         "check_in_cpu": (check_in_s / count * 1e6, "µs CPU"),
-        "answer_cpu": (sum(cpu_s for cpu_s, _ in rounds) / ROUNDS / count * 1e6, "µs CPU"),
-        "answer_p99": (_p99(wait for _, waits in rounds for wait in waits) * 1e3, "ms"),
-        "answer_alone_cpu": (alone_s / len(alone) * 1e6, "µs CPU"),
-        "answer_alone_p99": (_p99(alone) * 1e3, "ms"),
+        **_of("answer", rounds),
+        **_of("answer_spread", spread),
+        **_of("answer_alone", [(alone_s, alone)]),
     }
     return figures, count
 
@@ -112,6 +121,15 @@ async def idle(inbox: Inbox, actors: Iterable[Actor], answer: Answer) -> tuple[f
         await inbox.submit(actor, answer, "alone")
         waits.append(time.perf_counter() - began_s)
     return time.process_time() - cpu_s, waits
+
+
+def _of(name: str, rounds: Rounds) -> Figures:
+    waits = [wait for _, each in rounds for wait in each]
+    cpu_s = sum(cpu_s for cpu_s, _ in rounds)
+    return {
+        f"{name}_cpu": (cpu_s / len(waits) * 1e6, "µs CPU"),
+        f"{name}_p99": (_p99(waits) * 1e3, "ms"),
+    }
 
 
 def _p99(waits: Iterable[float]) -> float:
