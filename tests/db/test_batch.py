@@ -1,0 +1,236 @@
+"""Hot commands: decided together, each for itself, written by a fixed number of statements."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, select
+
+from server.activities.models import Response, Run
+from server.attendance.models import CheckIn as CheckInRow
+from server.batch import Batch, CommandJob
+from server.db import journal, receipts
+from server.db.engine import Database
+from server.db.journal import Published
+from server.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
+from server.people.models import Seat
+from server.permissions import Actor
+from server.protocol import (
+    Answer,
+    CheckIn,
+    CloseItem,
+    Command,
+    CreateActivity,
+    LaunchActivity,
+    QuizItem,
+    RevokeSeat,
+)
+from tests.cast import START, Cast, bring_in
+
+Ask = tuple[Actor, Command, str | None]
+
+
+class Writer:
+    """Does lists of commands, each list in one transaction; counts their statements."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.loop = asyncio.new_event_loop()
+        self.statements: list[str] = []
+        self.events: list[Published] = []
+        event.listen(database.engine, "before_cursor_execute", self._count)
+
+    def _count(self, _connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        self.statements.append(statement)
+
+    def does(self, *asked: Ask) -> list[object]:
+        """Results and refusals, in the order in which they were asked for."""
+        self.statements.clear()
+        jobs = [CommandJob(self.loop.create_future(), *each) for each in asked]
+        with self.database.write_session() as session:
+            batch = Batch(session, START, jobs, {})
+            answers = {id(answer.future): answer for answer in batch.answers(jobs)}
+            self.events = batch.write()
+            session.commit()
+        assert len(answers) == len(jobs)
+        found = (answers[id(job.future)] for job in jobs)
+        return [answer.error or answer.result for answer in found]
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    writer = Writer(database)
+    yield writer
+    writer.loop.close()
+
+
+@pytest.fixture
+def answer(writer: Writer, cast: Cast) -> Answer:
+    """An answer to the item that is open."""
+    return opened(writer, cast)
+
+
+def opened(writer: Writer, cast: Cast) -> Answer:
+    quiz = QuizItem(text="?", options=("Đúng", "Sai"), correct=0, seconds=60)
+    create = CreateActivity(title="Bài", items=(quiz,))
+    [made] = writer.does((cast.moderator, create, None))
+    assert isinstance(made, dict)
+    launch = LaunchActivity(activity=made["activity"])
+    [run] = writer.does((cast.moderator, launch, None))
+    assert isinstance(run, dict)
+    item = writer.database.read_now(lambda s: s.get_one(Run, run["run"]).item_id)
+    return Answer(run=run["run"], item=item, option=0)
+
+
+def responses(database: Database) -> dict[int, int]:
+    """person → option"""
+    rows = database.read_now(lambda s: s.scalars(select(Response)).all())
+    return {row.person_id: row.option for row in rows}
+
+
+def choosing(answer: Answer, option: int) -> Answer:
+    return Answer(run=answer.run, item=answer.item, option=option)
+
+
+@pytest.mark.parametrize("kind_of", ["check_in", "answer"])
+def test_hundreds_take_as_many_statements_as_one(
+    writer: Writer, cast: Cast, answer: Answer, kind_of: str
+) -> None:
+    command = answer if kind_of == "answer" else CheckIn()
+    writer.does((cast.trainee, command, "first"))
+    one = list(writer.statements)
+    crowd = [(cast.other_trainee, command, f"key {n}") for n in range(200)]
+    assert all(isinstance(each, dict) for each in writer.does(*crowd))
+    assert len(writer.statements) == len(one), writer.statements
+
+
+def test_each_answer_is_told_and_the_last_one_counts(
+    writer: Writer, cast: Cast, answer: Answer, database: Database
+) -> None:
+    other = choosing(answer, 1)
+    asked: list[Ask] = [(cast.trainee, each, None) for each in (answer, other, answer, other)]
+    assert [each["option"] for each in writer.does(*asked)] == [0, 1, 0, 1]  # type: ignore[index]
+    assert [each.data["option"] for each in writer.events] == [0, 1, 0, 1]
+    assert responses(database) == {cast.trainee.person_id: 1}
+    writer.does((cast.trainee, answer, None))
+    assert responses(database) == {cast.trainee.person_id: 0}
+
+
+def test_the_order_of_one_batch_is_kept(
+    writer: Writer, cast: Cast, answer: Answer, database: Database
+) -> None:
+    close = CloseItem(run=answer.run)
+    first, closed, late = writer.does(
+        (cast.trainee, answer, "a"), (cast.moderator, close, "b"), (cast.other_trainee, answer, "c")
+    )
+    assert first == {"option": 0} and closed == {} and isinstance(late, Conflict)
+    assert [each.type for each in writer.events] == ["activity.answered", "activity.item_closed"]
+    assert writer.events[1].data["answered"] == 1
+    assert responses(database) == {cast.trainee.person_id: 0}
+
+
+def test_a_refusal_touches_its_own_command_alone(
+    writer: Writer, cast: Cast, answer: Answer, database: Database
+) -> None:
+    stranger = dataclasses.replace(cast.trainee, holder="stranger", person_id=10**6)
+    elsewhere = Answer(run=answer.run + 1, item=answer.item, option=0)
+    results = writer.does(
+        (cast.trainee, answer, "a"),
+        (cast.operator, answer, "b"),
+        (stranger, answer, "c"),
+        (cast.other_trainee, choosing(answer, 7), "d"),
+        (cast.other_trainee, elsewhere, "e"),
+        (cast.other_trainee, choosing(answer, 1), "f"),
+    )
+    kinds = [type(each) for each in results]
+    assert kinds == [dict, Forbidden, NotFound, Invalid, NotFound, dict]
+    assert responses(database) == {cast.trainee.person_id: 0, cast.other_trainee.person_id: 1}
+    keys = {(cast.trainee.holder, "a"), (cast.operator.holder, "b"), ("stranger", "c")}
+    kept = database.read_now(receipts.find, keys)
+    assert ["error" in kept[each][1] for each in sorted(keys, key=lambda k: k[1])] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_one_key_is_done_once_within_a_batch(
+    writer: Writer, cast: Cast, answer: Answer, database: Database
+) -> None:
+    again = choosing(answer, 1)
+    first, second, other, free = writer.does(
+        (cast.trainee, answer, "k"),
+        (cast.trainee, answer, "k"),
+        (cast.trainee, again, "k"),
+        (cast.other_trainee, again, "k"),
+    )
+    assert first == second == {"option": 0} and free == {"option": 1}
+    assert isinstance(other, Conflict)
+    assert [each.type for each in writer.events] == ["activity.answered"] * 2
+    assert writer.does((cast.trainee, answer, "k")) == [first] and not writer.events
+
+
+def test_two_conferences_share_a_batch_and_nothing_else(
+    writer: Writer, cast: Cast, answer: Answer, database: Database
+) -> None:
+    with database.write_session() as session:
+        there = bring_in(session, "hoi-nghi-khac")
+        session.commit()
+    theirs = opened(writer, there)
+    people = [(cast.trainee, answer), (there.trainee, theirs)] * 3
+    crossed = [(there.other_trainee, answer), (cast.other_trainee, theirs)]
+    results = writer.does(*((actor, command, None) for actor, command in [*people, *crossed]))
+    assert [type(each) for each in results] == [dict] * 6 + [NotFound] * 2
+    for conference_id in (cast.conference_id, there.conference_id):
+        stored = database.read_now(journal.read, conference_id, 0, 100)
+        assert [each.seq for each in stored] == list(range(1, len(stored) + 1))
+        assert [each.type for each in stored].count("activity.answered") == 3
+    assert set(responses(database)) == {cast.trainee.person_id, there.trainee.person_id}
+
+
+def test_who_is_checked_in_gets_the_first_time_again(
+    writer: Writer, cast: Cast, database: Database
+) -> None:
+    results = writer.does(*((cast.trainee, CheckIn(), f"k{n}") for n in range(3)))
+    assert results == [results[0]] * 3 and len(writer.events) == 1
+    assert writer.does((cast.trainee, CheckIn(), "later")) == [results[0]]
+    rows = database.read_now(lambda s: s.scalars(select(CheckInRow)).all())
+    assert [row.person_id for row in rows] == [cast.trainee.person_id]
+
+
+def test_a_seat_revoked_in_the_same_batch_acts_no_more(
+    writer: Writer, cast: Cast, answer: Answer, database: Database
+) -> None:
+    revoke = RevokeSeat(seat=cast.trainee.holder)
+    before, revoked, after = writer.does(
+        (cast.trainee, answer, "a"),
+        (cast.organiser, revoke, "b"),
+        (cast.trainee, choosing(answer, 1), "c"),
+    )
+    assert before == {"option": 0} and isinstance(revoked, dict)
+    assert isinstance(after, DomainError) and after.code == "unauthenticated"
+    assert responses(database) == {cast.trainee.person_id: 0}
+    seat = database.read_now(lambda s: s.get_one(Seat, cast.trainee.holder))
+    assert seat.revoked_at is not None and seat.revoked_at - START < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])  # PostgreSQL plans by its statistics
+def test_receipts_are_found_by_their_index(database: Database) -> None:
+    plans: list[str] = []
+
+    def explain(
+        connection: object, cursor: object, statement: str, values: object, *_: object
+    ) -> None:
+        if "receipts" in statement:
+            rows = cursor.connection.execute(  # type: ignore[attr-defined]
+                f"EXPLAIN QUERY PLAN {statement}", values
+            )
+            plans.extend(row[3] for row in rows)
+
+    event.listen(database.engine, "before_cursor_execute", explain)
+    assert database.read_now(receipts.find, {("seat", "one"), ("seat", 'tw"o')}) == {}
+    assert any("SEARCH receipts USING" in plan for plan in plans), plans
