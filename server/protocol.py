@@ -984,6 +984,20 @@ class CloseMedia(MediaRequest, frozen=True, kw_only=True):
     session: Session
 
 
+Mid = Annotated[str, Meta(min_length=1, max_length=16)]
+Pixels = Annotated[int, Meta(ge=0, le=10_000)]
+
+
+class ViewMedia(MediaRequest, frozen=True, kw_only=True):
+    """How high (in device pixels) a receiving page shows its slots, by mid; 0: not to be seen. What
+    is not named gets what is usual. Result ``{}``."""
+
+    type = "media.view"
+    permission = P.RECEIVE
+    session: Session
+    heights: Annotated[dict[Mid, Pixels], Meta(max_length=80)]
+
+
 class ListenMedia(MediaRequest, frozen=True, kw_only=True):
     """Whether this page can play its room's sound now (``presence`` says whether it shall; until
     then ``listens`` of the handshake holds); ``here``: somebody asks for it to be this page, among
@@ -1006,6 +1020,7 @@ LIVE = {
     "speaking": "which sources are heard now: [source]",
     "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",
     "recording": "how the recording stands: {state, duration_ms}",
+    "layers": "which simulcast layers of a publication of this seat are to be sent: {session, rids}",
     "media_closed": "a media session of this seat ended: {session, source, reason}",
     "media_ready": "the media worker is there again after an outage: {}",
 }

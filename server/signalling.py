@@ -233,6 +233,12 @@ class Signalling:
         derived = await self._place(actor)
         return await self._ask(derived.slug, messages.Close(0, session, actor.holder))
 
+    async def view(self, actor: Actor, session: str, heights_px: dict[str, int]) -> None:
+        """How high a page shows its slots. Raises: as ``publish``, NotFound."""
+        derived = await self._place(actor)
+        request = messages.View(0, session, actor.holder, heights_px)
+        await self._ask(derived.slug, request)
+
     async def _place(self, actor: Actor) -> Derived:
         """The actor's conference with the actor's grant in force."""
         if actor.conference_id is None:
@@ -306,6 +312,9 @@ class Signalling:
         elif isinstance(message, messages.Slots):
             shown = {"session": message.session, "slots": message.slots}
             self.on_live(conference_id, "slots", shown, holder=message.holder)
+        elif isinstance(message, messages.Layers):
+            layers = {"session": message.session, "rids": message.rids}
+            self.on_live(conference_id, "layers", layers, holder=message.holder)
         elif isinstance(message, messages.Closed):
             ended = {"session": message.session, "source": message.source, "reason": message.reason}
             self.on_live(conference_id, "media_closed", ended, holder=message.holder)

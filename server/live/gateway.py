@@ -42,6 +42,7 @@ from server.protocol import (
     PublishMedia,
     ReceiveMedia,
     RestartMedia,
+    ViewMedia,
 )
 from server.signalling import Signalling
 
@@ -289,6 +290,9 @@ class Gateway:
                 session, sdp = await media.restart(actor, request.session, request.sdp)
             case CloseMedia():
                 session, sdp = await media.close(actor, request.session)
+            case ViewMedia():
+                await media.view(actor, request.session, request.heights)
+                return {}
             case ListenMedia():
                 connection.listens = request.listens
                 connection.asked = next(self._asked) if request.here else 0

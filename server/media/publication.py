@@ -29,6 +29,7 @@ UPLINK_BURST_S = 1.0
 EXCESS_S = 10.0
 """who goes on so long beyond it is cut off"""
 MAX_SSRCS = 32
+TELL_AGAIN_S = 5.0
 REBINDS_PER_S, REBINDS_BURST = 0.5, 4
 """new SSRCs of a layer, each a new beginning for all who receive it"""
 
@@ -49,8 +50,8 @@ class Publication:
         self.ssrc = random.getrandbits(32)
         """ours, as the sender of feedback"""
         self.clock = SourceClock()
-        self.told_rids: tuple[str, ...] = ()
-        """the layers that its page was last told to send"""
+        self._told: tuple[tuple[str, ...], float] = ((), 0.0)
+        """the layers that its page was last told to send, and when"""
         self.tracks: dict[str, Track] = {}
         self._by_ssrc: dict[int, Layer] = {}
         self._by_rtx_ssrc: dict[int, Layer] = {}
@@ -112,6 +113,17 @@ class Publication:
         """Have packets (of one kind) come within the last two seconds?"""
         tracks = (t for t in self.tracks.values() if kind in (None, t.kind))
         return any(now_s - t.received_at_s < ALIVE_S for t in tracks)
+
+    def shall_tell(self, rids: tuple[str, ...], now_s: float) -> bool:
+        """Tell the page to send these layers? Again, where one stays away: it may not have heard."""
+        before, at_s = self._told
+        if rids == before:
+            layers = self.video.layers if self.video is not None else []
+            missing = any(layer.rid in rids and not layer.alive(now_s) for layer in layers)
+            if not missing or now_s - at_s < TELL_AGAIN_S:
+                return False
+        self._told = (rids, now_s)
+        return True
 
     def describe(self, now_s: float) -> messages.Publication:
         """For web."""

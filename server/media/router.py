@@ -318,8 +318,7 @@ class Conference:
             if video is None or len(video.layers) < 2:
                 continue
             rids = video.wanted_rids(now_s)
-            if everything or rids != publication.told_rids:
-                publication.told_rids = rids
+            if everything or publication.shall_tell(rids, now_s):
                 layers = (publication.session, publication.holder, rids)
                 report(messages.Layers(self.slug, *layers))
 

@@ -56,6 +56,7 @@ export const MEDIA_REQUESTS = [
   "media.accept",
   "media.restart",
   "media.close",
+  "media.view",
   "media.listen",
 ];
 
@@ -116,6 +117,7 @@ export const LIVE = [
   "speaking",
   "lines",
   "recording",
+  "layers",
   "media_closed",
   "media_ready",
 ];

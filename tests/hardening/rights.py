@@ -73,7 +73,7 @@ COMMANDS = {
             activity.expire""",
         "respond": "activity.answer",
         "publish": "media.publish",
-        "receive": "media.receive media.accept media.listen",
+        "receive": "media.receive media.accept media.listen media.view",
         "see_conference": "media.restart media.close",
     }.items()
     for name in names.split()

@@ -362,6 +362,7 @@ MEDIA: dict[str, dict[str, object]] = {
     "media.restart": {"session": "another's"},
     "media.close": {"session": "another's"},
     "media.listen": {"listens": True},
+    "media.view": {"session": "another's", "heights": {"stage": 180}},
 }
 
 

@@ -11,8 +11,15 @@ import { canSendH264, offeredVideoCodecs } from "./codecs.js";
 import { describeRefusal } from "./devices.js";
 import { MediaSession } from "./session.js";
 
-/** 720p30 of a talking person in H.264 baseline. */
-const CAMERA_BPS = 1_800_000;
+/**
+ * Simulcast layers of a camera, ascending: 180p, 360p and 720p of talking people in H.264 baseline.
+ * @type {RTCRtpEncodingParameters[]}
+ */
+const CAMERA_LAYERS = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 1_500_000 },
+];
 const SCREEN_BPS = 2_500_000;
 const SPEECH_BPS = 48_000;
 
@@ -22,6 +29,13 @@ export class Publisher extends MediaSession {
   /** @type {import("./devices.js").Refusal | null} */
   refusal = null;
   muted = { audio: false, video: false };
+
+  /** @type {Map<string, string[]>} layers to be sent, told for sessions that we may not know yet */
+  #layers = new Map();
+  /** How often the camera was asked for or let go of: what comes too late for either is not kept. */
+  #turn = 0;
+  /** @type {Promise<void>} changes of layers, one after another */
+  #changing = Promise.resolve();
 
   /**
    * @param {import("./session.js").Options & {
@@ -43,18 +57,24 @@ export class Publisher extends MediaSession {
   /**
    * Open (or open anew, with other devices) what is to be published; while published the new
    * tracks take the place of the old ones without a gap in the connection.
-   * @returns {Promise<boolean>} false when it was refused
+   * @returns {Promise<boolean>} false when it was refused, or is wanted no more
    */
   async preview() {
+    const turn = ++this.#turn;
     const wasWanted = this.wanted;
     if (!wasWanted) this.become("asking");
     let stream;
     try {
       stream = await this.capture({ video: !this.muted.video, audio: true });
     } catch (error) {
+      if (turn !== this.#turn) return false;
       if (wasWanted && this.stream?.active) throw error; // what runs goes on
       this.refusal = describeRefusal(error);
       this.become("refused");
+      return false;
+    }
+    if (turn !== this.#turn) {
+      for (const track of stream.getTracks()) track.stop();
       return false;
     }
     const old = this.stream;
@@ -96,11 +116,39 @@ export class Publisher extends MediaSession {
 
   /** Stop publishing and let go of the camera. */
   stop() {
+    this.#turn += 1;
     this.halt();
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.refusal = null;
     this.become("idle");
+  }
+
+  /**
+   * A live message of the server.
+   * @param {string} type
+   * @param {any} data
+   */
+  handleLive(type, data) {
+    if (type !== "layers") return super.handleLive(type, data);
+    this.#layers.set(data.session, data.rids);
+    if (data.session === this.session) this.#sendLayers();
+  }
+
+  /** Pause the layers that nobody receives, and send the others. */
+  #sendLayers() {
+    this.#changing = this.#changing.then(async () => {
+      const rids = this.#layers.get(this.session ?? "");
+      const sender = this.connection?.getSenders().find((each) => {
+        return (each.getParameters().encodings?.length ?? 0) > 1;
+      });
+      if (!rids || !sender) return;
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) {
+        encoding.active = rids.includes(encoding.rid ?? "");
+      }
+      await sender.setParameters(parameters).catch(() => {}); // told again while a layer is missing
+    });
   }
 
   /**
@@ -112,9 +160,13 @@ export class Publisher extends MediaSession {
     const offer = await connection.createOffer();
     const answer = await this.send("media.publish", { source: this.source, sdp: offer.sdp });
     if (!this.adopt(connection, answer.session)) return;
+    for (const session of this.#layers.keys()) {
+      if (session !== answer.session) this.#layers.delete(session);
+    }
     this.relayBy(connection, answer);
     await connection.setLocalDescription(offer);
     await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    this.#sendLayers();
   }
 
   /**
@@ -141,11 +193,11 @@ export class Publisher extends MediaSession {
     if (this.muted.video) tracks.push("video"); // a line that waits for the picture
     for (const track of tracks) {
       const isVideo = track === "video" || track.kind === "video";
-      const video = this.source === "camera" ? CAMERA_BPS : SCREEN_BPS;
+      const video = this.source === "camera" ? CAMERA_LAYERS : [{ maxBitrate: SCREEN_BPS }];
       const transceiver = connection.addTransceiver(track, {
         direction: "sendonly",
         streams: [stream],
-        sendEncodings: [{ maxBitrate: isVideo ? video : SPEECH_BPS }],
+        sendEncodings: isVideo ? video : [{ maxBitrate: SPEECH_BPS }],
       });
       if (isVideo) transceiver.setCodecPreferences?.(offeredVideoCodecs());
     }

@@ -8,9 +8,11 @@
 
 import { canReceiveH264 } from "./codecs.js";
 import { MediaSession } from "./session.js";
+import { Views } from "./views.js";
 
 /** Silence that is mended by an ICE restart. */
 const SILENCE_MS = 3000;
+const RETRY_VIEWS_MS = 5000;
 
 export class Receiver extends MediaSession {
   /** @type {Record<string, string | null>} mid → source */
@@ -26,6 +28,7 @@ export class Receiver extends MediaSession {
   #videos = new Map();
   /** @type {Map<string, HTMLAudioElement>} */
   #audios = new Map();
+  #views = new Views((heights) => this.#tellViews(heights));
   #soundOn = false;
   #speaker = "";
 
@@ -75,6 +78,7 @@ export class Receiver extends MediaSession {
   attach(mid, video) {
     video.muted = true; // pictures never carry sound here, and muted ones may start by themselves
     this.#videos.set(mid, video);
+    this.#views.watch(mid, video);
     this.#show(mid);
   }
 
@@ -126,6 +130,7 @@ export class Receiver extends MediaSession {
     this.#told.clear();
     if (told) this.#setSlots(told);
     await this.#answer(connection, offer.session, offer);
+    this.#views.renew();
   }
 
   /**
@@ -199,6 +204,15 @@ export class Receiver extends MediaSession {
     );
     if (expected && line.silent_ms >= SILENCE_MS) void this.restart();
     super.onLine(expected ? line : { ...line, level: 4, silent_ms: 0 });
+  }
+
+  /** @param {Record<string, number>} heights mid → device pixels */
+  #tellViews(heights) {
+    const { session } = this;
+    if (!session || !this.isOnline()) return;
+    this.send("media.view", { session, heights }).catch(() => {
+      if (session === this.session) window.setTimeout(() => this.#views.renew(), RETRY_VIEWS_MS);
+    });
   }
 
   /** @param {Record<string, string | null>} slots */
