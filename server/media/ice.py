@@ -13,10 +13,11 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from server.media import stun, tcp
+from server.media.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,11 @@ STALE_S = 3.0
 valid check elsewhere, though it be no nomination"""
 MAX_PATHS = 16
 """known of one peer at a time"""
+
+
+def host_of(path: Path) -> str:
+    """The address without its port."""
+    return path.remote[0] if isinstance(path, tcp.Connection) else str(path[0])
 
 
 class Receiver(Protocol):
@@ -120,8 +126,9 @@ class IceLite:
         self._by_ufrag: dict[str, Binding] = {}
         self._by_path: dict[Path, Binding] = {}
         self._buffer = bytearray(2048)
-        self.find_by_ssrc: Callable[[int], Binding | None] = lambda ssrc: None
+        self.find_by_ssrc: Callable[[int], Iterable[Binding]] = lambda ssrc: ()
         self.dropped_sends = 0
+        self.refusals = Refusals()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to read."""
@@ -233,22 +240,27 @@ class IceLite:
                 self._moved(data, path, now_s)
             elif binding.receiver.handle_srtp(data, now_s):
                 binding.heard(path, now_s)
+            else:
+                self._refuse("media", path)
         elif first < 4:
             self._check(bytes(data), path, now_s)
-        elif 20 <= first < 64:
-            binding = self._by_path.get(path)
-            if binding is not None:
-                binding.receiver.handle_dtls(bytes(data))
+        elif 20 <= first < 64 and (binding := self._by_path.get(path)) is not None:
+            binding.receiver.handle_dtls(bytes(data))
+        else:
+            self._refuse("dtls" if 20 <= first < 64 else "unknown", path)
+
+    def _refuse(self, kind: str, path: Path) -> None:
+        self.refusals.refuse(kind, host_of(path))
 
     def _check(self, data: bytes, path: Path, now_s: float) -> None:
         check = stun.parse_check(data)
-        if check is None:
-            return
-        binding = self._by_ufrag.get(check.local_ufrag)
-        if binding is None:
+        binding = self._by_ufrag.get(check.local_ufrag) if check is not None else None
+        if check is None or binding is None:
+            self._refuse("check", path)
             return
         password = dict(binding.credentials)[check.local_ufrag]
         if not check.verify(password):
+            self._refuse("check", path)
             return
         if check.controlled:  # a lite agent is always the controlled one (RFC 8445, 6.1.1)
             reply = stun.error(check.transaction, stun.ROLE_CONFLICT, "Role Conflict", password)
@@ -268,10 +280,11 @@ class IceLite:
 
         Authentic SRTP moves the peer at once; its next check would, up to 2.5 s later.
         """
-        if len(data) < 12 or 192 <= data[1] <= 223:
-            return
-        binding = self.find_by_ssrc(int.from_bytes(data[8:12], "big"))
-        if binding is not None and binding.receiver.handle_srtp(data, now_s):
-            self.lead(path, binding)
-            binding.path = path
-            binding.heard(path, now_s)
+        if len(data) >= 12 and not 192 <= data[1] <= 223:
+            for binding in self.find_by_ssrc(int.from_bytes(data[8:12], "big")):
+                if binding.receiver.handle_srtp(data, now_s):
+                    self.lead(path, binding)
+                    binding.path = path
+                    binding.heard(path, now_s)
+                    return
+        self._refuse("media", path)

@@ -20,8 +20,9 @@ from server.media.recording import Feed
 from server.media.subscription import Receiver, Subscriber, Watcher
 from server.media.track import Track
 
-SILENCE_S = 12.0
-"""no authentic packet and no valid check for so long: gone (browsers check every 2.5 s)"""
+SILENCE_S = 35.0
+"""no authentic packet and no valid check for so long: gone (browsers check every 2.5 s, and go on
+for some 30 s: a line that comes back within that goes on without a word of signalling)"""
 CONNECT_S = 25.0
 """from description to the end of the handshake"""
 

@@ -15,14 +15,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from server.media import messages, tcp
 from server.media.control import ControlServer, RecorderLink
-from server.media.ice import Binding, IceLite
+from server.media.ice import Binding, IceLite, host_of
 from server.media.peer import finish_closing, make_certificate
 from server.media.recording import Feed
 from server.media.router import SILENCE_S, Conference, Session
@@ -31,6 +31,8 @@ from server.media.sessions import Negotiator, Refusal
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+MAX_NAMED = 8
+"""sessions named in a line of the log"""
 SOCKET_BUFFER_BYTES = 4 << 20
 Reply = Callable[[msgspec.Struct], None]
 Request = (
@@ -125,6 +127,7 @@ class Worker:
                     log.exception("tick failed conference=%s", conference.slug)
             if beat % 20 == 0:
                 self._tcp.tick(now_s)
+                self._ice.refusals.tick(now_s, self._sessions_at)
             if beat % 40 == 0:
                 lines_at_s = now_s
 
@@ -206,12 +209,22 @@ class Worker:
                 return conference, session
         return None
 
-    def _find_by_ssrc(self, ssrc: int) -> Binding | None:
+    def _find_by_ssrc(self, ssrc: int) -> Iterator[Binding]:
+        """Whoever claims it: nothing keeps two publishers from claiming the same."""
         for conference in self._conferences.values():
             for publication in conference.publications.values():
                 if ssrc in publication.ssrcs:
-                    return publication.peer.binding
-        return None
+                    yield publication.peer.binding
+
+    def _sessions_at(self, host: str) -> str:
+        """The sessions at an address, for the log: ``conference/holder``."""
+        found = {
+            f"{conference.slug}/{session.holder}"
+            for conference in self._conferences.values()
+            for session in conference.sessions()
+            if session.peer.binding.path and host_of(session.peer.binding.path) == host
+        }
+        return " ".join(sorted(found)[:MAX_NAMED])
 
     # Recorder.
 

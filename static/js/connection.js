@@ -8,6 +8,7 @@
 import { io } from "../vendor/socket.io-client/socket.io.esm.min.js";
 import { t } from "./i18n.js";
 import { apply } from "./state.js";
+import { onWake } from "./wake.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {{seq: number, at: string, type: string, data: Record<string, any>}} WireEvent */
@@ -32,6 +33,11 @@ const SOONEST_RETRY_S = 0.5;
 /** Phones of a whole conference lose their line at once: each comes back at a moment of its own. */
 const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, randomizationFactor: 0.5 };
 const COME_BACK_WITHIN_MS = 1500;
+/** A line that was asleep for longer is not trusted: the server may have hung up unheard. */
+const TRUSTED_ASLEEP_MS = 20_000;
+/** A server that cannot be reached is tried so often. */
+const PROBE_EVERY_MS = 500;
+const PROBE_FOR_MS = 2000;
 
 /** A command that was refused, with a sentence for people. */
 export class CommandError extends Error {
@@ -88,8 +94,10 @@ export class Connection {
     /** whether it can play it now */
     this.listens = false;
     this.toldListens = false;
+    this.doubting = false;
     this.socket = io({ auth: (give) => give(this.hello(seat)), transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECTION });
     this.wire();
+    onWake((asleep_ms) => this.hurry(asleep_ms));
   }
 
   /** The server's time, in milliseconds since 1970. */
@@ -140,6 +148,32 @@ export class Connection {
     if (!this.online || (!here && listens === this.toldListens)) return;
     this.toldListens = listens;
     this.send("media.listen", { listens, here }).catch(() => {}); // said again at connecting
+  }
+
+  /**
+   * Come back now, after a sleep or on a new network, instead of when it is this page's turn.
+   * @param {number} asleep_ms
+   */
+  hurry(asleep_ms) {
+    if (this.closed || this.refusal) return;
+    if (this.socket.connected && asleep_ms < TRUSTED_ASLEEP_MS) return;
+    this.socket.disconnect().connect();
+  }
+
+  /**
+   * Something else of this page hears nothing from the server. Where it cannot be reached at all,
+   * come back as soon as it can: TCP itself would try again only after half a minute or so.
+   */
+  async doubt() {
+    if (this.doubting) return;
+    this.doubting = true;
+    let lost = false;
+    while (!this.closed && !this.refusal && !(await isReachable())) {
+      lost = true;
+      await wait(PROBE_EVERY_MS);
+    }
+    this.doubting = false;
+    if (lost) this.hurry(Infinity);
   }
 
   /** Hang up for good. */
@@ -254,6 +288,12 @@ export class Connection {
     this.waiting = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+/** Whether the server answers a new connection; what it says does not matter. */
+function isReachable() {
+  const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(PROBE_FOR_MS) };
+  return fetch("/healthz", options).then(() => true, () => false);
 }
 
 /** @param {number} ms */

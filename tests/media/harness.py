@@ -179,6 +179,15 @@ class Process:
         assert self._process.poll() is None, log
         assert "Traceback" not in log, log
 
+    def logged(self, text: str) -> str:
+        """The lines of its log that hold ``text``."""
+        return "\n".join(line for line in self._log.read_text().splitlines() if text in line)
+
+    def memory_kb(self) -> int:
+        """Its resident memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
     def stop(self) -> None:
         """End it; it must end in good order, and leave no socket behind."""
         self._process.terminate()

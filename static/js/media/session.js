@@ -6,6 +6,7 @@
  * stale when it arrives.
  */
 
+import { onWake } from "../wake.js";
 import { LineWatch } from "./quality.js";
 
 /**
@@ -23,12 +24,15 @@ import { LineWatch } from "./quality.js";
  * @property {Send} send sends a command, rejects with {code, message}
  * @property {() => void} onChange after every change here
  * @property {() => boolean} [isOnline] whether commands go out now
+ * @property {() => void} [onSilence] nothing comes from the server, perhaps on no line at all
  */
 
-const RETRY_S = [1, 2, 4, 8, 10];
+const RETRY_S = [1, 2, 3];
 const CONNECT_TIMEOUT_MS = 15_000;
 /** A restart that is under way is given so long. */
 const RESTART_EVERY_MS = 6000;
+/** A path that failed may still come back by itself, or be mended once signalling is back. */
+const FAILED_FOR_MS = 15_000;
 
 export class MediaSession {
   /** @type {SessionState} */
@@ -52,16 +56,21 @@ export class MediaSession {
   session = null;
   #failures = 0;
   #restarted_ms = -RESTART_EVERY_MS;
+  /** A restart waits for the line to the server. */
+  #owed = false;
+  #restarting = false;
   /** @type {LineWatch | null} */
   #watch = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
   /** @param {Options} options */
-  constructor({ send, onChange, isOnline = () => true }) {
+  constructor({ send, onChange, isOnline = () => true, onSilence = () => {} }) {
     this.send = send;
     this.onChange = onChange;
     this.isOnline = isOnline;
+    this.onSilence = onSilence;
+    onWake(() => this.#wake());
   }
 
   /** Whether it is live, or means to be. */
@@ -78,20 +87,35 @@ export class MediaSession {
   /** The line to the server is there (again): do at once what has waited for it. */
   resume() {
     if (!this.connection && ["connecting", "retrying"].includes(this.state)) this.start();
+    else if (this.#owed) void this.restart();
   }
 
   /** Mend the line now: a new ICE path on the same session. */
   async restart() {
     const { connection, session } = this;
     const now_ms = performance.now();
-    if (!connection || !session || !this.isOnline()) return;
-    if (now_ms - this.#restarted_ms < RESTART_EVERY_MS) return;
+    if (!connection || !session) return;
+    this.onSilence();
+    this.#owed = !this.isOnline();
+    if (this.#owed || this.#restarting || now_ms - this.#restarted_ms < RESTART_EVERY_MS) return;
     this.#restarted_ms = now_ms;
+    this.#restarting = true;
     try {
       await this.renegotiate(connection, session);
     } catch (error) {
-      if (connection === this.connection) this.#retry(error); // the session is gone: begin anew
+      if (connection !== this.connection) return;
+      if (/** @type {any} */ (error).code === "not_found") this.start(); // it ended unheard
+      else this.#retry(error);
+    } finally {
+      if (connection === this.connection) this.#restarting = false;
     }
+  }
+
+  /** Whatever the browser still believes: the server may have given this session up. */
+  #wake() {
+    this.#restarted_ms = -RESTART_EVERY_MS;
+    this.#owed = this.connection !== null;
+    if (this.isOnline()) this.resume();
   }
 
   /**
@@ -105,7 +129,8 @@ export class MediaSession {
       if (data.reason === "taken_over") {
         this.disconnect();
         this.become("taken_over");
-      } else if (data.reason !== "left") this.#retry(null);
+      } else if (data.reason === "silent") this.start(); // the line was down: keep asking for it
+      else if (data.reason !== "left") this.#retry(null);
     }
   }
 
@@ -181,6 +206,7 @@ export class MediaSession {
     this.line = null;
     this.connection?.close();
     this.connection = null;
+    this.#restarting = false;
     this.session = null;
   }
 
@@ -204,7 +230,10 @@ export class MediaSession {
     try {
       await this.negotiate(connection);
       if (connection !== this.connection) return;
-      this.#watch = new LineWatch(connection, (line) => this.onLine(line));
+      this.#watch = new LineWatch(connection, (line) => {
+        if (["disconnected", "failed"].includes(connection.connectionState)) void this.restart();
+        this.onLine(line);
+      });
     } catch (error) {
       if (connection === this.connection) this.#retry(error);
     }
@@ -224,7 +253,10 @@ export class MediaSession {
         void this.restart();
         break;
       case "failed":
-        this.#retry(null);
+        if (this.state !== "live") return this.#retry(null); // it never was
+        void this.restart();
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(() => this.#retry(null), FAILED_FOR_MS);
     }
   }
 

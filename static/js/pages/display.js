@@ -42,6 +42,7 @@ const receiver = new Receiver({
   onChange: renderMedia,
   sends: (source, kind) => sends(connection.state, source, kind),
   isOnline: () => connection.online,
+  onSilence: () => void connection.doubt(),
 });
 const stage = new Tile(byId("stage"), receiver, "stage");
 const presentation = new Tile(byId("presentation"), receiver, "presentation");

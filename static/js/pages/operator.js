@@ -47,6 +47,7 @@ const connection = connect({
 });
 const act = actBy(connection);
 const isOnline = () => connection.online;
+const onSilence = () => void connection.doubt();
 /** @type {import("../media/session.js").Send} */
 const send = (type, payload) => connection.send(type, payload);
 const camera = new Publisher({
@@ -54,6 +55,7 @@ const camera = new Publisher({
   source: "camera",
   capture: (wanted) => openCamera(preflight.choice, wanted),
   isOnline,
+  onSilence,
   onChange: renderMedia,
 });
 const screen = new Publisher({
@@ -61,6 +63,7 @@ const screen = new Publisher({
   source: "screen",
   capture: openScreen,
   isOnline,
+  onSilence,
   onChange: renderMedia,
 });
 const receiver = new Receiver({
@@ -68,6 +71,7 @@ const receiver = new Receiver({
   onChange: renderMedia,
   sends: (source, kind) => sends(connection.state, source, kind),
   isOnline,
+  onSilence,
 });
 const preflight = new Preflight(camera, {
   join: (withCamera) => void join(withCamera),

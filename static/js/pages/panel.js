@@ -27,6 +27,7 @@ const receiver = new Receiver({
   send: (type, payload) => connection.send(type, payload),
   onChange: renderStage,
   isOnline: () => connection.online,
+  onSilence: () => void connection.doubt(),
   sends: (source, kind) => sends(connection.state, source, kind),
 });
 

@@ -29,6 +29,7 @@ export class Wall {
       wall: MAX_TILES,
       onChange: () => this.render(),
       isOnline: () => connection.online,
+      onSilence: () => void connection.doubt(),
       sends: (source, kind) => sends(connection.state, source, kind),
     });
     on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));

@@ -1,0 +1,163 @@
+"""What strangers and bad peers send: others notice nothing, memory stays bounded, the log says who."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from server.media import messages, rtcp, rtp, stun
+from server.media.refusals import FEWEST_TOLD, MOST_SENDERS, TELL_EVERY_S, Refusals
+from tests.media.harness import SLUG, WorkerProcess, eventually
+from tests.media.raw import RawPeer
+
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
+    "display": messages.Grant(receive=True),
+}
+
+
+def datagrams(victim: RawPeer, chance: random.Random) -> list[bytes]:
+    """One of each kind that a stranger may think of, of a peer that it has watched."""
+    ufrag = victim.remote[0]
+    check = stun.request(os.urandom(12), f"{ufrag}:x", "not the password", use_candidate=True)
+    unknown = stun.request(os.urandom(12), "nobody:x", "secret", use_candidate=True)
+    media = rtp.head(
+        padding=False, marker=True, payload_type=106, sequence=chance.randrange(1 << 16),
+        timestamp=7, ssrc=victim.video_ssrc, block=b"",
+    )  # fmt: skip
+    dtls = bytes([22, 254, 253]) + bytes(8) + b"\x00\x20" + chance.randbytes(32)
+    alert = bytes([21, 254, 253]) + bytes(8) + b"\x00\x02\x02\x28"
+    whole = [check, unknown, media + chance.randbytes(200), dtls, alert, rtcp.pli(1, 2)]
+    cut = [data[: chance.randrange(1, len(data))] for data in whole]
+    return [*whole, *cut, chance.randbytes(60), b"", b"\x80"]
+
+
+async def test_forgeries_disturb_nobody_and_the_log_says_whose(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """From an address of their own, and from the victim's: its packets are not taken for theirs."""
+    site, page = raw(), raw()
+    worker.web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    before_kb = worker.process.memory_kb()
+    chance = random.Random(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        number = 0
+        for _ in range(30):
+            for data in datagrams(site, chance) * 4:
+                stranger.sendto(data, site.server)
+                site.socket.sendto(data, site.server)
+            number = await site.pump(1, start=number)
+        await eventually(lambda: len(page.got("stage")) == 2 * number)
+        stranger.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stranger.recv(2000)
+    assert len(page.got("audio0")) >= number - 2
+    assert worker.process.memory_kb() - before_kb < 8_000
+    line = await eventually(lambda: worker.process.logged("refused kind=media from="))
+    assert "127.0.0.1" in line and f"{SLUG}/seat-a" in line
+    assert worker.web.last(messages.Closed) is None
+
+
+async def test_a_peer_that_asks_for_everything_gets_no_more_than_its_share(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """It NACKs what it has and what never was, and wants a keyframe with every packet."""
+    site, page, greedy = raw(), raw(), raw()
+    worker.web.desire(GRANTS, stage="site:a")
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    await greedy.receive(worker, "display")
+    number = 0
+    for turn in range(40):
+        ssrc = greedy.slots["stage"]
+        for lost in (range(turn, turn + 17), range(0, 60000, 500)):
+            greedy.peer.send_rtcp(rtcp.nack(1, ssrc, list(lost)))
+        greedy.peer.send_rtcp(rtcp.pli(1, ssrc))
+        number = await site.pump(1, start=number)
+    await eventually(lambda: len(page.got("stage")) == 2 * number)
+    assert len(site.items(rtcp.KeyframeRequest)) <= 6, "twice a second, and one at each beginning"
+    assert len({h.sequence for h, _ in page.got("stage")}) == len(page.got("stage"))
+
+
+async def test_who_claims_anothers_ssrc_keeps_to_its_own_source(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    site, thief, page = raw(), raw(), raw()
+    worker.web.desire(GRANTS, stage="site:a", wall=("site:a", "site:b"))
+    await thief.publish(worker, "seat-b", "site:b")  # the raw peers all use the same SSRCs
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display", wall=2)
+    number = 0
+    for _ in range(10):
+        await thief.pump(1, tag=b"thief", start=number)
+        number = await site.pump(1, tag=b"site", start=number)
+    await eventually(lambda: len(page.got("stage")) == 2 * number)
+    assert all(payload.endswith(b"site") for _, payload in page.got("stage"))
+    assert all(payload.endswith(b"thief") for _, payload in page.got("wall1"))
+    assert page.got("wall1")
+
+
+async def test_hostile_descriptions_are_refused(worker: WorkerProcess) -> None:
+    """A thousand sections, lines of a hundred kilobytes, numbers out of range."""
+    site = RawPeer()
+    worker.web.desire(GRANTS)
+    good = site.offer()
+    head, _, sections = good.partition("m=")
+    many = head + "".join(
+        f"m=video 9 UDP/TLS/RTP/SAVPF 106\na=mid:{i}\na=rtpmap:106 H264/90000\n"
+        for i in range(1000)
+    )
+    hostile = {
+        "many": many,
+        "long": good + "a=" + "x" * 300_000,
+        "mid": good.replace("a=mid:v", "a=mid:" + "v" * 5000),
+        "number": good.replace("106", "99999999999999999999"),
+        "extension": good.replace("a=extmap:3 ", "a=extmap:-3 "),
+        "zero": good.replace("m=video 9", "m=video 9\0"),
+        "fingerprint": good.replace("sha-256 ", "sha-256 zz:"),
+        "no fingerprint": good.replace("a=fingerprint", "a=no-fingerprint"),
+        "ufrags": good + "a=ice-ufrag:x\n" * 10_000,
+    }
+    refused = set()
+    for name, text in hostile.items():
+        answered = await worker.web.ask(
+            messages.Publish, conference=SLUG, holder="seat-a", source="site:a", sdp=text
+        )
+        if isinstance(answered, messages.Refused):
+            refused.add(name)
+    assert refused >= {"many", "long", "mid", "number", "no fingerprint"}
+    assert isinstance(
+        await worker.web.ask(
+            messages.Publish, conference=SLUG, holder="seat-a", source="site:a", sdp=good
+        ),
+        messages.Answered,
+    )
+    await site.close()
+
+
+def test_refusals_are_told_seldom_and_counted_in_bounded_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = Refusals()
+    for i in range(10 * MOST_SENDERS):
+        refusals.refuse("check", f"192.0.2.{i}")
+    for _ in range(FEWEST_TOLD):
+        refusals.refuse("media", "198.51.100.7")
+    assert len(refusals._counts) <= MOST_SENDERS + 2
+    refusals.tick(100.0, lambda host: "hoi-nghi/seat")
+    assert ["from=others" in line for line in caplog.messages] == [True, True]
+    for second in range(1, 30):
+        refusals.refuse("check", "203.0.113.1")  # a little of it is no news
+        for _ in range(FEWEST_TOLD):
+            refusals.refuse("media", "198.51.100.7")
+        refusals.tick(100.0 + second, lambda host: "hoi-nghi/seat")
+    told = [line for line in caplog.messages if "198.51.100.7" in line]
+    assert len(told) == 29 // int(TELL_EVERY_S) and "sessions=hoi-nghi/seat" in told[0]
+    assert "203.0.113.1" not in caplog.text
