@@ -50,7 +50,7 @@ STATE_NAMES: dict[str, str] = {
     SCHEDULED: N_("Đã lên lịch"),
     LOBBY: N_("Phòng chờ"),
     LIVE: N_("Đang diễn ra"),
-    PAUSED: N_("Tạm dừng"),
+    PAUSED: N_("Đang tạm nghỉ"),
     ENDED: N_("Đã kết thúc"),
     ARCHIVED: N_("Đã lưu trữ"),
 }

@@ -69,10 +69,12 @@ function renderHead() {
     const button = document.getElementById(id);
     if (button) button.hidden = !running;
   }
-  const ended = ["ended", "archived"].includes(conference.state) && conference.recording;
+  const over = ["ended", "archived"].includes(conference.state);
+  const quizzes = document.getElementById("quiz-button");
+  if (quizzes) quizzes.hidden = over;
   const replay = byId("replay-link", HTMLAnchorElement);
-  replay.hidden = !ended;
-  if (ended) replay.href = `/replay/${conference.recording}`;
+  replay.hidden = !over || !conference.recording;
+  if (!replay.hidden) replay.href = `/replay/${conference.recording}`;
 }
 
 function lifeText() {
@@ -134,7 +136,7 @@ function wireKeys() {
     }
     const shortcut = {
       n: "#next-item:not([hidden])",
-      q: "#quiz-button",
+      q: "#quiz-button:not([hidden])",
       a: "#lane-asked [data-question=approve]",
       s: "#lane-approved [data-question=put_on_stage]:not([hidden])",
       f: "[data-question=finish]:not([hidden])",

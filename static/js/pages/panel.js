@@ -70,8 +70,9 @@ function show(list, questions) {
 function renderItem() {
   const { state } = connection;
   const item = state.agenda[String(state.conference.item)];
-  const next = nextItem(state);
-  byId("item-title").textContent = item?.title ?? t("Chưa bắt đầu mục nào");
+  const ended = ["ended", "archived"].includes(state.conference.state);
+  const next = ended ? null : nextItem(state);
+  byId("item-title").textContent = item?.title ?? (ended ? t("Hội nghị đã kết thúc") : t("Chưa bắt đầu mục nào"));
   byId("item-left").textContent = item ? timeLeftText(item, connection.now()) : "";
   byId("item-share", HTMLProgressElement).value = item ? timeLeft(item, connection.now()).share : 0;
   byId("item-next").textContent = next ? t("Tiếp theo: %(title)s", { title: next.title }) : "";

@@ -49,15 +49,20 @@ function renderHeader(state) {
 function renderCheckIn(state) {
   const mine = state.attendance[String(state.me.person)];
   const open = ["lobby", "live", "paused"].includes(state.conference.state);
+  const over = ["ended", "archived"].includes(state.conference.state);
   const when = mine ? t("Đã điểm danh lúc %(time)s", { time: formatTime(mine.checked_in_at) }) : "";
   fill(byId("check-in"), {
     done: Boolean(mine),
     when,
     invitation: open
       ? t("Bấm nút để điểm danh tại điểm cầu của bạn.")
-      : t("Điểm danh mở khi ban tổ chức mở phòng chờ."),
+      : over
+        ? t("Hội nghị đã kết thúc, bạn không điểm danh.")
+        : t("Điểm danh mở khi ban tổ chức mở phòng chờ."),
   });
-  /** @type {HTMLButtonElement} */ (byId("check-in-button")).disabled = !open;
+  const button = byId("check-in-button", HTMLButtonElement);
+  button.disabled = !open;
+  button.hidden = over;
   byId("me-attendance").textContent = when || t("Chưa điểm danh");
 }
 

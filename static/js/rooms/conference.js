@@ -36,7 +36,7 @@ export function conferenceStateText(state) {
     case "live":
       return t("Trực tiếp");
     case "paused":
-      return t("Tạm dừng");
+      return t("Đang tạm nghỉ");
     case "ended":
       return t("Đã kết thúc");
     default:
