@@ -59,7 +59,7 @@ class Forgetful(Lossy):
         return False
 
 
-@pytest.mark.parametrize("setup", ["actpass", "active"])
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
 async def test_a_handshake_survives_the_loss_of_every_datagram(
     worker: WorkerProcess, setup: str
 ) -> None:
