@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 BATCH = 256
 """Commands in one transaction at most: a burst shares one sync, and nobody waits long for it."""
-PACE_S = 0.01
+PACE_S = 0.02
 """Between the beginnings of two batches, where jobs wait already for the second: a steady stream
 shares transactions as well. Who comes alone waits for nobody."""
 CAPACITY = 8192
