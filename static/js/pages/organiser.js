@@ -39,6 +39,9 @@ on(document, "click", "[data-add-row]", (button, event) => {
     element.removeAttribute("aria-describedby");
     element.removeAttribute("aria-invalid");
   }
+  for (const words of row.querySelectorAll("legend, label")) {
+    if (!words.children.length) words.textContent = (words.textContent ?? "").replace(/\d+$/, String(n + 1));
+  }
   for (const error of row.querySelectorAll(".error")) error.remove();
   for (const field of row.querySelectorAll(".invalid")) field.classList.remove("invalid");
   for (const input of row.querySelectorAll("input, textarea")) {
