@@ -44,6 +44,9 @@ log = structlog.get_logger("app")
 
 GATEWAY = web.AppKey("gateway", Gateway)
 FORM_OVERHEAD_BYTES = 1 << 20
+IDLE_S = 130.0
+"""A connection that has asked nothing whole for so long is closed. Longer than proxies keep theirs
+(Caddy 120 s, nginx 60 s), so that none sends a request into a line that we close."""
 
 
 def build(
@@ -140,7 +143,7 @@ async def serve(config: Config, http: socket.socket, runtime: str) -> None:
         loop.add_signal_handler(number, stopped.set)
     controls = [str(Path(runtime) / f"worker-{index}.sock") for index in range(config.workers)]
     app = build(config, controls, runtime=runtime)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=IDLE_S)
     await runner.setup()
     try:
         await web.SockSite(runner, http, ssl_context=tls_context(config), backlog=1024).start()

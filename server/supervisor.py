@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -115,6 +116,12 @@ def _end_with_parent(parent: int) -> Callable[[], None]:
                 os._exit(1)
 
     return prepare
+
+
+def _take_descriptors() -> None:
+    """As many open files as this process may have, for the children too: one for each client."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @dataclass
@@ -225,6 +232,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start every child; ``bind`` came first."""
         assert self._http is not None
+        _take_descriptors()
         self.base_url = self.config.base_url(self._http.getsockname()[1])
         self._runtime = temporary.make()
         for index, (udp, tcp) in enumerate(self._media):

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ PATIENCE_S = 20.0
 class Running:
     """``diemcau serve`` as a process."""
 
-    def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, within: Sequence[str] = (), **environ: str
+    ) -> None:
+        """``within``: a command that starts the server's by exec."""
         self.folder = folder
         self.log = folder / "serve.log"
         self.process = subprocess.Popen(
             [
+                *within,
                 sys.executable,
                 "-m",
                 "server",

@@ -7,6 +7,7 @@ log), ``visitor`` (cookies → ``Visitor``), ``errors`` (anything raised → a p
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -26,6 +27,9 @@ from server.web.rates import Rates
 from server.web.site import DEVICE, LANG, SIGN_IN, VISITOR, Account, Visitor, site_of
 
 log = structlog.get_logger("http")
+
+BODY_WITHIN_S = 300.0
+"""For a whole form or upload: 20 MB over a line of half a megabit a second."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUESTS = Counter("diemcau_http_requests_total", "HTTP requests", ["method", "status"])
@@ -54,6 +58,7 @@ _UNPARSABLE = N_("Yêu cầu không hợp lệ.")
 _CROSS_SITE = N_("Biểu mẫu này đến từ một trang khác. Hãy mở lại trang và thử lại.")
 _EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. Hãy tải lại trang và thử lại.")
 _METHOD = N_("Trang này không nhận yêu cầu kiểu này.")
+_TOO_SLOW = N_("Dữ liệu gửi lên quá chậm. Hãy kiểm tra mạng rồi thử lại.")
 _TOO_LARGE = N_("Tệp gửi lên quá lớn.")
 _BROKEN = N_("Máy chủ gặp lỗi. Lỗi đã được ghi lại; hãy thử lại sau giây lát.")
 
@@ -185,6 +190,12 @@ def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
         if "%00" in request.raw_path:  # no browser sends NUL, and PostgreSQL takes none
             raise NotFound()
         bearer = request.path.startswith(_BEARER_PATHS)
+        if request.method == "POST" and request.path.startswith("/socket.io/"):
+            try:
+                async with asyncio.timeout(BODY_WITHIN_S):
+                    return await handler(request)
+            except TimeoutError as error:
+                raise Invalid(_TOO_SLOW) from error
         if request.method in ("GET", "HEAD", "OPTIONS") or request.path.startswith("/socket.io/"):
             return await handler(request)
         found = shared.visitor_of(request)
@@ -218,7 +229,10 @@ def is_own_origin(request: web.Request, origin: str) -> bool:
 async def _require_token(request: web.Request, found: Visitor) -> None:
     try:
         # Here also where the header has the token: handlers then find a form that can be read.
-        form = await request.post()
+        async with asyncio.timeout(BODY_WITHIN_S):
+            form = await request.post()
+    except TimeoutError as error:
+        raise Invalid(_TOO_SLOW) from error
     except (ValueError, LookupError, AssertionError) as error:
         # No form: not of the encoding it names (or that there is), or parts cut or without names.
         raise Invalid(_UNPARSABLE) from error

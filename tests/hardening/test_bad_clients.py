@@ -1,0 +1,440 @@
+"""Clients that flood, stall, or come and go, and a database that is away: nobody else notices.
+
+One real server for the file. A *bystander* answers a quiz all the while; in the end no process has
+died or met what it did not expect. ``DIEMCAU_TEST_HALF_OPEN=10000`` makes the long form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import re
+import resource
+import shutil
+import socket
+import sqlite3
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import socketio.exceptions
+from yarl import URL
+
+from server import app
+from server.config import Config
+from server.permissions import Role
+from server.simulation.client import Refused, SeatClient
+from tests.hardening.conference import Made, make_conference
+from tests.test_supervisor import Running, until
+
+pytestmark = pytest.mark.alone
+
+PHONES = 30
+STORMING = 8
+HALF_OPEN = int(os.environ.get("DIEMCAU_TEST_HALF_OPEN", "1000"))
+MOST_GROWTH_KB = 64_000
+"""What the web process may hold more afterwards: a leak of 10 kB a connection would show in the
+long form, one of the megabytes that are sent here in any."""
+
+
+@dataclass
+class Bridge:
+    """The served conference."""
+
+    running: Running
+    made: Made
+    _next: int = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self.running.base.removeprefix("http://").split(":")
+        return host, int(port)
+
+    async def phone(self) -> SeatClient:
+        """A trainee who came in; each a person of their own, who keeps to that phone."""
+        phone, code = SeatClient(self.running.base), self.made.codes[self._next]
+        self._next += 1
+        await phone.open(f"/c/{self.made.join_code}", {"code": code})
+        await phone.connect()
+        return phone
+
+    def memory_kb(self) -> int:
+        """What the web process holds (resident set)."""
+        pid = self.running.children()["web"]["pid"]
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+    def handshake(self, phone: SeatClient) -> bytes:
+        """The request by which a phone's WebSocket begins."""
+        assert phone._http is not None
+        cookies = phone._http.cookie_jar.filter_cookies(URL(phone.base_url))
+        held = "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())
+        return (
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
+            f"Host: {phone.base_url.removeprefix('http://')}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
+            f"Cookie: {held}\r\n\r\n"
+        ).encode()
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Bridge]:
+    folder = tmp_path_factory.mktemp("clients")
+    path = folder / "diemcau.sqlite3"
+    shutil.copy(sqlite_template, path)
+    made = asyncio.run(make_conference(f"sqlite:///{path}", PHONES))
+    running = Running(folder)
+    try:
+        until(running.healthy)
+        yield Bridge(running, made)
+        assert running.healthy()
+        assert [child["restarts"] for child in running.children().values()] == [0, 0, 0]
+    finally:
+        if running.process.poll() is None:
+            running.stop()
+    assert "Traceback" not in running.log.read_text(errors="replace")
+    assert '"exception"' not in running.log.read_text(errors="replace")
+
+
+class Bystander:
+    """Answers over and over, and is always heard."""
+
+    def __init__(self, phone: SeatClient, made: Made) -> None:
+        self._phone, self._made = phone, made
+        self.answered = 0
+
+    async def run(self) -> None:
+        """Until it is cancelled. Raises: what a refusal or a lost line raises."""
+        item = self._phone.state["runs"][str(self._made.run)]["item"]
+        while True:
+            choice = {"run": self._made.run, "item": item, "option": self.answered % 2}
+            await self._phone.send("activity.answer", choice)
+            self.answered += 1
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def undisturbed(bridge: Bridge) -> AsyncIterator[None]:
+    """The bystander is heard before, during and after; memory is bounded."""
+    before_kb = bridge.memory_kb()
+    phone = await bridge.phone()
+    bystander = Bystander(phone, bridge.made)
+    acting = asyncio.create_task(bystander.run())
+    try:
+        yield
+        heard = bystander.answered
+        async with asyncio.timeout(20):
+            while bystander.answered < heard + 3:
+                assert not acting.done(), acting
+                await asyncio.sleep(0.05)
+        assert bridge.memory_kb() < before_kb + MOST_GROWTH_KB
+    finally:
+        acting.cancel()
+        await asyncio.gather(acting, return_exceptions=True)
+        await phone.close()
+
+
+def frame(payload: bytes, head: int = 0x81) -> bytes:
+    """A masked frame, by default a whole text (RFC 6455 section 5.2); the mask is 0."""
+    size = len(payload)
+    if size < 126:
+        return bytes((head, 0x80 | size)) + b"\0\0\0\0" + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", head, 0xFE, size) + b"\0\0\0\0" + payload
+    return struct.pack("!BBQ", head, 0xFF, size) + b"\0\0\0\0" + payload
+
+
+class Raw:
+    """A client that does as it is told, not as it should."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+
+    async def send(self, data: bytes) -> None:
+        """Raises: OSError once it is cut off; TimeoutError where the server reads no more."""
+        async with asyncio.timeout(10):
+            await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def connect(self, first: bytes = b"") -> Raw:
+        """A connection, and the first bytes on it."""
+        async with asyncio.timeout(20):
+            await asyncio.get_running_loop().sock_connect(self.socket, self._bridge.address)
+        await self.send(first)
+        return self
+
+    async def open(self, phone: SeatClient) -> Raw:
+        """A WebSocket with the cookies of ``phone``, greeted as its seat."""
+        await self.connect(self._bridge.handshake(phone))
+        await self.read(b"101 Switching")
+        await self.send(frame(b'40{"seat":"%s","since":null}' % phone.seat.encode()))
+        await self.read(b'42["snapshot"')
+        return self
+
+    async def read(self, mark: bytes) -> None:
+        """Until ``mark`` has come. Raises: ConnectionError, TimeoutError."""
+        held = b""
+        async with asyncio.timeout(20):
+            while mark not in held:
+                data = await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
+                if not data:
+                    raise ConnectionResetError
+                held = held[-100:] + data
+
+    async def ended(self) -> None:
+        """Until the server has hung up, whatever it sends before."""
+        with contextlib.suppress(ConnectionError):
+            await self.read(b"\xff\xfe never sent")
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+async def test_half_open_connections(bridge: Bridge) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert most > HALF_OPEN + 200, "more open files are needed: ulimit -n"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    phone = await bridge.phone()
+    whole = bridge.handshake(phone)
+    beginnings = (b"", whole[:40], whole, whole, whole)
+    lines: list[Raw] = []
+    try:
+        async with undisturbed(bridge):
+            for at in range(0, HALF_OPEN, 50):
+                some = [Raw(bridge) for _ in range(50)]
+                lines += some
+                await asyncio.gather(
+                    *(raw.connect(beginnings[n % 5]) for n, raw in enumerate(some, at))
+                )
+            assert (await phone.send("question.ask", {"text": "Còn nghe không?"}))["question"]
+    finally:
+        for raw in lines:
+            raw.close()
+        await phone.close()
+
+
+async def test_a_connection_that_asks_nothing_whole_is_closed(
+    tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "IDLE_S", 0.5)
+    monkeypatch.setattr("server.web.middleware.BODY_WITHIN_S", 0.5)
+    shutil.copy(sqlite_template, tmp_path / "d.db")
+    url, folder = f"sqlite:///{tmp_path / 'd.db'}", tmp_path / "r"
+    config = Config(data_dir=tmp_path, database_url=url, secret_key="k" * 40, recordings_dir=folder)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    serving = asyncio.create_task(app.serve(config.with_(workers=0), listening, str(tmp_path)))
+    polling = b"/socket.io/?EIO=4&transport=polling"
+    begun = b"GET " + polling + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    sid = re.search(rb'"sid":"([^"]+)"', await _whole(listening.getsockname(), begun))
+    assert sid, "a poller's session"
+    body = b"Host: x\r\nContent-Length: 5000\r\n"
+    kind = b"Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf="
+    try:
+        beginnings = (
+            b"",
+            b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+            b"POST /sign-in HTTP/1.1\r\n" + body + kind,
+            b"POST " + polling + b"&sid=" + sid[1] + b" HTTP/1.1\r\n" + body + kind,
+        )
+        async with asyncio.timeout(40):
+            await asyncio.gather(*(_drip(listening.getsockname(), each) for each in beginnings))
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _whole(address: tuple[str, int], request: bytes) -> bytes:
+    """All that comes of a request."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(request)
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def _drip(address: tuple[str, int], beginning: bytes) -> None:
+    """Send the beginning, then a byte every now and then, until the server has hung up."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(beginning)
+    with contextlib.suppress(ConnectionError):
+        while not reader.at_eof():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    assert b" 500 " not in (await reader.read(1 << 16)).split(b"\r\n")[0]
+            if beginning:
+                writer.write(b"a")
+    writer.close()
+
+
+async def test_a_reconnect_storm(bridge: Bridge) -> None:
+    phones = [await bridge.phone() for _ in range(STORMING)]
+    async with undisturbed(bridge):
+        for _wave in range(6):
+            storm = [Raw(bridge) for _ in range(5 * len(phones))]
+            coming = (raw.open(phones[n % len(phones)]) for n, raw in enumerate(storm))
+            await asyncio.gather(*coming)
+            for raw in storm:
+                raw.close()
+    desk, room = SeatClient(bridge.running.base), str(bridge.made.site)
+    await desk.open(f"/join/{bridge.made.tokens[Role.MODERATOR]}")
+    await desk.connect()
+    async with asyncio.timeout(20):  # presence is right again: these, each counted once
+        while desk.live.get("presence", {}).get(room, {}).get("trainee") != len(phones):
+            await desk.wait()
+    await desk.close()
+    for phone in phones:
+        await phone.close()
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+async def test_floods(bridge: Bridge) -> None:
+    phone = await bridge.phone()
+    ask = b'42%d["question.ask",{"text":"' + b"x" * 60_000 + b'"},"k%d"]'
+    async with undisturbed(bridge):
+        # A megabyte and more a second of commands, whose answers are not read.
+        flood = await Raw(bridge).open(phone)
+        with contextlib.suppress(OSError, TimeoutError):
+            for number in range(100):
+                await flood.send(frame(ask % (number, number)))
+        # Pings whose pongs are not read (section 5.5.2): cut off like who does not read events.
+        pings = await Raw(bridge).open(phone)
+        with pytest.raises((OSError, TimeoutError)):
+            for _ in range(2000):
+                await pings.send(frame(b"p" * 120, 0x89) * 1000)
+        # A message without an end, in fragments (section 5.4).
+        endless = await Raw(bridge).open(phone)
+        with contextlib.suppress(OSError, TimeoutError):
+            await endless.send(frame(b"42[" + b"x" * 65_000, 0x01))
+            for _ in range(100):
+                await endless.send(frame(b"x" * 65_000, 0x00))
+        await endless.ended()
+        # A frame that says it is 2^62 bytes long.
+        huge = await Raw(bridge).open(phone)
+        await huge.send(struct.pack("!BBQ", 0x81, 0xFF, 1 << 62) + b"\0\0\0\0" + b"x" * 1000)
+        await huge.ended()
+        # A frame, a byte at a time.
+        slow = await Raw(bridge).open(phone)
+        for byte in frame('421["question.ask",{"text":"Chậm"},"slow"]'.encode()):
+            await slow.send(bytes((byte,)))
+            await asyncio.sleep(0.01)
+        await slow.read(b'431[{"ok":true')
+        for raw in (flood, pings, endless, huge, slow):
+            raw.close()
+    await phone.close()
+
+
+# --- the database --------------------------------------------------------------------------------
+
+
+async def test_the_database_is_locked_for_a_while(bridge: Bridge) -> None:
+    """Less than the server waits: commands are late, none is refused."""
+    phones = [await bridge.phone() for _ in range(STORMING)]
+    path = bridge.running.folder / "diemcau.sqlite3"
+    async with undisturbed(bridge):
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        asking = asyncio.gather(*(p.send("question.ask", {"text": "Chờ"}) for p in phones))
+        await asyncio.sleep(5)
+        assert not asking.done()
+        assert bridge.running.get("/healthz")[0] == 503
+        assert bridge.running.get("/")[0] == 200, "who reads waits for nobody"
+        other.execute("ROLLBACK")
+        other.close()
+        numbers = {answer["question"] for answer in await asking}
+        assert len(numbers) == len(phones)
+    until(bridge.running.healthy)
+    for phone in phones:
+        await phone.close()
+
+
+async def test_the_disk_is_full_at_the_commit(tmp_path: Path, sqlite_template: Path) -> None:
+    """A real file system that is really full, in a name space of the server's own."""
+    template = tmp_path / "made.sqlite3"
+    shutil.copy(sqlite_template, template)
+    made = await make_conference(f"sqlite:///{template}", 2)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    space = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
+    mount = 'mount -t tmpfs -o size=16m none "$0" && cp "$1" "$0/d.db" && shift && exec "$@"'
+    within = [*space, "sh", "-c", mount, str(disk), str(template)]
+    running = Running(tmp_path, within=within, DIEMCAU_DATABASE_URL=f"sqlite:///{disk / 'd.db'}")
+    try:
+        until(running.healthy)
+        bridge = Bridge(running, made)
+        phone = await bridge.phone()
+        first = await phone.send("question.ask", {"text": "Trước khi đầy"}, key="first")
+        inside = Path(f"/proc/{running.process.pid}/root{disk}")
+        assert (inside / "d.db").exists() and not (disk / "d.db").exists(), "a disk of its own"
+        _fill(inside / "ballast")
+        with pytest.raises(Refused) as refused:
+            for number in range(300):  # what the log of SQLite had left is used up soon
+                choice = {"run": made.run, "item": _item(phone, made), "option": number % 2}
+                await phone.send("activity.answer", choice, key=f"answer {number}")
+        assert refused.value.code == "unavailable", "send it again later"
+        assert running.get("/")[0] == 200, "who reads sees no harm"
+        assert await _retried(phone, "first", "Trước khi đầy", first) in ("unavailable", "same")
+        (inside / "ballast").unlink()
+        again = {"run": made.run, "item": _item(phone, made), "option": number % 2}
+        await _until_taken(phone, again, f"answer {number}")
+        assert await _retried(phone, "first", "Trước khi đầy", first) == "same"
+        await phone.close()
+        shutil.copy(inside / "d.db", tmp_path / "after.db")
+        shutil.copy(inside / "d.db-wal", tmp_path / "after.db-wal")
+    finally:
+        running.stop()
+    database = sqlite3.connect(tmp_path / "after.db")
+    assert database.execute("SELECT text FROM questions").fetchall() == [("Trước khi đầy",)]
+    options = database.execute("SELECT option FROM responses").fetchall()
+    assert options == [(number % 2,)]
+    database.close()
+    log = running.log.read_text(errors="replace")
+    assert "Traceback" not in log and '"exception"' not in log
+    assert "inbox.database_away" in log and "inbox.database_back" in log
+
+
+def _fill(ballast: Path) -> None:
+    """Until there is no room (ENOSPC)."""
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as full:
+        while True:
+            file.write(b"\0" * 4096)
+    assert full.value.errno == 28
+
+
+def _item(phone: SeatClient, made: Made) -> int:
+    item: int = phone.state["runs"][str(made.run)]["item"]
+    return item
+
+
+async def _retried(phone: SeatClient, key: str, text: str, first: object) -> str:
+    try:
+        return "same" if await phone.send("question.ask", {"text": text}, key=key) == first else "?"
+    except Refused as refused:
+        return refused.code
+
+
+async def _until_taken(phone: SeatClient, choice: dict[str, int], key: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await phone.send("activity.answer", choice, key=key)
+            return
+        except (Refused, socketio.exceptions.SocketIOError):
+            assert time.monotonic() < deadline, "there is room, but nothing is taken"
+            await asyncio.sleep(0.2)
