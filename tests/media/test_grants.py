@@ -165,14 +165,16 @@ async def test_only_the_floor_is_heard_and_never_in_its_own_room(
 
     # Four hold the floor: the loudest three are heard, each in one slot of its own.
     web.desire(GRANTS, floor=("site:a", "site:b", "site:c", "site:d"))
-    await talk(40, a=60, b=20, c=20, d=20)
-    await asyncio.sleep(0.3)
-    display.packets.clear()
-    await talk(15, a=60, b=20, c=20, d=20)
-    await eventually(lambda: heard(display) == {b"b", b"c", b"d"})
+    for _ in range(10):  # levels are steadied over time, and a busy machine stutters
+        await talk(15, a=60, b=20, c=20, d=20)
+        await asyncio.sleep(0.1)
+        spoken = heard(display)
+        if spoken == {b"b", b"c", b"d"}:
+            break
+        display.packets.clear()
+    assert spoken == {b"b", b"c", b"d"}
     for i in range(3):
         assert len({payload for _, payload in display.got(f"audio{i}")}) == 1
-    assert heard(display) == {b"b", b"c", b"d"}
 
 
 async def test_web_may_die_and_silent_peers_end(worker: WorkerProcess, raw: Make) -> None:
