@@ -21,14 +21,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from load import janus, servers
+from load.endpoints import PAUSE_S
 from load.servers import Processes
+from sqlalchemy import select
 
 from server import config as configuration
-from server.db.engine import migrate
+from server.conferences.models import Conference
+from server.db.engine import Database, migrate
+from server.people.links import create_link
+from server.permissions import Role
 from server.simulation import demo
 
 HERE = Path(__file__).parent
@@ -39,6 +45,8 @@ SAMPLE = 64
 """one packet in so many tells its delay"""
 MOST_LOST = 0.001
 RAMP = 1.25
+VIEWERS_A_TOKEN = 15
+"""more posts at once with one token are slowed down (server/web/rates.py)"""
 Figures = dict[str, float]
 
 
@@ -76,7 +84,7 @@ class Load:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=lambda: servers.place(core, realtime=True),
         )
 
     def tell(self, what: str, **order: Any) -> None:
@@ -103,10 +111,12 @@ class Load:
 
 
 @contextmanager
-def serving_janus(prefix: list[str], core: int, folder: Path) -> Iterator[tuple[Processes, Any]]:
+def serving_janus(
+    prefix: list[str], core: int, folder: Path, _options: argparse.Namespace
+) -> Iterator[tuple[Processes, Any]]:
     """Janus, and the order that connects everybody to it."""
     command = [*prefix, *janus.configure(folder, SERVER_ADDRESS, JANUS_PORT)]
-    process = servers.start(command, core, folder)
+    process = servers.start(command, core, folder, realtime=True)
     try:
         time.sleep(2)
         base = f"http://{SERVER_ADDRESS}:{JANUS_PORT}/janus"
@@ -115,8 +125,26 @@ def serving_janus(prefix: list[str], core: int, folder: Path) -> Iterator[tuple[
         servers.stop(process)
 
 
+def _tokens(config: configuration.Config, slug: str, viewers: int) -> list[str]:
+    """Links for viewers: one for so many as may come at once with the same."""
+    now = datetime.now(UTC)
+    database = Database(config.database_url)
+    try:
+        with database.write_session() as session, session.begin():
+            conference = session.scalars(select(Conference).where(Conference.slug == slug)).one()
+            until = now + timedelta(hours=1)
+            return [
+                create_link(session, Role.VIEWER, conference.id, now, until)[1]
+                for _ in range(0, viewers, VIEWERS_A_TOKEN)
+            ]
+    finally:
+        database.close()
+
+
 @contextmanager
-def serving_ours(prefix: list[str], core: int, folder: Path) -> Iterator[tuple[Processes, Any]]:
+def serving_ours(
+    prefix: list[str], core: int, folder: Path, options: argparse.Namespace
+) -> Iterator[tuple[Processes, Any]]:
     """``diemcau serve`` with the reference conference, live, and the order that connects."""
     config = configuration.load({}, data_dir=folder)
     migrate(config.database_url)
@@ -129,7 +157,7 @@ def serving_ours(prefix: list[str], core: int, folder: Path) -> Iterator[tuple[P
         "DIEMCAU_DATABASE_URL": config.database_url,
         "DIEMCAU_LOG_LEVEL": "warning",
     }
-    process = servers.start(command, core, folder, **environ)
+    process = servers.start(command, core, folder, realtime=True, **environ)
     try:
         assert process.stdout is not None
         process.stdout.readline()
@@ -139,7 +167,7 @@ def serving_ours(prefix: list[str], core: int, folder: Path) -> Iterator[tuple[P
             "conference": plan.conference,
             "site": slug,
             "encoder": encoder,
-            "viewer": plan.links["viewer"],
+            "tokens": _tokens(config, plan.conference, options.viewers),
         }
         yield Processes([process]), ("connect_ours", order)
     finally:
@@ -174,7 +202,8 @@ def measure(served: Processes, load: Load, connect: Any, options: argparse.Names
     what, order = connect
     load.tell(what, viewers=options.viewers, sample=SAMPLE, **order)
     load.hear()
-    unit = play(served, load, options, 1.0)["rate"]
+    capture = json.loads(CAPTURE.read_text())
+    unit = options.viewers * len(capture) / (capture[-1][0] + PAUSE_S)
     found: Figures = {}
     for rate in options.rates:
         played = play(served, load, options, rate / unit)
@@ -211,7 +240,7 @@ def main() -> None:
             if options.only not in (None, name):
                 continue
             with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
-                with serving(server_prefix, cores[0], Path(folder)) as (served, connect):
+                with serving(server_prefix, cores[0], Path(folder), options) as (served, connect):
                     load = Load(load_prefix, cores[-1])
                     try:
                         found[name] = measure(served, load, connect, options)

@@ -22,6 +22,8 @@ from server.media.peer import Peer, make_certificate
 CHECK_S = 2.5
 """as Chromium's interval"""
 FEEDBACK_S = 0.1
+PAUSE_S = 0.033
+"""between a capture's end and its next beginning"""
 STAMP = struct.Struct("!4sd")
 STAMP_MARK = b"bnch"
 VIDEO_TYPE, AUDIO_TYPE, TRANSPORT_ID, LEVEL_ID = 102, 111, 3, 4
@@ -150,7 +152,7 @@ class Publisher(Endpoint):
     async def play(self, capture: list[Any], seconds: float, speed: float) -> None:
         """Replay at ``speed`` for so long; only the pictures are quicker."""
         begin_s = time.monotonic()
-        length_s = capture[-1][0] + 0.033
+        length_s = capture[-1][0] + PAUSE_S
         lap, i = 0, 0
         while True:
             now_s = time.monotonic() - begin_s

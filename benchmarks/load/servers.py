@@ -92,14 +92,23 @@ def _memory_kb(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def start(command: list[str], core: int, folder: Path, **environ: str) -> subprocess.Popen[str]:
+def place(core: int, *, realtime: bool = False) -> None:
+    """Of the calling process: its core; ``realtime`` before all else that the machine does."""
+    os.sched_setaffinity(0, {core})
+    if realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
+def start(
+    command: list[str], core: int, folder: Path, *, realtime: bool = False, **environ: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         env=os.environ | environ,
         stdout=subprocess.PIPE,
         stderr=(folder / "server.log").open("ab"),
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=lambda: place(core, realtime=realtime),
     )
 
 

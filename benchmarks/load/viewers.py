@@ -20,6 +20,8 @@ from benchmarks.load.endpoints import TRANSPORT_ID, Publisher, Viewer  # noqa: E
 from benchmarks.load.janus import Session  # noqa: E402
 
 MIDS = [("0", "video"), ("1", "audio")]
+AT_ONCE = 8
+"""handshakes under way: all share two cores"""
 
 
 class Load:
@@ -40,6 +42,7 @@ class Load:
         publisher = self._publisher = Publisher(self._address)
         feed, answer = await session.publish(publisher.offer())
         await publisher.connect(answer)
+        await asyncio.sleep(1)  # Janus knows of it a little later
         for _ in range(viewers):
             viewer = Viewer(self._address, sample)
             handle, offer = await session.offer([{"feed": feed}])
@@ -51,7 +54,7 @@ class Load:
         return {}
 
     async def connect_ours(
-        self, base: str, conference: str, site: str, encoder: str, viewer: str,
+        self, base: str, conference: str, site: str, encoder: str, tokens: list[str],
         viewers: int, sample: int,
     ) -> dict[str, Any]:  # fmt: skip
         """One encoder by WHIP and its viewers by WHEP."""
@@ -60,14 +63,19 @@ class Load:
         publisher.lite = False
         answer = await _post(http, f"{base}/whip/{conference}", encoder, publisher.offer())
         await publisher.connect(answer)
-        for _ in range(viewers):
+        url = f"{base}/whep/{conference}?source=site:{site}"
+
+        async def watch(number: int) -> None:
             made = Viewer(self._address, sample)
-            offer = made.describe(MIDS, "recvonly", "actpass").replace("a=ice-lite\r\n", "")
-            url = f"{base}/whep/{conference}?source=site:{site}"
-            answer = await _post(http, url, viewer, offer)
-            await made.connect(answer)
-            made.count(TRANSPORT_ID if "transport-wide-cc" in answer else 0)
             self._viewers.append(made)
+            offer = made.describe(MIDS, "recvonly", "actpass").replace("a=ice-lite\r\n", "")
+            async with turn:
+                answer = await _post(http, url, tokens[number % len(tokens)], offer)
+                await made.connect(answer)
+            made.count(TRANSPORT_ID if "transport-wide-cc" in answer else 0)
+
+        turn = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*map(watch, range(viewers)))
         return {}
 
     async def play(self, capture: str, seconds: float, speed: float, warm: float) -> dict[str, Any]:
