@@ -70,8 +70,12 @@ class Layer:
         self.ssrc = ssrc
 
     def alive(self, now_s: float) -> bool:
-        """Do packets come?"""
-        return now_s - self.received_at_s < LAYER_SILENT_S
+        """Do packets come? After a stall of the whole line each layer has time to come again."""
+        at_s = self.received_at_s
+        stalled_s, resumed_s = self.track.stall
+        if stalled_s - LAYER_SILENT_S < at_s <= stalled_s:
+            at_s = resumed_s
+        return now_s - at_s < LAYER_SILENT_S
 
     def wanted(self, now_s: float) -> bool:
         """Has anybody received it, or meant to, of late?"""
@@ -93,6 +97,7 @@ class Layer:
             return
         silent_s = now_s - self.received_at_s
         self.received_at_s = now_s
+        self.track.received(now_s)
         if self.track.kind == "video" and silent_s > LAYER_SILENT_S:
             if silent_s > ALIVE_S:
                 self.requests = keyframes.Requests()  # what was off has ignored none
@@ -164,13 +169,18 @@ class Track:
         self.layers = [Layer(self, rid, place) for place, rid in enumerate(line.rids or [""])]
         self.on_layers: Callable[[], None] = lambda: None
         """a layer has begun (again)"""
+        self.received_at_s = float("-inf")
+        """the latest packet of any layer"""
+        self.stall = (float("-inf"), float("-inf"))
+        """the last time that no layer came: its begin and end"""
         self._nack = "nack" in codec.feedback and line.kind == "video"
         self._asked_at_s = float("-inf")
 
-    @property
-    def received_at_s(self) -> float:
-        """When the latest packet of any layer came."""
-        return max(layer.received_at_s for layer in self.layers)
+    def received(self, now_s: float) -> None:
+        """A packet of any layer has come."""
+        if now_s - self.received_at_s > LAYER_SILENT_S:
+            self.stall = (self.received_at_s, now_s)
+        self.received_at_s = now_s
 
     @property
     def size(self) -> tuple[int, int] | None:

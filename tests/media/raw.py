@@ -144,7 +144,13 @@ class RawPeer:
         return answered
 
     async def receive(
-        self, worker: WorkerProcess, holder: str, wall: int = 0, *, vp8: bool = True
+        self,
+        worker: WorkerProcess,
+        holder: str,
+        wall: int = 0,
+        *,
+        vp8: bool = True,
+        rtx: bool = False,
     ) -> None:
         """Receive by slots as a page does."""
         offered = await worker.web.ask(messages.Receive, conference=SLUG, holder=holder, wall=wall)
@@ -157,6 +163,7 @@ class RawPeer:
                 section.kind,
                 [c for c in section.codecs.values() if vp8 or c.name != "VP8"],
                 section.extensions,
+                rtx=section.rtx if rtx else {},
             )
             for section in description.sections
         ]

@@ -1,0 +1,258 @@
+"""Layers on the wire, RTX in both directions, and publishers and receivers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from server.media import messages, negotiation, rtcp, rtp, rtx, sdp
+from server.media.publication import EXCESS_S, MAX_UPLINK_BPS, Publication
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.raw import PARAMETERS, SLICE, RawPeer
+
+Make = Callable[[], RawPeer]
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
+    "display": messages.Grant(receive=True),
+}
+LAYERS = f"""a=mid:v
+a=extmap:5 {rtp.RID_URI}
+a=extmap:6 {rtp.REPAIRED_RID_URI}
+a=rid:q send
+a=rid:h send
+a=rid:f send
+a=simulcast:send q;h;f
+a=rtpmap:107 rtx/90000
+a=fmtp:107 apt=106
+"""
+RIDS = ("q", "h", "f")
+
+
+class Camera(RawPeer):
+    """Sends three layers with SSRCs that are not announced: 10, 11 and 12; RTX by 20, 21 and 22."""
+
+    def offer(
+        self, direction: str = "sendonly", setup: str = "actpass", codec: str = "H264"
+    ) -> str:
+        """As Chromium's: RIDs, and no SSRCs."""
+        text = super().offer(direction, setup, codec).replace("SAVPF 106", "SAVPF 106 107")
+        return text.replace("a=mid:v\n", LAYERS)
+
+    def layer(self, place: int, sequence: int, timestamp: int, payload: bytes) -> None:
+        """One packet of a layer, with its RID."""
+        block = rtp.extension_block([(5, RIDS[place].encode())])
+        self._send(106, sequence, timestamp, 10 + place, payload + RIDS[place].encode(), block)
+
+    def all(self, sequence: int, timestamp: int, payload: bytes) -> None:
+        """The same of all layers; their time stamps are 1,000,000 apart."""
+        for place in range(3):
+            self.layer(place, sequence + 1000 * place, timestamp + 1_000_000 * place, payload)
+
+    def repeat(self, place: int, sequence: int, timestamp: int, payload: bytes) -> None:
+        """A retransmission."""
+        block = rtp.extension_block([(6, RIDS[place].encode())])
+        body = rtx.payload(sequence, payload + RIDS[place].encode())
+        self._send(107, 1, timestamp, 20 + place, body, block)
+
+    def asked(self) -> set[int]:
+        """SSRCs that a keyframe was asked of since this was last called."""
+        found = {i.ssrc for i in self.items(rtcp.KeyframeRequest)}  # type: ignore[attr-defined]
+        self.reports.clear()
+        return found
+
+
+@pytest.fixture
+async def camera() -> AsyncIterator[Camera]:
+    """A publisher of three layers."""
+    peer = Camera()
+    yield peer
+    await peer.close()
+
+
+async def test_layers_are_told_apart_by_rid_and_switched_at_a_keyframe(
+    worker: WorkerProcess, raw: Make, camera: Camera
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a", wall=("site:a",))
+    page = raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    for place in range(3):  # what was captured together has these time stamps
+        report = rtcp.sender_report(10 + place, 1000 << 32, 1_000_000 * place, 1, 1, "x")
+        camera.all(1, 0, PARAMETERS)
+        camera.peer.send_rtcp(report)
+    await page.receive(worker, "display", wall=1)
+    await eventually(lambda: {10, 12} <= camera.asked())
+    camera.all(2, 9_000, PARAMETERS)
+    await eventually(lambda: page.got("stage") and page.got("wall0"))
+    assert page.got("stage")[0][1] == PARAMETERS + b"f", "whole pictures get the largest"
+    assert page.got("wall0")[0][1] == PARAMETERS + b"q", "tiles the smallest"
+    await asyncio.sleep(0.6)
+    camera.asked()
+
+    camera.all(3, 12_000, SLICE)
+    answer = await worker.web.ask(
+        messages.View, session=page.session, holder="display", heights_px={"stage": 400}
+    )
+    assert isinstance(answer, messages.Answered)
+    camera.all(4, 15_000, SLICE)
+    await eventually(lambda: camera.items(rtcp.KeyframeRequest))
+    assert camera.asked() == {11}, "only the layer that is wanted is asked"
+    camera.all(5, 18_000, PARAMETERS)
+    camera.all(6, 21_000, SLICE)
+    await eventually(lambda: len(page.got("stage")) == 5)
+    headers = [header for header, _ in page.got("stage")]
+    assert [payload[-1:] for _, payload in page.got("stage")] == [b"f", b"f", b"f", b"h", b"h"]
+    assert [h.sequence - headers[0].sequence for h in headers] == [0, 1, 2, 3, 4]
+    steps = [h.timestamp - headers[0].timestamp for h in headers]
+    assert [step & 0xFFFFFFFF for step in steps] == [0, 3000, 6000, 9000, 12_000]
+    assert len(page.got("wall0")) == 5, "the tile has not changed"
+
+    # Hidden: nothing comes, and only what somebody sees is to be sent.
+    await worker.web.ask(
+        messages.View, session=page.session, holder="display", heights_px={"stage": 0, "wall0": 0}
+    )
+    camera.all(7, 24_000, PARAMETERS)
+
+    def hidden() -> bool:
+        slots = worker.web.last(messages.Slots, session=page.session)
+        return slots is not None and slots.slots["stage"] is None
+
+    await eventually(hidden)
+    assert len(page.got("stage")) == 5
+    layers = worker.web.last(messages.Layers)
+    assert layers is not None and layers.session == camera.session and "q" in layers.rids
+
+
+async def test_a_layer_that_stops_is_left_for_another(
+    worker: WorkerProcess, raw: Make, camera: Camera
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    page = raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    camera.all(1, 0, PARAMETERS)
+    sending = [0, 1, 2]
+
+    async def send() -> None:
+        for number in range(2, 1000):
+            for place in sending:
+                camera.layer(place, 1000 * place + number, 3000 * number, PARAMETERS)
+            await asyncio.sleep(0.02)
+
+    def shows(rid: bytes) -> bool:
+        return bool(page.got("stage")) and page.got("stage")[-1][1][-1:] == rid
+
+    sender = asyncio.create_task(send())
+    await eventually(lambda: shows(b"f"))
+    sending.remove(2)
+    await eventually(lambda: shows(b"h"))
+    sending.append(2)
+    await eventually(lambda: shows(b"f"))
+    sender.cancel()
+
+
+async def test_retransmissions_go_in_streams_of_their_own(
+    worker: WorkerProcess, raw: Make, camera: Camera
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    page = raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display", rtx=True)
+    camera.layer(0, 5, 0, PARAMETERS)
+    camera.layer(0, 7, 3000, SLICE + b"7")
+    nack = (await eventually(lambda: camera.items(rtcp.Nack)))[0]
+    assert nack == rtcp.Nack(10, (6,))
+    camera.repeat(0, 6, 0, SLICE + b"6")
+    camera._send(107, 2, 0, 20, b"", b"")  # padding, as of a probe
+    await eventually(lambda: len(page.got("stage")) == 3)
+    first = page.got("stage")[0][0].sequence
+    by_number = {h.sequence - first: payload for h, payload in page.got("stage")}
+    assert by_number == {0: PARAMETERS + b"q", 1: SLICE + b"6q", 2: SLICE + b"7q"}
+
+    def repeated() -> list[tuple[rtp.Header, bytes]]:
+        return [(h, p) for h, p in page.packets if h.ssrc not in page.slots.values()]
+
+    page.peer.send_rtcp(rtcp.nack(1, page.slots["stage"], [first + 1]))
+    header, packet = (await eventually(repeated))[0]
+    assert header.payload_type == 103
+    body = packet[header.payload_start :]
+    assert struct.unpack("!H", body[:2])[0] == first + 1 and body[2:] == SLICE + b"6q"
+    # Who asks for everything, over and over, gets little.
+    for _ in range(60):
+        page.peer.send_rtcp(rtcp.nack(1, page.slots["stage"], [first, first + 1, first + 2]))
+        page.peer.send_rtcp(rtcp.pli(1, page.slots["stage"]))
+        await asyncio.sleep(0.02)
+    assert len(repeated()) <= 210
+
+
+async def test_nobody_takes_over_anothers_stream(worker: WorkerProcess, raw: Make) -> None:
+    worker.web.desire(GRANTS, stage="site:a", wall=("site:b",))
+    a, b, page = raw(), raw(), raw()
+    await a.publish(worker, "seat-a", "site:a")
+    await b.publish(worker, "seat-b", "site:b")
+    await page.receive(worker, "display", wall=1)
+    assert a.video_ssrc == b.video_ssrc
+    for number in range(3):
+        b.send_video(number, 0, PARAMETERS + b"b")
+        a.send_video(number, 0, PARAMETERS + b"a")
+    await eventually(lambda: len(page.got("stage")) == 3 and len(page.got("wall0")) == 3)
+    assert {payload[-1:] for _, payload in page.got("stage")} == {b"a"}
+    assert {payload[-1:] for _, payload in page.got("wall0")} == {b"b"}
+
+
+def publication(peer: RawPeer) -> Publication:
+    """One of three layers, by itself."""
+    lines = negotiation.accept_offer(sdp.parse(peer.offer()), publishing=True)
+    return Publication("site:a", "seat-a", peer.peer, lines)
+
+
+def packet(ssrc: int, sequence: int, size: int = 100, rid: str = "q") -> memoryview:
+    head = rtp.head(
+        padding=False, marker=True, payload_type=106, sequence=sequence & 0xFFFF,
+        timestamp=3000 * sequence, ssrc=ssrc, block=rtp.extension_block([(5, rid.encode())]),
+    )  # fmt: skip
+    return memoryview(head + SLICE + bytes(size))
+
+
+async def test_who_sends_far_too_much_is_cut_off(
+    camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = publication(camera)
+    ended: list[str] = []
+    found.on_excess = lambda: ended.append(found.source)
+    size, number = 1200, 0
+    step_s = size * 8 / (10 * 1_500_000)
+    # Ten times what a camera may send is dropped in part; that alone ends nothing.
+    while (now_s := number * step_s) < 2:
+        camera.peer.on_rtp(packet(1, number, size), now_s)
+        number += 1
+    assert not ended
+    taken = found.video and found.video.layers[0].arrivals.octets
+    assert taken and taken <= MAX_UPLINK_BPS / 8 * (2 + 1)
+    begin, number = number, 0
+    while (now_s := 2 + number * size * 8 / (4 * MAX_UPLINK_BPS)) < 2.5 + EXCESS_S + 2:
+        camera.peer.on_rtp(packet(1, begin + number, size), now_s)
+        number += 1
+        if ended:
+            break
+    assert ended == ["site:a"]
+    assert "sends too much: source=site:a holder=seat-a" in caplog.text
+
+
+async def test_streams_that_change_all_the_time_are_bounded(camera: Camera) -> None:
+    found = publication(camera)
+    begins = 0
+    known = None
+    for number in range(1000):
+        camera.peer.on_rtp(packet(5000 + number, number), number * 0.01)
+        assert found.video is not None
+        begins += found.video.layers[0].ssrc != known
+        known = found.video.layers[0].ssrc
+    assert begins <= 4 + 10 * 0.5 + 1
+    assert len(found.ssrcs) <= 3
+    # A RID that nobody announced, and one layer's SSRC in another's name.
+    camera.peer.on_rtp(packet(77, 1, rid="x"), 20.0)
+    assert 77 not in found.ssrcs
