@@ -9,7 +9,7 @@ import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isRecorded } from "../rooms/conference.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
-import { playLiveStream } from "../rooms/live-stream.js";
+import { stageTile } from "../rooms/live-stage.js";
 import { countdown, currentRun, optionRows, siteRows } from "../rooms/quiz-board.js";
 import { emptyStageText, sends, Tile } from "../rooms/stage.js";
 import { keepAwake } from "../rooms/wake-lock.js";
@@ -44,9 +44,8 @@ const receiver = new Receiver({
   isOnline: () => connection.online,
   onSilence: () => void connection.doubt(),
 });
-const stage = new Tile(byId("stage"), receiver, "stage");
+const stage = stageTile(byId("stage"), receiver);
 const presentation = new Tile(byId("presentation"), receiver, "presentation");
-const liveStream = receiver.showsPictures ? null : playLiveStream(byId("stage"));
 
 function render() {
   const { state } = connection;
@@ -181,7 +180,6 @@ function renderMedia() {
   if (!wanted && receiver.state !== "idle") return receiver.stop();
   stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
-  liveStream?.render(state);
   receiver.setSound(connection.sounds); // one page of a room: two would echo
   byId("sound-banner").hidden = !receiver.soundBlocked;
   renderSilent();

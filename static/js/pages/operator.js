@@ -14,7 +14,7 @@ import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { conferenceStateText, hasMedia, isRecorded } from "../rooms/conference.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
-import { playLiveStream } from "../rooms/live-stream.js";
+import { stageTile } from "../rooms/live-stage.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
 import { questionStateText } from "../rooms/questions.js";
 import { RosterPanel } from "../rooms/roster-panel.js";
@@ -77,9 +77,8 @@ const preflight = new Preflight(camera, {
   join: (withCamera) => void join(withCamera),
   speaker: (deviceId) => receiver.setSpeaker(deviceId),
 });
-const stage = new Tile(byId("stage"), receiver, "stage");
+const stage = stageTile(byId("stage"), receiver);
 const presentation = new Tile(byId("presentation"), receiver, "presentation");
-const liveStream = receiver.showsPictures ? null : playLiveStream(byId("stage"));
 const rosterPanel = new RosterPanel(() => connection.state, act);
 const meter = new LevelMeter(byId("level"));
 /** @type {MediaStream | null} */
@@ -179,7 +178,6 @@ function renderMedia() {
   preflight.render();
   stage.render(state, emptyStageText(state));
   presentation.render(state, t("Chưa có trình chiếu"));
-  liveStream?.render(state);
   const presenting = sends(state, state.conference.presentation, "picture");
   byId("presentation").hidden = !presenting;
   byId("pictures").classList.toggle("pair", presenting);

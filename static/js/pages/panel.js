@@ -8,6 +8,7 @@ import { formatTime, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { showLife } from "../rooms/conference.js";
+import { LiveStage } from "../rooms/live-stage.js";
 import { siteName } from "../rooms/questions.js";
 import { sends } from "../rooms/stage.js";
 
@@ -82,9 +83,11 @@ function renderStage() {
   const { state } = connection;
   const source = state.conference.stage;
   const site = Object.values(state.sites).find((s) => source === `site:${s.slug}`);
+  const name = site ? site.name : t("Sân khấu");
+  if (liveStage) return liveStage.render(state, t("Sân khấu đang trống"), name);
   const shown = receiver.sourceOf("stage") === source && sends(state, source, "picture");
   byId("stage").classList.toggle("has-picture", shown);
-  fill(byId("stage"), { name: site ? site.name : t("Sân khấu") });
+  fill(byId("stage"), { name });
 }
 
 on(document, "submit", "[data-answer-form]", async (form, event) => {
@@ -102,7 +105,8 @@ byId("listen").addEventListener("click", () => {
   byId("listen").setAttribute("aria-pressed", String(listening));
   receiver.setSound(listening);
 });
-receiver.attach("stage", find(byId("stage"), "video", HTMLVideoElement));
+const liveStage = receiver.showsPictures ? null : new LiveStage(byId("stage"));
+if (!liveStage) receiver.attach("stage", find(byId("stage"), "video", HTMLVideoElement));
 receiver.start();
 render();
 setInterval(renderItem, 1000);

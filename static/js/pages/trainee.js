@@ -23,11 +23,28 @@ const connection = connect({
 
 const act = actBy(connection);
 
+/** @type {import("../rooms/live-stream.js").LiveStream | null} */
+let liveStream = null;
+
 /** Who attends online watches the stage here; a room's people look at its screen. */
 function renderWatch() {
   const watch = document.getElementById("watch");
+  if (!watch) return;
   const { conference } = connection.state;
-  if (watch) watch.hidden = conference.state !== "live" || !conference.recording;
+  const recording = conference.state === "live" ? (conference.recording ?? null) : null;
+  liveStream?.follow(recording);
+  watch.hidden = !recording;
+  byId("watch-button").hidden = liveStream !== null;
+  const figure = find(watch, "figure");
+  figure.classList.toggle("has-picture", Boolean(liveStream?.shown));
+  fill(figure, { noPicture: watchText() });
+}
+
+function watchText() {
+  if (!liveStream) return "";
+  return liveStream.failed
+    ? t("Không phát được hình trực tiếp trên trình duyệt này.")
+    : t("Đang chờ hình trực tiếp…");
 }
 
 function render() {
@@ -212,10 +229,9 @@ document.getElementById("watch-button")?.addEventListener("click", async () => {
   setBusy(button, true);
   try {
     // The player is large: loaded by those alone who ask for it.
-    const { play } = await import("../rooms/live-stream.js");
-    await play(find(byId("watch"), "video", HTMLVideoElement), connection.state.conference.recording);
-    find(byId("watch"), "figure").classList.add("has-picture");
-    button.hidden = true;
+    const { LiveStream } = await import("../rooms/live-stream.js");
+    liveStream ??= new LiveStream(find(byId("watch"), "video", HTMLVideoElement), renderWatch);
+    renderWatch();
   } catch (error) {
     toast(/** @type {Error} */ (error).message, { kind: "wrong" });
   } finally {

@@ -9,6 +9,10 @@ import { Patience } from "./patience.js";
 /** @typedef {{destroy: () => void}} Player */
 
 const MOST_RECOVERIES = 3;
+/** Behind the end of a live playlist: it grows by segments of 4 to 9.5 s, which must not run out. */
+const LIVE_BEHIND_S = 8;
+/** Further behind than this (the page was hidden, the network away) it goes to the newest. */
+const LIVE_BEHIND_MOST_S = 30;
 
 /**
  * Open `url` in `video`. What the network or the server does not give is asked for until it comes.
@@ -33,6 +37,8 @@ export async function openPlayer(video, url, native, onFailure, { live = false, 
     backBufferLength: 30,
     maxBufferLength: 60,
     startPosition: live ? -1 : 0,
+    liveSyncDuration: LIVE_BEHIND_S,
+    liveMaxLatencyDuration: LIVE_BEHIND_MOST_S,
   });
   const patient = patience ?? new Patience(() => {});
   let [recoveries, tries, open] = [0, 0, true];

@@ -1,49 +1,94 @@
 // @ts-check
 /**
- * The stage for a browser that has no H.264 in WebRTC (Firefox on a closed network): the live
- * recording by HLS, some seconds behind. Its sound is left off; the floor's comes by WebRTC.
+ * The recording while it is made, by HLS, some ten seconds behind: for who attends online, and as
+ * the stage of a browser that has no H.264 in WebRTC (Firefox on a closed network).
  */
 
-import { t } from "../i18n.js";
-import { setBanner, toast } from "../dom.js";
 import { openPlayer } from "../replay/player.js";
 
-/**
- * @param {HTMLElement} figure the stage's tile
- * @returns {{render: (state: import("../state.js").State) => void}} to be called when state changes
- */
-export function playLiveStream(figure) {
-  const video = figure.querySelector("video");
-  if (!video) throw new Error("a tile needs a video");
-  /** @type {string | null} */
-  let playing = null;
-  toast(t("Trình duyệt này không có H.264 nên hình đi chậm vài giây. Nên dùng Chrome, Edge hoặc Cốc Cốc."), {
-    seconds: 20,
-  });
-  return {
-    render(state) {
-      const wanted = state.conference.state === "live" ? state.conference.recording : null;
-      if (wanted && wanted !== playing) {
-        playing = wanted;
-        play(video, wanted).catch(() => {
-          playing = null;
-          setBanner("line-banner", t("Không phát được hình trực tiếp trên trình duyệt này."));
-        });
-      }
-      figure.classList.toggle("has-picture", wanted !== null && video.readyState >= 2);
-    },
-  };
-}
+/** @typedef {import("../state.js").State} State */
+
+/** What could not be played is tried again after this. */
+const RETRY_MS = 10_000;
+/** The player gives up where it has to wait, not where it was told to stop or to await a gesture. */
+const NO_FAILURE = ["AbortError", "NotAllowedError"];
 
 /**
- * Play a live recording from its newest picture.
- * @param {HTMLVideoElement} video
- * @param {string} recording
+ * The recording that is being made now, or null.
+ * @param {State} state
+ * @returns {string | null}
  */
-export async function play(video, recording) {
-  const base = `/replay/${recording}`;
-  const failed = () =>
-    toast(t("Không phát được hình trực tiếp trên trình duyệt này."), { kind: "wrong" });
-  await openPlayer(video, `${base}/master.m3u8`, `${base}/native.m3u8`, failed, { live: true });
-  await video.play();
+export const liveRecording = ({ conference }) =>
+  conference.state === "live" ? (conference.recording ?? null) : null;
+
+/** A live recording in a video element, from its newest picture on. */
+export class LiveStream {
+  /** Whether it cannot be played; it is tried again. */
+  failed = false;
+
+  /** @type {string | null} */
+  #recording = null;
+  /** @type {import("../replay/player.js").Player | null} */
+  #player = null;
+  /** Counts what was asked for: what is still opening may not be wanted any more. */
+  #wish = 0;
+
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {() => void} onChange when pictures come, cease, or cannot be played
+   */
+  constructor(video, onChange) {
+    this.video = video;
+    this.onChange = onChange;
+    for (const type of ["loadeddata", "emptied"]) video.addEventListener(type, onChange);
+  }
+
+  /** Whether there is a picture. */
+  get shown() {
+    return this.#recording !== null && this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+  }
+
+  /**
+   * Play this recording, or nothing.
+   * @param {string | null} recording
+   */
+  follow(recording) {
+    if (recording === this.#recording) return;
+    this.#recording = recording;
+    this.failed = false;
+    void this.#open();
+  }
+
+  async #open() {
+    this.#player?.destroy();
+    this.#player = null;
+    const wish = ++this.#wish;
+    if (!this.#recording) return this.onChange();
+    const base = `/replay/${this.#recording}`;
+    const failed = () => this.#fail(wish);
+    try {
+      const urls = /** @type {const} */ ([`${base}/master.m3u8`, `${base}/native.m3u8`]);
+      const player = await openPlayer(this.video, ...urls, failed, { live: true });
+      if (wish !== this.#wish) return player.destroy();
+      this.#player = player;
+      await this.video.play();
+      this.failed = false;
+    } catch (error) {
+      if (!NO_FAILURE.includes(/** @type {Error} */ (error).name)) failed();
+    }
+  }
+
+  /** @param {number} wish what was being played */
+  #fail(wish) {
+    if (wish !== this.#wish || this.failed) return;
+    this.failed = true;
+    this.#player?.destroy();
+    this.#player = null;
+    this.onChange();
+    setTimeout(() => {
+      if (wish !== this.#wish) return;
+      this.failed = false;
+      void this.#open();
+    }, RETRY_MS);
+  }
 }

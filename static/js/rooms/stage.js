@@ -60,6 +60,18 @@ export function sends(state, source, kind) {
 }
 
 /**
+ * Whether this browser gets a source's picture: without H.264 it gets what is sent as VP8.
+ * @param {State} state
+ * @param {import("../media/receive.js").Receiver} receiver
+ * @param {string | null} source
+ * @returns {boolean}
+ */
+export function arrives(state, receiver, source) {
+  if (!sends(state, source, "picture")) return false;
+  return receiver.showsPictures || state.live?.publications?.[source ?? ""]?.video === "VP8";
+}
+
+/**
  * A `figure.video` that shows one slot of a receiver. It has a picture only while the slot shows a
  * source that sends one, and frames of it have come.
  */
@@ -94,11 +106,12 @@ export class Tile {
   render(state, emptyText) {
     const source = this.source;
     const sent = sends(state, source, "picture");
-    if (!sent) this.#framed = false;
+    const arriving = arrives(state, this.receiver, source);
+    if (!arriving) this.#framed = false;
     else if (!this.#framed && !this.#waiting) this.#awaitFrame();
     const name = sourceText(state, source);
     this.figure.classList.toggle("has-picture", this.#framed);
-    fill(this.figure, { name, noPicture: this.#absence(source, name, sent, emptyText) });
+    fill(this.figure, { name, noPicture: this.#absence(source, name, sent, arriving, emptyText) });
     const caption = this.figure.querySelector("figcaption");
     if (caption) caption.hidden = !name;
     this.video.setAttribute("aria-label", name || emptyText);
@@ -108,13 +121,15 @@ export class Tile {
    * Why there is no picture.
    * @param {string | null} source
    * @param {string} name
-   * @param {boolean} sent
+   * @param {boolean} sent to the server
+   * @param {boolean} arriving here
    * @param {string} emptyText
    */
-  #absence(source, name, sent, emptyText) {
+  #absence(source, name, sent, arriving, emptyText) {
     if (this.receiver.state === "retrying") return t("Mất kết nối hình, đang nối lại…");
     if (this.receiver.state === "connecting") return t("Đang kết nối hình…");
     if (!source) return emptyText;
+    if (sent && !arriving) return t("Trình duyệt này không hiện được hình này (không có H.264).");
     return sent
       ? t("Đang chờ hình từ %(site)s…", { site: name })
       : t("Chưa có hình từ %(site)s", { site: name });

@@ -5,7 +5,8 @@ import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { fairOrder } from "./queue.js";
-import { sends } from "./stage.js";
+import { LiveStage } from "./live-stage.js";
+import { arrives, sends } from "./stage.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -16,6 +17,8 @@ const POOR_LOSS = 0.05;
 export class Wall {
   /** @type {string | null} id of the chosen site */
   #chosen = null;
+  /** @type {LiveStage | null} */
+  #liveStage = null;
 
   /**
    * @param {import("../connection.js").Connection} connection
@@ -39,7 +42,8 @@ export class Wall {
 
   /** Begin to receive. */
   start() {
-    for (const name of ["stage", "presentation"]) {
+    if (!this.receiver.showsPictures) this.#liveStage = new LiveStage(byId("stage"));
+    for (const name of this.#liveStage ? ["presentation"] : ["stage", "presentation"]) {
       this.receiver.attach(name, find(byId(name), "video", HTMLVideoElement));
     }
     this.receiver.start();
@@ -103,7 +107,7 @@ export class Wall {
     return {
       name: site.name,
       facts: facts.filter(Boolean).join(" · "),
-      picture: Boolean(mid) && sends(state, source, "picture"),
+      picture: Boolean(mid) && arrives(state, this.receiver, source),
       live: state.conference.stage === source,
       hand: place >= 0,
       bad: this.#isPoor(source),
@@ -125,10 +129,16 @@ export class Wall {
     ]) {
       const source = state.conference[name];
       const site = Object.values(state.sites).find((s) => source?.split(":")[1] === s.slug);
-      const shown = this.receiver.sourceOf(name) === source && sends(state, source, "picture");
+      const label = site ? `${words} · ${site.name}` : words;
+      if (name === "stage" && this.#liveStage) {
+        this.#liveStage.render(state, empty, label);
+        continue;
+      }
+      const shown =
+        this.receiver.sourceOf(name) === source && arrives(state, this.receiver, source);
       byId(name).classList.toggle("has-picture", shown);
       fill(byId(name), {
-        name: site ? `${words} · ${site.name}` : words,
+        name: label,
         noPicture: site ? t("Chưa có hình từ %(site)s", { site: site.name }) : empty,
       });
     }

@@ -1,0 +1,73 @@
+// @ts-check
+/**
+ * The stage in this browser: by WebRTC, or by the live recording where there is no H.264 in WebRTC
+ * (Firefox on a closed network).
+ */
+
+import { fill, toast } from "../dom.js";
+import { t } from "../i18n.js";
+import { hasMedia } from "./conference.js";
+import { liveRecording, LiveStream } from "./live-stream.js";
+import { sends, sourceText, Tile } from "./stage.js";
+
+/** @typedef {import("../state.js").State} State */
+
+/** The stage's tile, where its picture comes by HLS. Its sound is left off: the floor's comes by WebRTC. */
+export class LiveStage {
+  #emptyText = "";
+  #label = "";
+  /** @type {State | null} */
+  #state = null;
+
+  /** @param {HTMLElement} figure */
+  constructor(figure) {
+    const video = figure.querySelector("video");
+    if (!video) throw new Error("a tile needs a video");
+    video.muted = true;
+    this.figure = figure;
+    this.stream = new LiveStream(video, () => this.#show());
+    const why = t("Trình duyệt này không có H.264 nên hình đi chậm khoảng mười giây. Nên dùng Chrome, Edge hoặc Cốc Cốc.");
+    toast(why, { seconds: 20 });
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} emptyText said while there is nothing to show
+   * @param {string} [label] what it shows
+   */
+  render(state, emptyText, label = sourceText(state, state.conference.stage)) {
+    this.#state = state;
+    [this.#emptyText, this.#label] = [emptyText, label];
+    this.stream.follow(liveRecording(state));
+    this.#show();
+  }
+
+  #show() {
+    if (!this.#state) return;
+    const { shown, video } = this.stream;
+    this.figure.classList.toggle("has-picture", shown);
+    const late = shown && this.#label;
+    const name = late ? t("%(name)s · hình đi chậm", { name: this.#label }) : this.#label;
+    fill(this.figure, { name, noPicture: this.#absence(this.#state) });
+    const caption = this.figure.querySelector("figcaption");
+    if (caption) caption.hidden = !name;
+    video.setAttribute("aria-label", name || this.#emptyText);
+  }
+
+  /** @param {State} state */
+  #absence(state) {
+    if (this.stream.failed) return t("Không phát được hình trực tiếp trên trình duyệt này.");
+    if (liveRecording(state)) return t("Đang chờ hình trực tiếp…");
+    const before = hasMedia(state) && sends(state, state.conference.stage, "picture");
+    return before ? t("Trình duyệt này chỉ hiện hình khi hội nghị đang diễn ra.") : this.#emptyText;
+  }
+}
+
+/**
+ * The stage's tile in this browser.
+ * @param {HTMLElement} figure
+ * @param {import("../media/receive.js").Receiver} receiver
+ */
+export function stageTile(figure, receiver) {
+  return receiver.showsPictures ? new Tile(figure, receiver, "stage") : new LiveStage(figure);
+}
