@@ -256,3 +256,39 @@ async def test_streams_that_change_all_the_time_are_bounded(camera: Camera) -> N
     # A RID that nobody announced, and one layer's SSRC in another's name.
     camera.peer.on_rtp(packet(77, 1, rid="x"), 20.0)
     assert 77 not in found.ssrcs
+
+
+async def test_the_recording_follows_the_largest_layer_as_one_stream(
+    worker: WorkerProcess, camera: Camera
+) -> None:
+    recording = messages.Recording("r2", "/nowhere", 0, "Hội nghị")
+    worker.web.desire(GRANTS, stage="site:a", recording=recording)
+    await camera.publish(worker, "seat-a", "site:a")
+
+    def recorded() -> list[tuple[rtp.Header, bytes]]:
+        found = [m.rtp for m in worker.recorder.received if isinstance(m, messages.Media)]
+        headers = [(rtp.parse(data), data) for data in found]
+        return [(h, data[h.payload_start :]) for h, data in headers if h is not None]
+
+    sending = [0, 1, 2]
+
+    async def send() -> None:
+        for number in range(1000):
+            for place in sending:
+                camera.layer(place, 1000 * place + number, 3000 * number, PARAMETERS)
+            await asyncio.sleep(0.02)
+
+    sender = asyncio.create_task(send())
+    await eventually(lambda: recorded() and recorded()[-1][1][-1:] == b"f")
+    sending.remove(2)
+    await eventually(lambda: recorded()[-1][1][-1:] == b"h")
+    sender.cancel()
+    headers = [header for header, _ in recorded()]
+    assert len({h.ssrc for h in headers}) == 1
+    first = headers[0].sequence
+    assert [(h.sequence - first) & 0xFFFF for h in headers] == list(range(len(headers)))
+    stamps = [(h.timestamp - headers[0].timestamp) & 0xFFFFFFFF for h in headers]
+    assert stamps == sorted(set(stamps)), "time goes on"
+    layers = await eventually(lambda: worker.web.last(messages.Layers))
+    assert "f" in layers.rids, "it is still wished for"
+    worker.web.desire(GRANTS, stage="site:a")
