@@ -7,6 +7,7 @@ there was an answer, and in which order its answers to a quiz came.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -54,14 +55,15 @@ class Witness:
     _options: int = 0
 
     async def act(self, http: aiohttp.ClientSession, base: str, plan: Plan) -> None:
-        """Come (back), settle what was in flight, ask for one old answer again; then command after
+        """Come (back), ask for one old answer again, settle what was in flight; then command after
         command until the line is lost or ``plan`` is over."""
         try:
             async with Line(http, base, self) as line:
                 await self._settle(line)
-                plan.arrived()
-                for sent in self._commands(plan):
+                for number, sent in enumerate(self._commands(plan)):
                     await self._send(line, sent)
+                    if number == 0:
+                        plan.arrived()
                     if plan.over:
                         return
         except Gone:
@@ -96,23 +98,21 @@ class Witness:
             await asyncio.sleep(answer.get("retry_after_s", 1.0) * random.uniform(0.1, 0.5))
 
     def _commands(self, plan: Plan) -> Iterator[Sent]:
-        """Answers, and once in a while a question or the check-in."""
-        count = 0
-        question_at = random.randrange(6) if plan.asks(self.asked) else None
-        check_in_at = random.randrange(6) if plan.checks_in(self.number) else None
-        while True:
+        """Answers, and once in a while a question or the check-in among the first of a round."""
+        asks = plan.asks(self.asked)
+        checks_in = plan.checks_in(self.number) and not self.checked_in
+        for count in itertools.count():
             key = f"{plan.round}:{self.number}:{count}"
-            if count == check_in_at and not self.checked_in:
-                self.checked_in = True
+            if checks_in and random.random() < 0.5:
+                checks_in, self.checked_in = False, True
                 yield Sent(key, "attendance.check_in", {})
-            elif count == question_at:
-                self.asked += 1
+            elif asks and random.random() < 0.5:
+                asks, self.asked = False, self.asked + 1
                 yield Sent(key, "question.ask", {"text": f"Câu hỏi {key}"})
             else:
                 self._options += 1
                 payload = self.choice | {"option": self._options % 2}
                 yield Sent(key, "activity.answer", payload)
-            count += 1
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Plan:
     all_here: asyncio.Event = field(default_factory=asyncio.Event)
 
     def arrived(self) -> None:
-        """One more phone is connected and has settled."""
+        """One more phone is at work: its first command of the round is acknowledged."""
         self.present += 1
         if self.present == self.phones:
             self.all_here.set()
@@ -141,7 +141,7 @@ class Plan:
 
     def checks_in(self, number: int) -> bool:
         """Everybody checks in once, spread over the rounds."""
-        return number % self.rounds == self.round
+        return number % self.rounds <= self.round
 
 
 class Line:
