@@ -55,11 +55,13 @@ class Section:
     ufrag: str = ""
     fingerprints: list[tuple[str, str]] = field(default_factory=list)
     setup: str = ""
+    bundle_only: bool = False
+    """port 0 stands for the bundle's transport (RFC 9143, 6), as Firefox offers its second section"""
 
     @property
     def rejected(self) -> bool:
-        """Is it refused or only a member of a bundle's tail? Only the former in an answer."""
-        return self.port == 0
+        """Is it refused?"""
+        return self.port == 0 and not self.bundle_only
 
 
 @dataclass(slots=True)
@@ -147,6 +149,8 @@ def _attribute(section: Section, name: str, value: str) -> None:
         section.direction = name
     elif name == "mid":
         section.mid = value.strip()
+    elif name == "bundle-only":
+        section.bundle_only = True
     elif name == "setup":
         section.setup = value.strip()
     elif name == "ice-ufrag":

@@ -226,6 +226,17 @@ def test_a_captured_simulcast_offer_is_answered_with_its_layers() -> None:
     assert "transport-cc" in answer and "nack pli" in answer
 
 
+def test_what_firefox_offers_only_bundled_is_accepted() -> None:
+    text = (PACKETS / "firefox-simulcast-offer.sdp").read_text()
+    offer = sdp.parse(text)
+    audio, video = negotiation.accept_offer(offer, publishing=True)
+    assert audio is not None and video is not None
+    assert [negotiation.normal_name(codec) for codec in video.codecs] == ["VP8"]
+    assert video.rids == ["q", "h", "f"]
+    refused = sdp.parse(text.replace("a=bundle-only\n", ""))  # port 0 alone
+    assert negotiation.accept_offer(refused, publishing=True)[1] is None
+
+
 texts = st.text(alphabet=st.sampled_from("avm=:/ 0123456789-\r\nrtpmapfmtpssrcsetup"), max_size=200)
 
 
