@@ -162,7 +162,9 @@ def test_a_run_goes_through_its_items(play: Play) -> None:
         (0, 0, 0),
         (1, 1),
     ]
-    right = {each.name: (each.right, each.answered) for each in scores(play.session, play.conference_id)}
+    right = {
+        each.name: (each.right, each.answered) for each in scores(play.session, play.conference_id)
+    }
     assert right == {"Nguyễn Văn An": (1, 1), "Lê Minh Châu": (0, 1)}
 
 
