@@ -215,6 +215,10 @@ def main() -> int:
             database = Database(url, readers=1)
             try:
                 losses = asyncio.run(run(server, phones, database, kinds))
+            except TimeoutError:
+                log = (folder / "server.log").read_text(errors="replace")
+                print(log[-4000:], file=sys.stderr)
+                raise
             finally:
                 database.close()
                 server.stop()

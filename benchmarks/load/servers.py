@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -213,14 +214,18 @@ def _postgres(core: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Po
 
 
 def await_health(base: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    """Until it serves. Raises: TimeoutError with what it says instead."""
+    deadline, said = time.monotonic() + PATIENCE_S, "nothing"
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{base}/healthz", timeout=5):
                 return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("the server does not become healthy")
+        except urllib.error.HTTPError as error:
+            said = error.read().decode()
+        except OSError as error:
+            said = str(error)
+        time.sleep(0.1)
+    raise TimeoutError(f"the server does not become healthy: {said}")
 
 
 async def _seats(url: str, phones: int) -> Served:
