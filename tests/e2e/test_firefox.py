@@ -1,0 +1,47 @@
+"""Firefox on a closed network: without H.264 in WebRTC it is told so, sees the stage, and is seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Demo
+from tests.e2e.firefox import Firefox, run_firefox
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+async def firefox(tmp_path: Path) -> AsyncIterator[Firefox]:
+    """One Firefox; what any page throws fails the test."""
+    async with run_firefox(tmp_path) as running:
+        yield running
+    assert not running.errors, running.errors
+
+
+async def test_without_h264_the_stage_is_the_live_recording_and_vp8_is_sent(
+    demo: Demo, firefox: Firefox, visit: Callable[..., Any]
+) -> None:
+    room = await firefox.open()
+    await room.enter(demo.urls["operator"])
+    assert not await room.evaluate(
+        "RTCRtpReceiver.getCapabilities('video').codecs.some(c => c.mimeType == 'video/H264')"
+    )
+    await room.sees("#codec-note", "không gửi được H.264 nên gửi VP8")
+    await room.until("document.querySelector('#preview.has-picture') && true")
+    await room.press("#join")
+    await room.sees("#toasts", "không có H.264 nên hình đi chậm")
+
+    # Its own picture reaches a browser that prefers H.264.
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.frames("#wall li:has-text('Khoái Châu')", 5)
+
+    # The stage moves, by the live recording; its sound comes by WebRTC, ahead of it.
+    await room.sees("#stage figcaption", "hình đi chậm")
+    await room.until("document.querySelector('#stage.has-picture') && true")
+    await room.evaluate("nextFrames(document.querySelector('#stage video'), 10)")
+    assert await room.evaluate("document.querySelector('#stage video').srcObject === null")
+    await room.until("inbound().then(all => all.audio0?.energy > 1e-3)")
