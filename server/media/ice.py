@@ -16,8 +16,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from server.media import stun, tcp
+from server.media import rtp, stun, tcp
+from server.media.bursts import Burst
 from server.media.refusals import Refusals
+from server.media.sending import Sender, Shifts, sender
+from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,16 @@ class Binding:
         if self.path is not None:
             self._ice.send(data, self.path)
 
+    def forward(
+        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
+    ) -> None:
+        """Send a burst to ``address``."""
+        self._ice.forward(srtp, head, shifts, burst, address)
+
+    def defer(self, call: Callable[[], None]) -> None:
+        """Call once the socket is drained; at once where nothing is being read."""
+        self._ice.defer(call)
+
     def checked(self, check: stun.Check, path: Path, now_s: float) -> None:
         """A valid check came over ``path``: select it where the rules say so."""
         restarted = len(self.credentials) > 1 and check.local_ufrag == self.ufrag
@@ -121,14 +134,19 @@ class Binding:
 class IceLite:
     """Demultiplexes one UDP socket and TCP's connections (RFC 7983) to bindings."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, sending: str = "auto") -> None:
+        """``sending``: see ``sending.sender``."""
         sock.setblocking(False)
         self.socket = sock
+        self._sender: Sender = sender(sock, sending)
+        self._reading = False
+        self._deferred: list[Callable[[], None]] = []
         self._by_ufrag: dict[str, Binding] = {}
         self._by_path: dict[Path, Binding] = {}
         self._buffer = bytearray(2048)
+        self._view = memoryview(self._buffer)
         self.find_by_ssrc: Callable[[int], Iterable[Binding]] = lambda ssrc: ()
-        self.dropped_sends = 0
+        self._dropped = 0
         self.refusals = Refusals()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -191,12 +209,33 @@ class IceLite:
     def send(self, data: bytes | memoryview, path: Path) -> None:
         """Send or drop: a full socket buffer is loss like any other."""
         if isinstance(path, tcp.Connection):
-            self.dropped_sends += not path.send(data)
+            self._dropped += not path.send(data)
             return
+        self._sender.flush()  # nothing overtakes
         try:
             self.socket.sendto(data, path)
         except OSError:
-            self.dropped_sends += 1
+            self._dropped += 1
+
+    @property
+    def dropped_sends(self) -> int:
+        """Datagrams that could not be sent."""
+        return self._dropped + self._sender.dropped
+
+    def forward(
+        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
+    ) -> None:
+        """Send a burst, while reading together with what goes to others."""
+        self._sender.forward(srtp, head, shifts, burst, address)
+        if not self._reading:
+            self._sender.flush()
+
+    def defer(self, call: Callable[[], None]) -> None:
+        """Call once the socket is drained; at once where nothing is being read."""
+        if self._reading:
+            self._deferred.append(call)
+        else:
+            call()
 
     def lost(self, connection: tcp.Connection) -> None:
         """Nothing comes over ``connection`` any more."""
@@ -209,12 +248,23 @@ class IceLite:
             binding.nominated = False
 
     def _readable(self) -> None:
-        buffer = self._buffer
-        view = memoryview(buffer)
+        self._reading = True
+        self._read()
+        deferred, self._deferred = self._deferred, []
+        for call in deferred:
+            try:
+                call()
+            except Exception:  # one peer's packet must never stop the others
+                log.exception("forwarding failed")
+        self._reading = False
+        self._sender.flush()
+
+    def _read(self) -> None:
+        buffer, view, receive = self._buffer, self._view, self.socket.recvfrom_into
         now_s = time.monotonic()
         for _ in range(MAX_BATCH):
             try:
-                size, address = self.socket.recvfrom_into(buffer)
+                size, address = receive(buffer)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:  # e.g. an ICMP error of an earlier send
@@ -222,7 +272,7 @@ class IceLite:
             if size:
                 try:
                     self.receive(view[:size], address, now_s)
-                except Exception:  # one peer's packet must never stop the others
+                except Exception:  # as above
                     log.exception("packet handling failed")
 
     def datagram(self, data: memoryview, connection: tcp.Connection) -> None:

@@ -44,9 +44,9 @@ class Repairs:
         self._credit = float(self.BURST)
         self._repeated_at_s: dict[int, float] = {}
 
-    def sent(self) -> None:
-        """One packet of the stream itself was sent."""
-        self._credit = min(self._credit + self.SHARE, self.BURST)
+    def sent(self, count: int = 1) -> None:
+        """Packets of the stream itself were sent."""
+        self._credit = min(self._credit + self.SHARE * count, self.BURST)
 
     def allows(self, sequence: int, now_s: float) -> bool:
         """Repeat this packet now? If so it counts as repeated."""

@@ -2,8 +2,7 @@
 
 aiortc's ``RTCDtlsTransport`` makes the handshake over an object with ``_recv``, ``_send`` and
 ``role``. Media never goes through it: once the handshake is done its two SRTP sessions are
-driven here, in place, in buffers of our own (``Session.protect`` copies twice and refuses packets
-over 1,356 bytes).
+driven by ``srtp.py``.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from aiortc.rtcdtlstransport import (
     RTCDtlsParameters,
     RTCDtlsTransport,
 )
-from pylibsrtp import Session
-from pylibsrtp._binding import ffi, lib
 
+from server.media import rtp, srtp, tcp
+from server.media.bursts import Burst
 from server.media.ice import Binding, IceLite
+from server.media.sending import Shifts
+from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,7 @@ PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
     (RTCDtlsTransport, "_set_role"),
     (RTCDtlsTransport, "_recv_next"),
     (RTCDtlsTransport, "_setup_srtp"),
-    (lib, "srtp_protect"),
-    (lib, "srtp_unprotect"),
-    (lib, "srtp_protect_rtcp"),
-    (lib, "srtp_unprotect_rtcp"),
+    *srtp.PRIVATE_NAMES,
 )
 """each private function that this module counts on; a test asserts that it exists"""
 PRIVATE_ATTRIBUTES = ("_rx_srtp", "_tx_srtp", "_role", "_state")
@@ -41,9 +39,6 @@ PRIVATE_ATTRIBUTES = ("_rx_srtp", "_tx_srtp", "_role", "_state")
 
 CHANGE_CIPHER_SPEC, HANDSHAKE = 20, 22
 """content types of DTLS records (RFC 6347, 4.1)"""
-BUFFER_BYTES = 2048
-MAX_TRAILER_BYTES = 148
-"""SRTP_MAX_SRTCP_TRAILER_LEN of libsrtp"""
 MAX_QUEUED_DTLS = 32
 MAX_LATE_ANSWERS = 10
 """repetitions of the last flight to a client that has not got it"""
@@ -59,43 +54,6 @@ def make_certificate() -> tuple[RTCCertificate, str]:
         if fingerprint.algorithm == "sha-256":
             return certificate, f"sha-256 {fingerprint.value}"
     raise RuntimeError("no sha-256 fingerprint")
-
-
-class Srtp:
-    """One direction of SRTP and SRTCP (RFC 3711), in place in one buffer."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session  # owns the libsrtp context
-        self._context = cast(Any, session)._srtp[0]
-        self._data = ffi.new("char[]", BUFFER_BYTES)
-        self._length = ffi.new("int *")
-        self._view = memoryview(ffi.buffer(self._data))
-
-    def _run(self, function: Any, size: int) -> memoryview | None:
-        self._length[0] = size
-        if function(self._context, self._data, self._length):
-            return None
-        return self._view[: self._length[0]]
-
-    def unprotect(self, data: memoryview, *, rtcp: bool) -> memoryview | None:
-        """The plain packet, valid until the next call; None if not authentic."""
-        size = len(data)
-        if size > BUFFER_BYTES:
-            return None
-        self._view[:size] = data
-        return self._run(lib.srtp_unprotect_rtcp if rtcp else lib.srtp_unprotect, size)
-
-    def protect(
-        self, head: bytes | bytearray, payload: bytes | memoryview, *, rtcp: bool
-    ) -> memoryview | None:
-        """``head`` + ``payload`` protected, valid until the next call; None if impossible."""
-        middle = len(head)
-        size = middle + len(payload)
-        if size > BUFFER_BYTES - MAX_TRAILER_BYTES:
-            return None
-        self._view[:middle] = head
-        self._view[middle:size] = payload
-        return self._run(lib.srtp_protect_rtcp if rtcp else lib.srtp_protect, size)
 
 
 class _DtlsPath:
@@ -272,6 +230,30 @@ class Peer:
             data = self._outbound.protect(head, payload, rtcp=False)
             if data is not None:
                 self.binding.send(data)
+
+    def forward(self, head: rtp.Head, shifts: Shifts, burst: Burst) -> None:
+        """Send each packet of ``burst`` under ``head``, numbered anew."""
+        path = self.binding.path
+        if self._outbound is None or path is None:
+            return
+        if not isinstance(path, tcp.Connection):
+            self.binding.forward(self._outbound, head, shifts, burst, path)
+            return
+        for i, (packet, payload) in enumerate(zip(burst.packets, burst.payloads, strict=True)):
+            head.write(
+                padding=bool(packet.data[0] & 0x20),
+                marker=packet.header.marker,
+                payload_type=shifts.payload_type,
+                sequence=(packet.number + shifts.number) & 0xFFFF,
+                timestamp=(packet.header.timestamp + shifts.timestamp) & 0xFFFFFFFF,
+            )
+            if head.transport_at:
+                head.write_transport((shifts.transport + i) & 0xFFFF)
+            self.send_rtp(head.data, payload)
+
+    def defer(self, call: Callable[[], None]) -> None:
+        """Call once all that has come is read, so that it may go on at once."""
+        self.binding.defer(call)
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send one (compound) RTCP packet."""

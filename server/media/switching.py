@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from server.media import keyframes, rtp
+from server.media.bursts import Burst, Packet
 from server.media.rewrite import Part, Rewriter
 from server.media.track import Layer, Track
 from server.media.vp8 import Continuity
@@ -153,26 +154,31 @@ class Switch:
         ahead = part.origin.timeline.ahead_of(layer.timeline)
         return None if ahead is None else part.aligned_shift + ahead
 
-    def receive(
-        self,
-        layer: Layer,
-        number: int,
-        header: rtp.Header,
-        packet: bytes,
-        begins: bool,
-        now_s: float,
-    ) -> None:
-        """A packet of a layer that is shown or awaited."""
+    def receive(self, layer: Layer, burst: Burst, now_s: float) -> None:
+        """Packets of a layer that is shown or awaited."""
+        if layer is self.shown and layer is not self.pending:
+            self.forward(burst, now_s)
+            return
+        for packet in burst.packets:
+            self._receive(layer, packet, now_s)
+
+    def forward(self, burst: Burst, now_s: float) -> None:
+        """Packets of what is shown."""
+        for packet in burst.packets:
+            self._forward(packet.number, packet.header, packet.data, now_s)
+
+    def _receive(self, layer: Layer, packet: Packet, now_s: float) -> None:
         if layer is self.pending:
-            if not begins:
+            if not packet.begins:
                 if layer is self.shown:  # after its restart: nothing fits until a keyframe
                     return
             else:
+                number, timestamp = packet.number, packet.header.timestamp
                 aligned = self._aligned(layer)
-                part = self.rewriter.switch(layer, number, header.timestamp, now_s, aligned=aligned)
-                self._entered(part, header, packet)
+                part = self.rewriter.switch(layer, number, timestamp, now_s, aligned=aligned)
+                self._entered(part, packet.header, packet.data)
         if layer is self.shown:
-            self._forward(number, header, packet, now_s)
+            self._forward(packet.number, packet.header, packet.data, now_s)
 
     def _forward(self, number: int, header: rtp.Header, packet: bytes, now_s: float) -> None:
         before = self.rewriter.highest

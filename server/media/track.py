@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from server.media import keyframes, layers, resolution, rtcp, rtp
+from server.media.bursts import Burst, Packet, equalise
 from server.media.history import History
 from server.media.layers import Meter, Offer
 from server.media.levels import Loudness
@@ -46,6 +47,8 @@ class Layer:
         """of the picture, (width, height) in pixels, once known"""
         self.outputs: set[Switch] = set()
         self._clock = track.publication.clock
+        self._burst: list[Packet] = []
+        """what came since the socket was last drained"""
         self.arrivals = Arrivals(track.clock_rate_hz)
         self._begin()
 
@@ -59,6 +62,7 @@ class Layer:
     def bind(self, ssrc: int) -> None:
         """The stream is (from now on) ``ssrc``; a new one is a new beginning."""
         if self.ssrc not in (None, ssrc):
+            self._forward()
             self._begin()
             highest = self.arrivals.highest
             self.arrivals = Arrivals(self.track.clock_rate_hz)
@@ -111,8 +115,21 @@ class Layer:
             self.requests.arrived(now_s)
             self._entered = (number, now_s)
             self.size = resolution.size(self.track.codec, view) or self.size
+        if self.outputs:
+            self._burst.append(Packet(number, header, packet, begins))
+            if len(self._burst) == 1:
+                self.track.publication.peer.defer(self._forward)
+
+    def _forward(self) -> None:
+        """To all who receive this layer."""
+        if not self._burst:
+            return
+        packets, self._burst = self._burst, []
+        for padded in equalise(packets):
+            self.history.put(padded.number, padded.data)
+        burst = Burst(packets)
         for output in tuple(self.outputs):
-            output.receive(self, number, header, packet, begins, now_s)
+            output.receive(self, burst, self.received_at_s)
 
     def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:
         """(number, packet) of the latest group of pictures so far; empty if it has holes or is old.

@@ -1,0 +1,70 @@
+"""Packets of one layer that came at once, and what is done once for all who receive them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.media import rtp
+
+MAX_PADDING_BYTES = 4
+
+
+@dataclass(slots=True)
+class Packet:
+    """One plain packet as it came."""
+
+    number: int
+    """unwrapped"""
+    header: rtp.Header
+    data: bytes
+    begins: bool
+    """can a decoder begin with it?"""
+
+
+class Burst:
+    """See the module."""
+
+    __slots__ = (
+        "highest",
+        "lowest",
+        "octets",
+        "packets",
+        "payload_octets",
+        "payloads",
+        "prepared",
+        "sizes",
+    )
+
+    def __init__(self, packets: Sequence[Packet]) -> None:
+        self.packets = packets
+        self.payloads = [memoryview(p.data)[p.header.payload_start :] for p in packets]
+        """with their padding"""
+        self.highest = max(packets, key=lambda packet: packet.number)
+        self.lowest = min(packet.number for packet in packets)
+        self.octets = sum(p.header.payload_end - p.header.payload_start for p in packets)
+        """without padding, as sender reports count them"""
+        self.sizes = [len(payload) for payload in self.payloads]
+        self.payload_octets = sum(self.sizes)
+        self.prepared: Any = None
+        """what a sender has made of it, for all receivers"""
+
+
+def equalise(packets: Sequence[Packet]) -> list[Packet]:
+    """Pad a frame's packets that are a byte or so smaller than the next one; those that were.
+
+    Browsers cut a frame into packets whose sizes differ by one, and the larger ones come last. One
+    send with UDP_SEGMENT takes equal ones, of which the last may be smaller.
+    """
+    padded = []
+    later = packets[-1]
+    for packet in reversed(packets[:-1]):
+        missing = len(later.data) - len(packet.data)
+        together = packet.header.timestamp == later.header.timestamp
+        if together and 0 < missing <= MAX_PADDING_BYTES and not packet.data[0] & 0x20:
+            tail = bytes(missing - 1) + bytes([missing])
+            packet.data = bytes([packet.data[0] | 0x20]) + packet.data[1:] + tail
+            padded.append(packet)
+        later = packet
+    return padded

@@ -1,0 +1,191 @@
+/* The compiled way of sending.py: one burst of packets to one receiver a call.
+ *
+ * Each packet is numbered anew, protected in place by the SRTP library that Python has loaded (its
+ * function comes as a pointer, nothing is linked), and queued. Packets of equal size to one receiver
+ * are one datagram for UDP_SEGMENT (Linux 4.18; the last may be smaller), and what is queued for all
+ * receivers is one sendmmsg. Every limit is checked here; the caller's memory is read only.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+#define ARENA_BYTES (1 << 20)
+#define PACKET_BYTES 2048 /* no packet, protected, is larger */
+#define TRAILER_BYTES 148
+#define MAX_RUNS 256
+#define MAX_SEGMENTS 64
+#define MAX_RUN_BYTES 64000
+#define FIXED_BYTES 12
+
+struct packet {
+    const uint8_t *payload;
+    uint32_t timestamp;
+    uint16_t number;
+    uint16_t size;
+    uint8_t first;  /* 0x20: padded */
+    uint8_t second; /* 0x80: marker */
+};
+
+struct stream {
+    void *srtp;
+    const uint8_t *head;
+    const void *address;
+    uint32_t timestamp_shift;
+    uint16_t number_shift;
+    uint16_t transport; /* number of the first packet */
+    uint16_t head_size;
+    uint16_t transport_at; /* 0: no such number */
+    uint16_t address_size;
+    uint8_t payload_type;
+};
+
+struct run { /* of packets to one receiver, all but the last of `segment` bytes */
+    uint32_t start, bytes;
+    uint16_t segment, count;
+    int closed;
+    uint16_t address_size;
+    struct sockaddr_storage address;
+};
+
+typedef int (*protector)(void *srtp, void *packet, int *size);
+
+struct queue {
+    int fd, offload, runs;
+    uint32_t used;
+    uint64_t dropped;
+    protector protect;
+    struct run run[MAX_RUNS];
+    uint8_t arena[ARENA_BYTES];
+};
+
+unsigned long diemcau_queue_bytes(void) { return sizeof(struct queue); }
+
+void diemcau_open(struct queue *q, int fd, int offload, void *protect) {
+    memset(q, 0, sizeof *q - ARENA_BYTES);
+    q->fd = fd;
+    q->offload = offload;
+    q->protect = (protector)protect;
+}
+
+uint64_t diemcau_dropped(const struct queue *q) { return q->dropped; }
+
+/* A path may not take a run as a whole (a smaller MTU, no checksums by the device). */
+static void send_singly(struct queue *q, const struct run *run) {
+    for (uint32_t at = 0; at < run->bytes; at += run->segment) {
+        uint32_t size = run->bytes - at < run->segment ? run->bytes - at : run->segment;
+        if (sendto(q->fd, q->arena + run->start + at, size, MSG_DONTWAIT,
+                   (const struct sockaddr *)&run->address, run->address_size) < 0)
+            q->dropped++;
+    }
+}
+
+static void prepare(struct queue *q, struct run *run, struct mmsghdr *message, struct iovec *vector,
+                    uint8_t *control) {
+    vector->iov_base = q->arena + run->start;
+    vector->iov_len = run->bytes;
+    memset(message, 0, sizeof *message);
+    message->msg_hdr.msg_name = &run->address;
+    message->msg_hdr.msg_namelen = run->address_size;
+    message->msg_hdr.msg_iov = vector;
+    message->msg_hdr.msg_iovlen = 1;
+    if (run->count > 1) {
+        message->msg_hdr.msg_control = control;
+        message->msg_hdr.msg_controllen = CMSG_SPACE(sizeof(uint16_t));
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message->msg_hdr);
+        header->cmsg_level = IPPROTO_UDP;
+        header->cmsg_type = UDP_SEGMENT;
+        header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+        memcpy(CMSG_DATA(header), &run->segment, sizeof(uint16_t));
+    }
+}
+
+void diemcau_flush(struct queue *q) {
+    struct mmsghdr messages[MAX_RUNS];
+    struct iovec vectors[MAX_RUNS];
+    _Alignas(struct cmsghdr) uint8_t control[MAX_RUNS][CMSG_SPACE(sizeof(uint16_t))];
+    for (int i = 0; i < q->runs; i++)
+        prepare(q, &q->run[i], &messages[i], &vectors[i], control[i]);
+    int done = 0;
+    while (done < q->runs) {
+        int sent = sendmmsg(q->fd, messages + done, (unsigned)(q->runs - done), MSG_DONTWAIT);
+        if (sent > 0) {
+            done += sent;
+        } else if (errno != EINTR) {
+            struct run *run = &q->run[done++];
+            if (errno == EAGAIN || errno == ENOBUFS || run->count == 1)
+                q->dropped += run->count; /* a full buffer is loss like any other */
+            else
+                send_singly(q, run);
+        }
+    }
+    q->runs = 0;
+    q->used = 0;
+}
+
+/* Where the next packet of `stream` goes: behind its run, or into a new one. */
+static struct run *place(struct queue *q, const struct stream *stream, struct run *run, int size) {
+    if (run && q->offload && !run->closed && size <= run->segment && run->count < MAX_SEGMENTS &&
+        run->bytes + (uint32_t)size <= MAX_RUN_BYTES)
+        return run;
+    run = &q->run[q->runs++];
+    run->start = q->used;
+    run->bytes = run->count = 0;
+    run->segment = (uint16_t)size;
+    run->closed = 0;
+    run->address_size = stream->address_size;
+    memcpy(&run->address, stream->address, stream->address_size);
+    return run;
+}
+
+static int write_packet(const struct stream *stream, const struct packet *packet, int i,
+                        uint8_t *out) {
+    uint16_t number = (uint16_t)(packet->number + stream->number_shift);
+    uint32_t timestamp = htonl(packet->timestamp + stream->timestamp_shift);
+    uint16_t transport = htons((uint16_t)(stream->transport + i));
+    memcpy(out, stream->head, stream->head_size);
+    out[0] = (uint8_t)((out[0] & ~0x20) | packet->first);
+    out[1] = stream->payload_type | packet->second;
+    out[2] = (uint8_t)(number >> 8);
+    out[3] = (uint8_t)number;
+    memcpy(out + 4, &timestamp, 4);
+    if (stream->transport_at)
+        memcpy(out + stream->transport_at, &transport, 2);
+    memcpy(out + stream->head_size, packet->payload, packet->size);
+    return stream->head_size + packet->size;
+}
+
+/* How many were queued. */
+int diemcau_forward(struct queue *q, const struct stream *stream, const struct packet *packets,
+                    int count) {
+    struct run *run = NULL;
+    int queued = 0;
+    if (stream->head_size < FIXED_BYTES || stream->address_size > sizeof run->address)
+        return 0;
+    for (int i = 0; i < count; i++) {
+        int size = stream->head_size + packets[i].size;
+        if (size > PACKET_BYTES - TRAILER_BYTES)
+            continue;
+        if (q->used + PACKET_BYTES > ARENA_BYTES || q->runs == MAX_RUNS) {
+            diemcau_flush(q);
+            run = NULL;
+        }
+        uint8_t *out = q->arena + q->used;
+        write_packet(stream, &packets[i], i, out);
+        if (q->protect(stream->srtp, out, &size))
+            continue;
+        run = place(q, stream, run, size);
+        run->closed = size < run->segment;
+        run->bytes += (uint32_t)size;
+        run->count++;
+        q->used += (uint32_t)size;
+        queued++;
+    }
+    return queued;
+}
