@@ -41,11 +41,13 @@ class Demand:
     """of the layers worth sending for its size, ascending; empty: nothing is shown"""
     current: int = -1
     """index of the layer that it gets now; -1: none"""
+    untried: bool = False
+    """nothing is known of the line yet: no reason to withhold a lowest layer"""
 
     @property
     def needed(self) -> bool:
         """Stage and presentation keep their lowest layer, though it be too much for the line."""
-        return self.priority <= Priority.STAGE
+        return self.untried or self.priority <= Priority.STAGE
 
 
 def allocate(demands: Mapping[str, Demand], budget_bps: int) -> dict[str, int]:

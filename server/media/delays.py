@@ -29,9 +29,11 @@ class Delays:
         """a queue shrinks"""
         self.queue_s = 0.0
         """how long packets wait, compared with the quickest of the last minute"""
-        self._quickest: deque[tuple[float, float]] = deque(maxlen=BASE_PARTS)
-        """(begin, least arrival - sending) of parts of that minute"""
-        self._group: tuple[float, float, float] | None = None
+        self._quickest: deque[float] = deque(maxlen=BASE_PARTS)
+        """the least arrival - sending of each part of that minute"""
+        self._part_until_s = float("-inf")
+        self._least_s = float("inf")
+        self._group: list[float] | None = None
         """first sent, last sent, last arrived"""
         self._before: tuple[float, float] | None = None
         """last sent and last arrived of the group before"""
@@ -46,18 +48,23 @@ class Delays:
 
     def packet(self, sent_s: float, arrived_s: float) -> None:
         """The next packet, in the order of sending."""
-        self._wait(sent_s, arrived_s - sent_s)
+        delay_s = arrived_s - sent_s
+        if delay_s < self._least_s or sent_s > self._part_until_s:
+            self._quicker(sent_s, delay_s)
+        self.queue_s += (delay_s - self._least_s - self.queue_s) * 0.1
         group = self._group
         if group is None:
-            self._group = (sent_s, sent_s, arrived_s)
+            self._group = [sent_s, sent_s, arrived_s]
         elif sent_s - group[0] <= GROUP_S:
-            self._group = (group[0], sent_s, max(arrived_s, group[2]))
+            group[1] = sent_s
+            if arrived_s > group[2]:
+                group[2] = arrived_s
         else:
             if self._before is not None:
                 arrival_s = group[2] - self._before[1]
                 self._change((arrival_s - (group[1] - self._before[0])) * 1000, group[2])
             self._before = (group[1], group[2])
-            self._group = (sent_s, sent_s, arrived_s)
+            self._group = [sent_s, sent_s, arrived_s]
 
     def restart(self) -> None:
         """What came before says nothing any more."""
@@ -65,14 +72,14 @@ class Delays:
         self.__init__()  # type: ignore[misc]
         self._threshold_ms = min(threshold_ms, THRESHOLD_MS)
 
-    def _wait(self, sent_s: float, delay_s: float) -> None:
+    def _quicker(self, sent_s: float, delay_s: float) -> None:
+        """The quickest packet, or a new part of the last minute begins."""
         parts = self._quickest
-        if not parts or sent_s - parts[-1][0] > BASE_PART_S:
-            parts.append((sent_s, delay_s))
-        elif delay_s < parts[-1][1]:
-            parts[-1] = (parts[-1][0], delay_s)
-        queue_s = delay_s - min(least_s for _, least_s in parts)
-        self.queue_s += (queue_s - self.queue_s) * 0.1
+        if sent_s > self._part_until_s:
+            parts.append(delay_s)
+            self._part_until_s = sent_s + BASE_PART_S
+        parts[-1] = min(parts[-1], delay_s)
+        self._least_s = min(parts)
 
     def _change(self, change_ms: float, arrived_s: float) -> None:
         self._groups = min(self._groups + 1, MAX_TREND_GROUPS)
@@ -108,10 +115,15 @@ class Delays:
 
 def _slope(points: deque[tuple[float, float]]) -> float:
     """Least squares, in ms of delay a ms."""
+    begin_s, begin_ms = points[0]
+    sum_x = sum_y = sum_xx = sum_xy = 0.0
+    for x, y in points:
+        x -= begin_s
+        y -= begin_ms
+        sum_x += x
+        sum_y += y
+        sum_xx += x * x
+        sum_xy += x * y
     n = len(points)
-    mean_x = sum(x for x, _ in points) / n
-    mean_y = sum(y for _, y in points) / n
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    if not spread:
-        return 0.0
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread / 1000
+    spread = n * sum_xx - sum_x * sum_x
+    return (n * sum_xy - sum_x * sum_y) / spread / 1000 if spread > 1e-9 else 0.0

@@ -1,33 +1,121 @@
 """One receiving transport's line: THE place through which all its media is sent.
 
-Here every packet gets its transport-wide number, so this is also where an estimator hears of what
-is sent, and where a pacer or a probe is put in. ``budget_bps`` is what the line may carry: whoever
-estimates sets it, ``allocation.allocate`` spends it (see docs/media.md, *The seam*).
+Here every packet gets its transport-wide number, and the estimator hears of it; here the receiver's
+feedback arrives and probes are paced. ``budget_bps`` is what the line may carry, which
+``allocation.allocate`` spends.
 """
 
 from __future__ import annotations
 
-from server.media import rtp
+import asyncio
+import time
+from collections.abc import Callable
+
+from server.media import feedback, rtp
+from server.media.bandwidth import Estimator
+from server.media.limits import Allowance
 from server.media.peer import Peer
 
 UNLIMITED_BPS = 100_000_000
 """the budget of a line that nothing is known of"""
+REPORTS_PER_S, REPORTS_BURST = 50, 50
+"""browsers send 4 to 20 a second; more than this is not read"""
+PACE_S = 0.01
+"""between bursts of a probe: a longer pause would make queues of its own"""
 
 
 class Downlink:
-    """Sends to one peer."""
+    """Sends to one peer.
+
+    Without transport-wide feedback (it was not agreed on, or none ever comes) the budget is
+    unlimited: nothing is known.
+    """
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.budget_bps = UNLIMITED_BPS
+        self.estimator: Estimator | None = None
         self.octets = 0
         """sent so far: headers and payloads, without what SRTP and IP add"""
-        self._number = 0
+        self.padding = 0
+        """of these, those that only probed"""
+        self._reports = Allowance(REPORTS_PER_S, REPORTS_BURST)
+        self._probe: asyncio.TimerHandle | None = None
+        self._wanted_bps = 0
+        self._pad: Callable[[float], None] = lambda now_s: None
+
+    def measure(self) -> None:
+        """The remote side has agreed to tell what arrives."""
+        if self.estimator is None:
+            self.estimator = Estimator(time.monotonic())
+
+    @property
+    def known(self) -> Estimator | None:
+        """The estimator, if it knows anything: one that has never heard of its packets does not."""
+        estimator = self.estimator
+        if estimator is None or (estimator.silent and not estimator.heard):
+            return None
+        return estimator
+
+    @property
+    def untried(self) -> bool:
+        """Is the budget a guess, since nothing has been reported yet?"""
+        return self.estimator is not None and not self.estimator.heard
+
+    @property
+    def budget_bps(self) -> int:
+        """What may be sent now."""
+        known = self.known
+        return known.budget_bps if known is not None else UNLIMITED_BPS
 
     def send(self, head: rtp.Head, payload: bytes | memoryview, now_s: float) -> None:
         """Send one packet now."""
-        if head.transport_at:
-            self._number = (self._number + 1) & 0xFFFF
-            head.write_transport(self._number)
-        self.octets += len(head.data) + len(payload)
+        size = len(head.data) + len(payload)
+        if head.transport_at and self.estimator is not None:
+            head.write_transport(self.estimator.send(size, now_s))
+        self.octets += size
         self.peer.send_rtp(head.data, payload)
+
+    def receive(self, fci: bytes, now_s: float) -> None:
+        """A report of what has arrived."""
+        if self.estimator is None or not self._reports.take(1, now_s):
+            return
+        report = feedback.read(fci)
+        if report is not None:
+            self.estimator.report(report, now_s)
+
+    def tick(self, now_s: float, wanted_bps: int, pad: Callable[[float], None] | None) -> None:
+        """Every 50 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
+        padding, None where there is nothing to pad with.
+        """
+        estimator = self.estimator
+        if estimator is None:
+            return
+        estimator.tick(now_s)
+        # Who cannot probe finds out by trying: slowly, and by a picture that may stutter.
+        estimator.blind_bps = 0 if pad is not None else wanted_bps
+        if pad is not None and self._probe is None and estimator.heard:
+            target_bps = estimator.probe(wanted_bps, now_s)
+            if target_bps:
+                self._wanted_bps, self._pad = wanted_bps, pad
+                self._fill(now_s, self.octets)
+
+    def _fill(self, begin_s: float, octets: int) -> None:
+        """Keep the probe's rate, media included, until its end."""
+        self._probe = None
+        now_s = time.monotonic()
+        target_bps = self.estimator.probe(self._wanted_bps, now_s) if self.estimator else 0
+        if not target_bps or not self.peer.connected:
+            return
+        due = target_bps * (now_s - begin_s + PACE_S) / 8
+        while self.octets - octets < due:
+            before = self.octets
+            self._pad(now_s)
+            self.padding += self.octets - before
+        loop = asyncio.get_running_loop()
+        self._probe = loop.call_later(PACE_S, self._fill, begin_s, octets)
+
+    def close(self) -> None:
+        """Probe no more."""
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from server.media import rtcp
 from server.media.sequence import extend
 
-FORMAT = 15
 INTERVAL_S = 0.1
 DELTA_S = 250e-6
 REFERENCE_S = 0.064
 MAX_STATUSES = 2000
 """a wider range than this is cut: the sender has begun anew"""
+MAX_READ = 4096
+"""more statuses than a receiver can have to tell at once: not read"""
 
 _LOST, _SMALL, _LARGE = 0, 1, 2
 
@@ -55,7 +56,8 @@ class Feedback:
         body = _encode(first, last, arrivals, self._count)
         self._count = (self._count + 1) & 0xFF
         body += bytes(-len(body) % 4)
-        return rtcp.packet(FORMAT, rtcp.TRANSPORT_FEEDBACK, struct.pack("!II", sender, ssrc) + body)
+        body = struct.pack("!II", sender, ssrc) + body
+        return rtcp.packet(rtcp.TRANSPORT_WIDE, rtcp.TRANSPORT_FEEDBACK, body)
 
 
 def _encode(first: int, last: int, arrivals: dict[int, float], count: int) -> bytes:
@@ -126,6 +128,8 @@ def read(fci: bytes) -> Report | None:
     if len(fci) < 8:
         return None
     first, count, reference = struct.unpack_from("!HHI", fci)
+    if count > MAX_READ:
+        return None
     statuses, position = _statuses(fci, count)
     if len(statuses) < count:
         return None

@@ -228,6 +228,44 @@ class Lines(msgspec.Struct, frozen=True, tag="lines"):
     lines: dict[str, Line]
 
 
+class Slot(msgspec.Struct, frozen=True):
+    """What the picture of one slot of a receiver gets of its line, and why."""
+
+    height_px: int
+    """of the layer that is meant to be sent, 0 for none"""
+    worth_px: int
+    """of the layer that the size shown is worth, 0: nobody sees it"""
+    bitrate_bps: int
+    reason: str
+    """why it is no better: ``size``, ``line``, or ``publisher`` (does not send it, yet)"""
+
+
+class Downlink(msgspec.Struct, frozen=True):
+    """One receiver's line over the last two seconds; None where it tells nothing."""
+
+    holder: str
+    sent_bps: int
+    carries_bps: int | None
+    """as estimated"""
+    budget_bps: int | None
+    """what may be sent: the estimate, or very little while the line is silent"""
+    rtt_ms: int | None
+    loss: float | None
+    """0 to 1"""
+    reason: str
+    """of the estimate's last change: start, growth, probe, delay, loss, silence; or unknown"""
+    reduced: bool
+    """has it made a picture smaller, for some seconds now?"""
+    slots: dict[str, Slot]
+
+
+class Downlinks(msgspec.Struct, frozen=True, tag="downlinks"):
+    """The lines of a conference's receivers, by session, every two seconds."""
+
+    conference: str
+    downlinks: dict[str, Downlink]
+
+
 class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """How a recording stands, from the recorder (through the worker), once a second and at its end."""
 
@@ -239,7 +277,18 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
 
 
 ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close | View
-FromWorker = Answered | Refused | Published | Slots | Layers | Closed | Speaking | Lines | Recorded
+FromWorker = (
+    Answered
+    | Refused
+    | Published
+    | Slots
+    | Layers
+    | Closed
+    | Speaking
+    | Lines
+    | Downlinks
+    | Recorded
+)
 
 
 # Worker → recorder. Media is plain RTP, without header extensions that the recorder does not need.

@@ -75,6 +75,11 @@ class Rewriter(Generic[Origin]):
         return self._highest
 
     @property
+    def timestamp(self) -> int:
+        """Of the packet with the highest number."""
+        return self._timestamp
+
+    @property
     def part(self) -> Part[Origin] | None:
         """The present part, None before the first packet."""
         return self._parts[-1] if self._parts else None

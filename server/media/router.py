@@ -54,6 +54,7 @@ class Conference:
         """floor sources, the loudest first"""
         self._published: messages.Published | None = None
         self._speaking: messages.Speaking | None = None
+        self._downlinks_told = False
 
     # Desired state.
 
@@ -288,10 +289,15 @@ class Conference:
                 self.close(session, "silent")
 
     def send_lines(self, elapsed_s: float) -> None:
-        """Every two seconds: the quality of uplinks."""
+        """Every two seconds: the quality of uplinks and downlinks."""
         lines = {source: p.line(elapsed_s) for source, p in self.publications.items()}
         if lines:
             self._report(messages.Lines(self.slug, lines))
+        now_s = time.monotonic()
+        found = {s.session: s.describe(now_s) for s in self.subscribers.values()}
+        if found or self._downlinks_told:
+            self._report(messages.Downlinks(self.slug, found))
+        self._downlinks_told = bool(found)
 
     def send_changes(
         self, now_s: float, *, everything: bool = False, to: Send | None = None

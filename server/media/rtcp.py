@@ -19,6 +19,8 @@ PAYLOAD_FEEDBACK = 206
 NACK = 1
 PLI = 1
 FIR = 4
+TRANSPORT_WIDE = 15
+"""format of draft-holmer-rmcat-transport-wide-cc-extensions-01"""
 
 Bytes = bytes | memoryview
 _U32 = struct.Struct("!I")
@@ -70,7 +72,14 @@ class Bye:
     ssrc: int
 
 
-Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Bye
+@dataclass(frozen=True, slots=True)
+class Congestion:
+    """Transport-wide congestion feedback; see ``feedback.read``."""
+
+    fci: bytes
+
+
+Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Bye | Congestion
 
 
 def parse(data: Bytes) -> Iterator[Item]:
@@ -97,6 +106,8 @@ def _parse_one(count: int, kind: int, body: bytes) -> Iterator[Item]:
             yield Bye(_U32.unpack_from(body, 4 * i)[0])
     elif kind == TRANSPORT_FEEDBACK and count == NACK and len(body) >= 8:
         yield Nack(_U32.unpack_from(body, 4)[0], tuple(_nacked(body[8:])))
+    elif kind == TRANSPORT_FEEDBACK and count == TRANSPORT_WIDE and len(body) >= 16:
+        yield Congestion(body[8:])
     elif kind == PAYLOAD_FEEDBACK and count == PLI and len(body) >= 8:
         yield KeyframeRequest(_U32.unpack_from(body, 4)[0])
     elif kind == PAYLOAD_FEEDBACK and count == FIR:

@@ -1,4 +1,4 @@
-"""What one subscriber gets: ``Output`` streams that can show one track after another.
+"""Who receives: a peer with ``Output`` streams that can show one track after another.
 
 A ``Receiver`` is a page with slots that this server offered; a ``Watcher`` is a WHEP player that
 offered itself.
@@ -9,160 +9,25 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from server.media import rtcp, rtp, rtx
-from server.media.allocation import Priority
+from server.media import messages, rtcp
+from server.media.allocation import UP_MARGIN, Priority
 from server.media.downlink import Downlink
-from server.media.limits import Allowance, Repairs
-from server.media.negotiation import Line, Sources, normal_name
+from server.media.negotiation import Line, Sources
+from server.media.output import Output
 from server.media.peer import Peer
-from server.media.publication import CNAME
-from server.media.rewrite import Part
-from server.media.selection import Slot, select
-from server.media.switching import Switch
-from server.media.timeline import ntp
-from server.media.track import Layer, Track
+from server.media.selection import Choice, Slot, select
+from server.media.track import Track
 
 TILE_PX, WHOLE_PX = 180, 1080
 """how high tiles and whole pictures are taken to be by those who do not tell"""
-PLEAS_PER_S, PLEAS_BURST = 0.5, 5
-"""keyframes that one stream of one subscriber may ask for"""
 MAX_NACKED = 200
 """numbers of one NACK that are looked at"""
-WALL_OFFSET_S = time.time() - time.monotonic()
-"""sender reports count from here: the wall clock may be set, this one goes on evenly"""
-
-
-class Output(Switch):
-    """One outgoing stream with a fixed SSRC."""
-
-    def __init__(self, downlink: Downlink, line: Line, sources: Sources) -> None:
-        super().__init__(line.codecs[0].clock_rate_hz)
-        self.downlink = downlink
-        self.mid = line.mid
-        self.kind = line.kind
-        self.ssrc = sources.media
-        self.payload_types: dict[str, int] = {}
-        """codec → payload type; nothing until the remote side has agreed"""
-        self._sources = sources
-        self._rtx_payload_types: dict[str, int] = {}
-        self._head = rtp.Head(sources.media)
-        self._rtx_head = rtp.Head(sources.rtx)
-        self._rtx_sequence = random.randrange(1, 0x7FFF)
-        self._repairs = Repairs()
-        self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
-        self._packets = 0
-        self._octets = 0
-
-    def agree(self, line: Line) -> None:
-        """The remote side accepts these codecs and extensions."""
-        self.payload_types = {normal_name(c) or "": c.payload_type for c in line.codecs}
-        self._rtx_payload_types = {
-            codec: line.rtx[number]
-            for codec, number in self.payload_types.items()
-            if number in line.rtx
-        }
-        mid_id = line.extensions.get(rtp.MID_URI)
-        mid = [(mid_id, self.mid.encode())] if mid_id and len(self.mid) <= 16 else []
-        transport_id = line.extensions.get(rtp.TRANSPORT_CC_URI, 0)
-        self._head = rtp.Head(self._sources.media, mid, transport_id)
-        self._rtx_head = rtp.Head(self._sources.rtx, mid, transport_id)
-
-    @property
-    def ready(self) -> bool:
-        """Is the peer connected?"""
-        return self.downlink.peer.connected
-
-    def plays(self, track: Track) -> bool:
-        """Has the remote side agreed to this track's codec?"""
-        return track.codec in self.payload_types
-
-    def deliver(
-        self,
-        part: Part[Layer],
-        header: rtp.Header,
-        packet: bytes,
-        sequence: int,
-        timestamp: int,
-        now_s: float,
-        *,
-        newest: bool,
-    ) -> None:
-        """To the peer."""
-        self._head.write(
-            padding=bool(packet[0] & 0x20),
-            marker=header.marker,
-            payload_type=self.payload_types[part.origin.track.codec],
-            sequence=sequence,
-            timestamp=timestamp,
-        )
-        payload: bytes | memoryview = memoryview(packet)[header.payload_start :]
-        if part.counters is not None:
-            payload = self.continuity.moved(payload, part.counters, newest=newest)
-        self.downlink.send(self._head, payload, now_s)
-        self._repairs.sent()
-        self._packets += 1
-        self._octets += header.payload_end - header.payload_start
-
-    def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
-        """Answer a NACK (RFC 4585) from the layers' histories."""
-        for sequence in sequences:
-            found = self.rewriter.origin(sequence)
-            if found is None:
-                continue
-            part, number = found
-            packet = part.origin.history.get(number)
-            header = rtp.parse(packet) if packet is not None else None
-            if packet is None or header is None or not self._repairs.allows(sequence, now_s):
-                continue
-            self._repeat(part, header, packet, sequence, now_s)
-
-    def _repeat(
-        self, part: Part[Layer], header: rtp.Header, packet: bytes, sequence: int, now_s: float
-    ) -> None:
-        """One packet again: in a stream of its own (RFC 4588), else in the same."""
-        codec = part.origin.track.codec
-        timestamp = part.timestamp(header.timestamp)
-        payload: bytes | memoryview = memoryview(packet)[header.payload_start : header.payload_end]
-        if part.counters is not None:
-            payload = self.continuity.moved(payload, part.counters, newest=False)
-        head, number = self._head, sequence
-        payload_type = self._rtx_payload_types.get(codec, self.payload_types[codec])
-        if codec in self._rtx_payload_types:
-            head = self._rtx_head
-            number = self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-            payload = rtx.payload(sequence, payload)
-        head.write(
-            padding=False,
-            marker=header.marker,
-            payload_type=payload_type,
-            sequence=number,
-            timestamp=timestamp,
-        )
-        self.downlink.send(head, payload, now_s)
-
-    def plead(self, now_s: float) -> None:
-        """The subscriber asks for a keyframe; who asks all the time is heard now and then."""
-        if self._pleas.take(1, now_s):
-            self.request_keyframe()
-
-    def report(self, now_s: float) -> bytes:
-        """A sender report by the server's clock; nothing while nothing is shown."""
-        part = self.rewriter.part
-        if part is None or self.shown is None:
-            return b""
-        timestamp = part.origin.timeline.timestamp_at(now_s)
-        if timestamp is None:
-            return b""
-        return rtcp.sender_report(
-            self.ssrc,
-            ntp(now_s + WALL_OFFSET_S),
-            timestamp + part.timestamp_shift,
-            self._packets,
-            self._octets,
-            CNAME,
-        )
+SOUND_BPS = 50_000
+"""of the line's budget, kept for each voice: Opus as browsers send it, and its headers"""
+REDUCED_S = 3.0
+"""a picture that is smaller for so long is told of"""
 
 
 class Subscriber:
@@ -183,6 +48,13 @@ class Subscriber:
         self.outputs: dict[str, Output] = {}
         self.sources: dict[str, Sources] = {}
         """mid → SSRCs of our streams"""
+        self.choices: Mapping[str, Choice] = {}
+        """mid → what pictures get, and why"""
+        self._budget_bps = self._spent_bps = self._wanted_bps = 0
+        """of the last choice: the line's budget, what it took of it, what it could use"""
+        self._reduced_since_s: float | None = None
+        self._told = (0, 0.0)
+        """octets and time of the last description"""
         self._wanted: Mapping[str, Track | None] = {}
         self._floor: Collection[str] = ()
         self.heights_px: dict[str, int] = {}
@@ -212,17 +84,35 @@ class Subscriber:
     def choose(self, now_s: float) -> None:
         """Give every slot the layer that its size and the line are worth."""
         slots = {}
+        voices = 0
         for mid, output in self.outputs.items():
             track = self._wanted.get(mid)
             if track is None or not output.plays(track):
                 output.want(None, now_s)
             elif track.kind == "audio":
                 output.want(track.layers[0], now_s)
+                voices += 1
             else:
                 current = output.current(track)
                 slots[mid] = Slot(track, self._priority(mid, track), self.shown_px(mid), current)
-        for mid, layer in select(slots, self.downlink.budget_bps, now_s).items():
-            self.outputs[mid].want(layer, now_s)
+        self._budget_bps = self.downlink.budget_bps
+        sound_bps = voices * SOUND_BPS
+        pictures_bps = self._budget_bps - sound_bps
+        self.choices = select(slots, pictures_bps, now_s, untried=self.downlink.untried)
+        for mid, choice in self.choices.items():
+            self.outputs[mid].want(choice.layer, now_s)
+        self._spent_bps = sound_bps + sum(c.bitrate_bps for c in self.choices.values())
+        worth_bps = sum(c.worth_bps for c in self.choices.values())
+        self._wanted_bps = round(sound_bps + UP_MARGIN * worth_bps)
+        if not any(choice.reason == "line" for choice in self.choices.values()):
+            self._reduced_since_s = None
+        elif self._reduced_since_s is None:
+            self._reduced_since_s = now_s
+
+    def reduced(self, now_s: float) -> bool:
+        """Has the line made a picture smaller for some time?"""
+        since_s = self._reduced_since_s
+        return since_s is not None and now_s - since_s >= REDUCED_S
 
     def _priority(self, mid: str, track: Track) -> Priority:
         if not mid.startswith("wall"):
@@ -251,6 +141,9 @@ class Subscriber:
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
         for item in rtcp.parse(packet):
+            if isinstance(item, rtcp.Congestion):
+                self.downlink.receive(item.fci, now_s)
+                continue
             output = self._by_ssrc.get(getattr(item, "ssrc", 0))
             if output is None:
                 continue
@@ -261,8 +154,40 @@ class Subscriber:
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms."""
+        pads = [o for o in self.outputs.values() if o.kind == "video" and o.can_pad]
+        self.downlink.tick(now_s, self._wanted_bps, pads[0].pad if pads else None)
+        budget_bps = self.downlink.budget_bps
+        if budget_bps < min(self._budget_bps, self._spent_bps):
+            self.choose(now_s)  # down at once, up by the beat
         for output in self.outputs.values():
             output.tick(now_s)
+
+    def describe(self, now_s: float) -> messages.Downlink:
+        """How its line is, and what each slot gets of it. Rates are those since the last time."""
+        downlink = self.downlink
+        (octets, at_s), self._told = self._told, (downlink.octets, now_s)
+        sent_bps = (downlink.octets - octets) * 8 / max(0.1, now_s - at_s)
+        known = downlink.known
+        return messages.Downlink(
+            holder=self.holder,
+            sent_bps=round(sent_bps),
+            carries_bps=known.estimate_bps if known is not None else None,
+            budget_bps=downlink.budget_bps if known is not None else None,
+            rtt_ms=round(known.rtt_s * 1000) if known is not None else None,
+            loss=known.loss if known is not None else None,
+            reason=known.reason if known is not None else "unknown",
+            reduced=self.reduced(now_s),
+            slots={mid: self._slot(choice) for mid, choice in self.choices.items()},
+        )
+
+    @staticmethod
+    def _slot(choice: Choice) -> messages.Slot:
+        return messages.Slot(
+            choice.meant.height_px if choice.meant is not None else 0,
+            choice.worth.height_px if choice.worth is not None else 0,
+            choice.bitrate_bps,
+            choice.reason,
+        )
 
     def send_reports(self, now_s: float) -> None:
         """Every second: sender reports, a few to a packet."""
@@ -274,6 +199,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Take nothing any more and say goodbye."""
+        self.downlink.close()
         for output in self.outputs.values():
             output.close()
         self.peer.close()

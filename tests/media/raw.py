@@ -162,7 +162,8 @@ class RawPeer:
                 section.mid,
                 section.kind,
                 [c for c in section.codecs.values() if vp8 or c.name != "VP8"],
-                section.extensions,
+                # It tells nothing of what arrives.
+                {u: n for u, n in section.extensions.items() if u != rtp.TRANSPORT_CC_URI},
                 rtx=section.rtx if rtx else {},
             )
             for section in description.sections

@@ -1,0 +1,199 @@
+"""One outgoing stream of a subscriber, with its retransmissions: ``Output``."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+
+from server.media import rtcp, rtp, rtx
+from server.media.downlink import Downlink
+from server.media.limits import Allowance, Repairs
+from server.media.negotiation import Line, Sources, normal_name
+from server.media.publication import CNAME
+from server.media.rewrite import Part
+from server.media.switching import Switch
+from server.media.timeline import ntp
+from server.media.track import Layer, Track
+
+PLEAS_PER_S, PLEAS_BURST = 0.5, 5
+"""keyframes that one stream of one subscriber may ask for"""
+WALL_OFFSET_S = time.time() - time.monotonic()
+"""sender reports count from here: the wall clock may be set, this one goes on evenly"""
+REPEATABLE = 64
+"""of the latest packets, those that a probe repeats"""
+PADDING = bytes(254) + b"\xff"
+"""the most that one packet may be padded by (RFC 3550, 5.1)"""
+
+
+class Output(Switch):
+    """One outgoing stream with a fixed SSRC."""
+
+    def __init__(self, downlink: Downlink, line: Line, sources: Sources) -> None:
+        super().__init__(line.codecs[0].clock_rate_hz)
+        self.downlink = downlink
+        self.mid = line.mid
+        self.kind = line.kind
+        self.ssrc = sources.media
+        self.payload_types: dict[str, int] = {}
+        """codec → payload type; nothing until the remote side has agreed"""
+        self._sources = sources
+        self._rtx_payload_types: dict[str, int] = {}
+        self._head = rtp.Head(sources.media)
+        self._rtx_head = rtp.Head(sources.rtx)
+        self._rtx_sequence = random.randrange(1, 0x7FFF)
+        self._repairs = Repairs()
+        self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
+        self._packets = 0
+        self._octets = 0
+        self._padded = 0
+
+    def agree(self, line: Line) -> None:
+        """The remote side accepts these codecs and extensions."""
+        self.payload_types = {normal_name(c) or "": c.payload_type for c in line.codecs}
+        self._rtx_payload_types = {
+            codec: line.rtx[number]
+            for codec, number in self.payload_types.items()
+            if number in line.rtx
+        }
+        mid_id = line.extensions.get(rtp.MID_URI)
+        mid = [(mid_id, self.mid.encode())] if mid_id and len(self.mid) <= 16 else []
+        transport_id = line.extensions.get(rtp.TRANSPORT_CC_URI, 0)
+        if transport_id:
+            self.downlink.measure()
+        self._head = rtp.Head(self._sources.media, mid, transport_id)
+        self._rtx_head = rtp.Head(self._sources.rtx, mid, transport_id)
+
+    @property
+    def ready(self) -> bool:
+        """Is the peer connected?"""
+        return self.downlink.peer.connected
+
+    def plays(self, track: Track) -> bool:
+        """Has the remote side agreed to this track's codec?"""
+        return track.codec in self.payload_types
+
+    def deliver(
+        self,
+        part: Part[Layer],
+        header: rtp.Header,
+        packet: bytes,
+        sequence: int,
+        timestamp: int,
+        now_s: float,
+        *,
+        newest: bool,
+    ) -> None:
+        """To the peer."""
+        self._head.write(
+            padding=bool(packet[0] & 0x20),
+            marker=header.marker,
+            payload_type=self.payload_types[part.origin.track.codec],
+            sequence=sequence,
+            timestamp=timestamp,
+        )
+        payload: bytes | memoryview = memoryview(packet)[header.payload_start :]
+        if part.counters is not None:
+            payload = self.continuity.moved(payload, part.counters, newest=newest)
+        self.downlink.send(self._head, payload, now_s)
+        self._repairs.sent()
+        self._packets += 1
+        self._octets += header.payload_end - header.payload_start
+
+    def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
+        """Answer a NACK (RFC 4585) from the layers' histories."""
+        for sequence in sequences:
+            found = self.rewriter.origin(sequence)
+            if found is None:
+                continue
+            part, number = found
+            packet = part.origin.history.get(number)
+            header = rtp.parse(packet) if packet is not None else None
+            if packet is None or header is None or not self._repairs.allows(sequence, now_s):
+                continue
+            self._repeat(part, header, packet, sequence, now_s)
+
+    def _repeat(
+        self, part: Part[Layer], header: rtp.Header, packet: bytes, sequence: int, now_s: float
+    ) -> None:
+        """One packet again: in a stream of its own (RFC 4588), else in the same."""
+        codec = part.origin.track.codec
+        timestamp = part.timestamp(header.timestamp)
+        apart = codec in self._rtx_payload_types
+        # In the same stream it is the very same, padding included: its key stream is used already.
+        end = header.payload_end if apart else len(packet)
+        payload: bytes | memoryview = memoryview(packet)[header.payload_start : end]
+        if part.counters is not None:
+            payload = self.continuity.moved(payload, part.counters, newest=False)
+        head, number = self._head, sequence
+        payload_type = self._rtx_payload_types.get(codec, self.payload_types[codec])
+        if apart:
+            head = self._rtx_head
+            number = self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            payload = rtx.payload(sequence, payload)
+        head.write(
+            padding=not apart and bool(packet[0] & 0x20),
+            marker=header.marker,
+            payload_type=payload_type,
+            sequence=number,
+            timestamp=timestamp,
+        )
+        self.downlink.send(head, payload, now_s)
+
+    @property
+    def can_pad(self) -> bool:
+        """May a probe fill the line with this stream's retransmissions?"""
+        part = self.rewriter.part
+        return part is not None and part.origin.track.codec in self._rtx_payload_types
+
+    def pad(self, now_s: float) -> None:
+        """Send one packet that a probe needs: a late one again, which mends as well as it fills;
+        mere padding where there is none.
+        """
+        self._padded = (self._padded + 1) % REPEATABLE
+        sequence = (self.rewriter.highest - self._padded) & 0xFFFF
+        found = self.rewriter.origin(sequence)
+        if found is None:
+            return self._pad_only(now_s)
+        part, number = found
+        packet = part.origin.history.get(number)
+        header = rtp.parse(packet) if packet is not None else None
+        codec = part.origin.track.codec
+        if packet is None or header is None or codec not in self._rtx_payload_types:
+            return self._pad_only(now_s)
+        self._repeat(part, header, packet, sequence, now_s)
+
+    def _pad_only(self, now_s: float) -> None:
+        part = self.rewriter.part
+        assert part is not None  # ``can_pad``
+        self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+        self._rtx_head.write(
+            padding=True,
+            marker=False,
+            payload_type=self._rtx_payload_types[part.origin.track.codec],
+            sequence=self._rtx_sequence,
+            timestamp=self.rewriter.timestamp,
+        )
+        self.downlink.send(self._rtx_head, PADDING, now_s)
+
+    def plead(self, now_s: float) -> None:
+        """The subscriber asks for a keyframe; who asks all the time is heard now and then."""
+        if self._pleas.take(1, now_s):
+            self.request_keyframe()
+
+    def report(self, now_s: float) -> bytes:
+        """A sender report by the server's clock; nothing while nothing is shown."""
+        part = self.rewriter.part
+        if part is None or self.shown is None:
+            return b""
+        timestamp = part.origin.timeline.timestamp_at(now_s)
+        if timestamp is None:
+            return b""
+        return rtcp.sender_report(
+            self.ssrc,
+            ntp(now_s + WALL_OFFSET_S),
+            timestamp + part.timestamp_shift,
+            self._packets,
+            self._octets,
+            CNAME,
+        )
