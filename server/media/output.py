@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 
 from server.media import rtcp, rtp, rtx
+from server.media.bursts import Burst
 from server.media.downlink import Downlink
 from server.media.limits import Allowance, Repairs
 from server.media.negotiation import Line, Sources, normal_name
@@ -99,6 +100,21 @@ class Output(Switch):
         self._repairs.sent()
         self._packets += 1
         self._octets += header.payload_end - header.payload_start
+
+    def forward(self, burst: Burst, now_s: float) -> None:
+        """To the peer, all at once where each packet only changes its numbers."""
+        part = self.rewriter.part
+        shifts = self.rewriter.shifts(burst)
+        if part is None or shifts is None or part.counters is not None:
+            super().forward(burst, now_s)
+            return
+        self.rewriter.forward(burst.highest.number, burst.highest.header.timestamp, now_s)
+        payload_type = self.payload_types[part.origin.track.codec]
+        self.downlink.forward(self._head, payload_type, *shifts, burst, now_s)
+        count = len(burst.packets)
+        self._repairs.sent(count)
+        self._packets += count
+        self._octets += burst.octets
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the layers' histories."""
