@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.conferences.models import Site
 from server.people.seats import revoke
 from server.web.site import SITE, now
 from tests.web.conftest import House
@@ -32,6 +33,20 @@ async def test_each_role_has_a_page_with_the_state_it_goes_on_from(house: House,
     assert 'style="' not in text and "onclick" not in text
     if role == "trainee":
         assert "Trần Văn Minh" not in text
+
+
+async def test_who_attends_online_can_watch_and_who_sits_in_a_room_looks_at_its_screen(
+    house: House,
+) -> None:
+    browser = house.browser()
+    page = browser.take_seat(house.cast, house.cast.trainee.holder)
+    text = (await browser.get(page))[1]
+    assert 'id="watch"' not in text and text.count("Đà Nẵng") >= 2  # at the head, and under "me"
+    with house.database.write_session() as session:
+        session.get_one(Site, house.cast.da_nang).kind = "online"
+        session.commit()
+    text = (await browser.get(page))[1]
+    assert 'id="watch"' in text and 'id="watch-button"' in text
 
 
 async def test_a_seat_is_worth_nothing_without_its_own_cookie(house: House) -> None:

@@ -9,10 +9,15 @@ import { Patience } from "./patience.js";
 /** @typedef {{destroy: () => void}} Player */
 
 const MOST_RECOVERIES = 3;
-/** Behind the end of a live playlist: it grows by segments of 4 to 9.5 s, which must not run out. */
-const LIVE_BEHIND_S = 8;
-/** Further behind than this (the page was hidden, the network away) it goes to the newest. */
-const LIVE_BEHIND_MOST_S = 30;
+/** Where a live recording is played, in hls.js's words; who replays one from its start is left alone. */
+const LIVE = {
+  startPosition: -1,
+  // Behind the end of the playlist: it grows by segments of 4 to 9.5 s, which must not run out.
+  liveSyncDuration: 7,
+  // What a stall has cost is made up for unheard; what a hidden page or no network has, by a jump.
+  maxLiveSyncPlaybackRate: 1.05,
+  liveMaxLatencyDuration: 30,
+};
 
 /**
  * Open `url` in `video`. What the network or the server does not give is asked for until it comes.
@@ -29,16 +34,21 @@ export async function openPlayer(video, url, native, onFailure, { live = false, 
   if (!Hls.isSupported()) {
     video.src = native;
     video.addEventListener("error", onFailure, { once: true });
-    return { destroy: () => video.removeAttribute("src") };
+    return {
+      destroy() {
+        video.removeEventListener("error", onFailure);
+        video.removeAttribute("src");
+        video.load(); // only now it ceases
+      },
+    };
   }
   // Its worker would be a blob, which our Content-Security-Policy refuses.
   const hls = new Hls({
     enableWorker: false,
     backBufferLength: 30,
     maxBufferLength: 60,
-    startPosition: live ? -1 : 0,
-    liveSyncDuration: LIVE_BEHIND_S,
-    liveMaxLatencyDuration: LIVE_BEHIND_MOST_S,
+    startPosition: 0,
+    ...(live ? LIVE : {}),
   });
   const patient = patience ?? new Patience(() => {});
   let [recoveries, tries, open] = [0, 0, true];
