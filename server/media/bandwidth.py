@@ -29,6 +29,10 @@ MAX_BPS = 40_000_000
 RING = 4096
 """packets whose feedback may still come: 0.8 s of 5,000 packets a second"""
 
+QUEUE_S = 0.025
+"""a trend of delays without a queue is noise: a busy machine at either end"""
+PERSISTING_S = 0.15
+"""so long a queue has to be seen: one that vanishes at once was a pause, not a narrow line"""
 STANDING_S = 0.15
 """a queue that stands (a full one no longer grows) is overuse as well"""
 EMPTY_S = 0.05
@@ -42,6 +46,7 @@ NEAR_GROWTH_PER_S = 1.02
 HEADROOM = 1.5
 HEADROOM_BPS = 30_000
 ACKNOWLEDGED_S = 0.5
+QUEUED_S = 0.25
 RTT_WEIGHT = 0.2
 HALF_CLOCK_S = CLOCK_S / 2
 SETTLE_S = 0.25
@@ -51,6 +56,7 @@ SILENCE_S = 1.0
 PROBE_S = 0.2
 PROBE_FACTOR = 1.6
 PROBE_AFTER_SUCCESS_S = 0.8
+PROBE_AFTER_CUT_S = 1.2
 PROBE_AFTER_FAILURE_S = 2.5
 PROBE_LATEST_S = 5.0
 
@@ -83,6 +89,7 @@ class Estimator:
         self._arrived_bytes = 0
         self._clock_s: float | None = None
         self._cut_at_s = now_s
+        self._queued_since_s: float | None = None
         self._link_bps = MAX_BPS
         """where the line was last found to end"""
         self._grown_at_s = now_s
@@ -115,9 +122,17 @@ class Estimator:
 
     def send_all(self, head: int, sizes: Sequence[int], now_s: float) -> int:
         """The number of the first of packets of ``head`` + each of ``sizes`` bytes, sent now."""
-        first = self._next
+        first, numbers, octets, sent_s = self._next, self._numbers, self._sizes, self._sent_s
+        number = first
         for size in sizes:
-            self.send(head + size, now_s)
+            i = number % RING
+            numbers[i] = number
+            octets[i] = head + size
+            sent_s[i] = now_s
+            number += 1
+        self._next = number
+        if self._unheard_since_s is None:
+            self._unheard_since_s = now_s
         return first & 0xFFFF
 
     # Feedback.
@@ -208,10 +223,14 @@ class Estimator:
     def _decide(self, now_s: float) -> None:
         settled = now_s - self._cut_at_s > self.rtt_s + SETTLE_S
         standing = self._delays.queue_s > STANDING_S
-        if self._delays.overused or standing:
-            if settled:
+        if not (standing or (self._delays.overused and self._delays.queue_s > QUEUE_S)):
+            self._queued_since_s = None
+        elif self._queued_since_s is None:
+            self._queued_since_s = now_s
+        if self._queued_since_s is not None:
+            if settled and now_s - self._queued_since_s >= PERSISTING_S:
                 beta = DRAIN_BETA if standing else BETA
-                self._cut(round(beta * self.delivered_bps), "delay", now_s)
+                self._cut(round(beta * self._queued_bps()), "delay", now_s)
         elif settled and self._losses.congested(now_s):
             self._cut(round(0.95 * self.delivered_bps), "loss", now_s)
         elif self._probe is not None and now_s > self._probe[0] + self.rtt_s:
@@ -220,16 +239,23 @@ class Estimator:
             self._grow(now_s)
         self._grown_at_s = now_s
 
+    def _queued_bps(self) -> int:
+        """What comes through while a queue stands is what the line carries: so the latest is true."""
+        begin_s = self._arrivals[-1][0] - QUEUED_S if self._arrivals else 0.0
+        late = sum(size for arrived_s, size in self._arrivals if arrived_s > begin_s)
+        return min(self.delivered_bps, round(late * 8 / QUEUED_S))
+
     def _cut(self, bps: int, reason: str, now_s: float) -> None:
         self._set(min(self.estimate_bps, bps), reason)
-        self._link_bps = self.delivered_bps
+        self._link_bps = self._queued_bps()
         self._cut_at_s = now_s
         self._counted_from = self._next
         self._losses.restart()
+        self._probe_at_s = now_s + PROBE_AFTER_CUT_S
         if self._probe is not None:
             self._probe = None
+            self._probe_at_s = now_s + self._probe_wait_s
             self._probe_wait_s = min(PROBE_LATEST_S, self._probe_wait_s * 1.5)
-        self._probe_at_s = now_s + self._probe_wait_s
 
     def _grow(self, now_s: float) -> None:
         elapsed_s = min(0.5, now_s - self._grown_at_s)
@@ -256,7 +282,8 @@ class Estimator:
         quiet = not (self.silent or self._delays.overused or self._delays.queue_s > EMPTY_S)
         if wanted_bps <= self.estimate_bps or now_s < self._probe_at_s or not quiet:
             return 0
-        target_bps = min(round(self.estimate_bps * PROBE_FACTOR), round(wanted_bps * 1.1), MAX_BPS)
+        now_bps = max(self.estimate_bps, self.delivered_bps)
+        target_bps = min(round(now_bps * PROBE_FACTOR), round(wanted_bps * 1.1), MAX_BPS)
         self._probe = (now_s + PROBE_S, target_bps)
         return target_bps
 

@@ -16,7 +16,7 @@ from server.media.bandwidth import Estimator
 from server.media.bursts import Burst
 from server.media.limits import Allowance
 from server.media.peer import Peer
-from server.media.sending import Shifts
+from server.media.sending import Lane
 
 UNLIMITED_BPS = 100_000_000
 """the budget of a line that nothing is known of"""
@@ -77,17 +77,13 @@ class Downlink:
         self.octets += size
         self.peer.send_rtp(head.data, payload)
 
-    def forward(
-        self, head: rtp.Head, payload_type: int, number: int, timestamp: int, burst: Burst,
-        now_s: float,
-    ) -> None:  # fmt: skip
-        """Send a burst now, ``number`` and ``timestamp`` added to those of its packets."""
-        size = len(head.data)
-        transport = 0
-        if head.transport_at and self.estimator is not None:
+    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
+        """Send a burst now."""
+        size, transport = len(lane.head.data), 0
+        if lane.head.transport_at and self.estimator is not None:
             transport = self.estimator.send_all(size, burst.sizes, now_s)
         self.octets += size * len(burst.sizes) + burst.payload_octets
-        self.peer.forward(head, Shifts(payload_type, number, timestamp, transport), burst)
+        self.peer.forward(lane, transport, burst)
 
     def receive(self, fci: bytes, now_s: float) -> None:
         """A report of what has arrived."""

@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from server.media import rtp, stun, tcp
+from server.media import stun, tcp
 from server.media.bursts import Burst
 from server.media.refusals import Refusals
-from server.media.sending import Sender, Shifts, sender
-from server.media.srtp import Srtp
+from server.media.sending import Lane, Sender, sender
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +94,13 @@ class Binding:
         if self.path is not None:
             self._ice.send(data, self.path)
 
-    def forward(
-        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
-    ) -> None:
-        """Send a burst to ``address``."""
-        self._ice.forward(srtp, head, shifts, burst, address)
-
     def defer(self, call: Callable[[], None]) -> None:
         """Call once the socket is drained; at once where nothing is being read."""
         self._ice.defer(call)
+
+    def together(self, call: Callable[[], None]) -> None:
+        """Call, and send at once all that it sends."""
+        self._ice.together(call)
 
     def checked(self, check: stun.Check, path: Path, now_s: float) -> None:
         """A valid check came over ``path``: select it where the rules say so."""
@@ -139,7 +136,7 @@ class IceLite:
         sock.setblocking(False)
         self.socket = sock
         self._sender: Sender = sender(sock, sending)
-        self._reading = False
+        self._gathering = False
         self._deferred: list[Callable[[], None]] = []
         self._by_ufrag: dict[str, Binding] = {}
         self._by_path: dict[Path, Binding] = {}
@@ -222,20 +219,29 @@ class IceLite:
         """Datagrams that could not be sent."""
         return self._dropped + self._sender.dropped
 
-    def forward(
-        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
-    ) -> None:
+    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
         """Send a burst, while reading together with what goes to others."""
-        self._sender.forward(srtp, head, shifts, burst, address)
-        if not self._reading:
+        self._sender.forward(lane, transport, burst)
+        if not self._gathering:
             self._sender.flush()
 
     def defer(self, call: Callable[[], None]) -> None:
         """Call once the socket is drained; at once where nothing is being read."""
-        if self._reading:
+        if self._gathering:
             self._deferred.append(call)
         else:
-            call()
+            self.together(call)
+
+    def together(self, *calls: Callable[[], None]) -> None:
+        """Call each, and send at once all that they send."""
+        self._gathering = True
+        for call in calls:
+            try:
+                call()
+            except Exception:  # one peer's packet must never stop the others
+                log.exception("forwarding failed")
+        self._gathering = False
+        self._sender.flush()
 
     def lost(self, connection: tcp.Connection) -> None:
         """Nothing comes over ``connection`` any more."""
@@ -248,16 +254,10 @@ class IceLite:
             binding.nominated = False
 
     def _readable(self) -> None:
-        self._reading = True
+        self._gathering = True
         self._read()
         deferred, self._deferred = self._deferred, []
-        for call in deferred:
-            try:
-                call()
-            except Exception:  # one peer's packet must never stop the others
-                log.exception("forwarding failed")
-        self._reading = False
-        self._sender.flush()
+        self.together(*deferred)
 
     def _read(self) -> None:
         buffer, view, receive = self._buffer, self._view, self.socket.recvfrom_into
@@ -272,7 +272,7 @@ class IceLite:
             if size:
                 try:
                     self.receive(view[:size], address, now_s)
-                except Exception:  # as above
+                except Exception:  # one peer's packet must never stop the others
                     log.exception("packet handling failed")
 
     def datagram(self, data: memoryview, connection: tcp.Connection) -> None:

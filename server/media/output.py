@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from server.media import rtcp, rtp, rtx
 from server.media.bursts import Burst
 from server.media.downlink import Downlink
+from server.media.ice import Path
 from server.media.limits import Allowance, Repairs
 from server.media.negotiation import Line, Sources, normal_name
 from server.media.publication import CNAME
 from server.media.rewrite import Part
+from server.media.sending import Lane
 from server.media.switching import Switch
 from server.media.timeline import ntp
 from server.media.track import Layer, Track
@@ -48,6 +50,9 @@ class Output(Switch):
         self._packets = 0
         self._octets = 0
         self._padded = 0
+        self._lane: Lane | None = None
+        self._lane_of: Part[Layer] | None = None
+        self._lane_path: Path | None = None
 
     def agree(self, line: Line) -> None:
         """The remote side accepts these codecs and extensions."""
@@ -64,6 +69,7 @@ class Output(Switch):
             self.downlink.measure()
         self._head = rtp.Head(self._sources.media, mid, transport_id)
         self._rtx_head = rtp.Head(self._sources.rtx, mid, transport_id)
+        self._lane_of = None
 
     @property
     def ready(self) -> bool:
@@ -104,17 +110,28 @@ class Output(Switch):
     def forward(self, burst: Burst, now_s: float) -> None:
         """To the peer, all at once where each packet only changes its numbers."""
         part = self.rewriter.part
-        shifts = self.rewriter.shifts(burst)
-        if part is None or shifts is None or part.counters is not None:
+        if part is None:
+            return
+        if part is not self._lane_of or self.downlink.peer.binding.path is not self._lane_path:
+            self._enter(part)
+        lane = self._lane
+        if lane is None or burst.lowest < part.first_in:
             super().forward(burst, now_s)
             return
         self.rewriter.forward(burst.highest.number, burst.highest.header.timestamp, now_s)
-        payload_type = self.payload_types[part.origin.track.codec]
-        self.downlink.forward(self._head, payload_type, *shifts, burst, now_s)
-        count = len(burst.packets)
+        self.downlink.forward(lane, burst, now_s)
+        count = len(burst.sizes)
         self._repairs.sent(count)
         self._packets += count
         self._octets += burst.octets
+
+    def _enter(self, part: Part[Layer]) -> None:
+        """Another part or another path: the lane is another one."""
+        peer = self.downlink.peer
+        self._lane, self._lane_of, self._lane_path = None, part, peer.binding.path
+        if part.counters is None and not part.squeezed:
+            payload_type = self.payload_types[part.origin.track.codec]
+            self._lane = peer.lane(self._head, payload_type, part.shift, part.timestamp_shift)
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the layers' histories."""

@@ -20,9 +20,8 @@ from aiortc.rtcdtlstransport import (
 )
 
 from server.media import rtp, srtp, tcp
-from server.media.bursts import Burst
 from server.media.ice import Binding, IceLite
-from server.media.sending import Shifts
+from server.media.sending import Lane
 from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
@@ -109,6 +108,7 @@ class Peer:
 
     def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
         self.binding: Binding = ice.bind(self)
+        self.forward = ice.forward
         self._path = _DtlsPath(self.binding.send)
         self._dtls = RTCDtlsTransport(cast(Any, self._path), [certificate])
         self._remote: RTCDtlsParameters | None = None
@@ -231,29 +231,20 @@ class Peer:
             if data is not None:
                 self.binding.send(data)
 
-    def forward(self, head: rtp.Head, shifts: Shifts, burst: Burst) -> None:
-        """Send each packet of ``burst`` under ``head``, numbered anew."""
+    def lane(self, head: rtp.Head, payload_type: int, number: int, timestamp: int) -> Lane | None:
+        """A way for bursts under ``head``; None without a path on the UDP socket."""
         path = self.binding.path
-        if self._outbound is None or path is None:
-            return
-        if not isinstance(path, tcp.Connection):
-            self.binding.forward(self._outbound, head, shifts, burst, path)
-            return
-        for i, (packet, payload) in enumerate(zip(burst.packets, burst.payloads, strict=True)):
-            head.write(
-                padding=bool(packet.data[0] & 0x20),
-                marker=packet.header.marker,
-                payload_type=shifts.payload_type,
-                sequence=(packet.number + shifts.number) & 0xFFFF,
-                timestamp=(packet.header.timestamp + shifts.timestamp) & 0xFFFFFFFF,
-            )
-            if head.transport_at:
-                head.write_transport((shifts.transport + i) & 0xFFFF)
-            self.send_rtp(head.data, payload)
+        if self._outbound is None or path is None or isinstance(path, tcp.Connection):
+            return None
+        return Lane(self._outbound, head, path, payload_type, number, timestamp)
 
     def defer(self, call: Callable[[], None]) -> None:
         """Call once all that has come is read, so that it may go on at once."""
         self.binding.defer(call)
+
+    def together(self, call: Callable[[], None]) -> None:
+        """Call, and send at once all that it sends."""
+        self.binding.together(call)
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send one (compound) RTCP packet."""

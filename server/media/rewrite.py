@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from server.media.bursts import Burst
 from server.media.sequence import extend
 from server.media.vp8 import Shift
 
@@ -137,13 +136,6 @@ class Rewriter(Generic[Origin]):
             self._timestamp = out_timestamp
             self._sent_at_s = now_s
         return out & 0xFFFF, out_timestamp
-
-    def shifts(self, burst: Burst) -> tuple[int, int] | None:
-        """What to add to all numbers and to all time stamps of ``burst``; None if it is not so simple."""
-        part = self._parts[-1]
-        if part.squeezed or burst.lowest < part.first_in:
-            return None
-        return part.shift, part.timestamp_shift
 
     def origin(self, sequence: int) -> tuple[Part[Origin], int] | None:
         """The part and the unwrapped incoming number behind an outgoing 16-bit number."""

@@ -154,7 +154,7 @@ class Head:
         block = extension_block(found) if found else b""
         self.transport_at = 12 + 4 + 1 if transport_id else 0
         self._extended = 0x10 if block else 0
-        self.data = bytearray(_FIXED.pack(0x80, 0, 0, 0, ssrc) + block)
+        self.data = bytearray(_FIXED.pack(0x80 | self._extended, 0, 0, 0, ssrc) + block)
 
     def write(
         self, *, padding: bool, marker: bool, payload_type: int, sequence: int, timestamp: int

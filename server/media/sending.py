@@ -11,13 +11,14 @@ import functools
 import logging
 import socket
 import struct
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from cffi import FFI  # type: ignore[import-untyped]
 
 from server.media import rtp
-from server.media.bursts import Burst
+from server.media.bursts import Burst, Packet
 from server.media.srtp import BUFFER_BYTES, PROTECT_ADDRESS, Arena, Srtp
 
 log = logging.getLogger(__name__)
@@ -28,18 +29,39 @@ SOL_UDP, UDP_SEGMENT = 17, 103
 MAX_SEGMENTS, MAX_RUN_BYTES = 64, 64000
 """of one send: UDP_MAX_SEGMENTS, and what a UDP datagram holds"""
 ARENA_BYTES = 128 << 10
+VERSION = 1
+"""of the compiled code that belongs to this module"""
 _U16 = struct.Struct("=H")
 
 
-class Shifts(NamedTuple):
-    """What becomes of a burst's numbers for one receiver."""
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One layer's way to one receiver: what stays the same from burst to burst."""
 
+    srtp: Srtp
+    head: rtp.Head
+    address: Address
     payload_type: int
     number: int
     """added to sequence numbers"""
     timestamp: int
-    transport: int
-    """transport-wide number of the first packet"""
+    """added to time stamps"""
+    made: Any = None
+    """what a sender has made of it"""
+    kept: Any = None
+    """what ``made`` points to"""
+
+    def write(self, packet: Packet, transport: int) -> None:
+        """The header for ``packet``."""
+        self.head.write(
+            padding=bool(packet.data[0] & 0x20),
+            marker=packet.header.marker,
+            payload_type=self.payload_type,
+            sequence=(packet.number + self.number) & 0xFFFF,
+            timestamp=(packet.header.timestamp + self.timestamp) & 0xFFFFFFFF,
+        )
+        if self.head.transport_at:
+            self.head.write_transport(transport & 0xFFFF)
 
 
 class Sender(Protocol):
@@ -49,10 +71,8 @@ class Sender(Protocol):
     def dropped(self) -> int:
         """Packets that could not be sent."""
 
-    def forward(
-        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
-    ) -> None:
-        """Send ``burst`` under ``head`` to ``address``."""
+    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
+        """Send ``burst``; ``transport`` is the transport-wide number of its first packet."""
 
     def flush(self) -> None:
         """Send what was held back."""
@@ -76,30 +96,19 @@ class Plain:
         self._most = MAX_SEGMENTS if offload and can_segment(sock) else 1
         self._arena = Arena(ARENA_BYTES)
 
-    def forward(
-        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
-    ) -> None:
+    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
         """Send at once."""
-        arena, data = self._arena, head.data
+        arena, data, address = self._arena, lane.head.data, lane.address
+        protect_in = lane.srtp.protect_in
         start = end = segment = count = 0
         closed = False
-        transport = shifts.transport
         for packet, payload in zip(burst.packets, burst.payloads, strict=True):
             if end - start > MAX_RUN_BYTES - BUFFER_BYTES:
                 self._send(start, end, segment, address)
                 start = end = count = 0
-            header = packet.header
-            head.write(
-                padding=bool(packet.data[0] & 0x20),
-                marker=header.marker,
-                payload_type=shifts.payload_type,
-                sequence=(packet.number + shifts.number) & 0xFFFF,
-                timestamp=(header.timestamp + shifts.timestamp) & 0xFFFFFFFF,
-            )
-            if head.transport_at:
-                head.write_transport(transport)
-                transport = (transport + 1) & 0xFFFF
-            size = srtp.protect_in(arena, end, data, payload)
+            lane.write(packet, transport)
+            transport += 1
+            size = protect_in(arena, end, data, payload)
             if not size:
                 continue
             if count and (closed or size > segment or count == self._most):
@@ -144,6 +153,7 @@ struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, siz
 struct stream { void *srtp; const uint8_t *head; const void *address; uint32_t timestamp_shift;
                 uint16_t number_shift, transport, head_size, transport_at, address_size;
                 uint8_t payload_type; };
+int diemcau_version(void);
 unsigned long diemcau_queue_bytes(void);
 void diemcau_open(void *queue, int fd, int offload, void *protect);
 uint64_t diemcau_dropped(const void *queue);
@@ -161,10 +171,13 @@ def _library() -> tuple[FFI, Any] | None:
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     try:
-        return ffi, ffi.dlopen(str(found))
-    except OSError as error:
-        log.warning("compiled forwarding cannot be loaded: %s", error)
+        code = ffi.dlopen(str(found))
+        if code.diemcau_version() != VERSION:
+            raise OSError("it was built of another version")
+    except (OSError, AttributeError) as error:
+        log.warning("compiled forwarding is not used: %s", error)
         return None
+    return ffi, code
 
 
 class Compiled:
@@ -183,8 +196,7 @@ class Compiled:
             offload and can_segment(sock),
             self._ffi.cast("void *", PROTECT_ADDRESS),
         )
-        self._stream = self._ffi.new("struct stream *")
-        self._addresses: dict[Address, Any] = {}
+        self._forward = self._code.diemcau_forward
         self._waiting = False
 
     @property
@@ -192,24 +204,29 @@ class Compiled:
         """Packets that could not be sent."""
         return int(self._code.diemcau_dropped(self._queue))
 
-    def forward(
-        self, srtp: Srtp, head: rtp.Head, shifts: Shifts, burst: Burst, address: Address
-    ) -> None:
+    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
         """Queue until ``flush``."""
-        ffi = self._ffi
-        prepared = burst.prepared or self._prepare(burst)
-        where = self._addresses.get(address) or self._remember(address)
-        with ffi.from_buffer(head.data) as data:
-            stream = self._stream
-            stream.srtp = ffi.cast("void *", srtp.context_address)
-            stream.head = ffi.cast("uint8_t *", data)
-            stream.head_size = len(head.data)
-            stream.transport_at = head.transport_at
-            stream.payload_type, stream.number_shift = shifts.payload_type, shifts.number & 0xFFFF
-            stream.timestamp_shift, stream.transport = shifts.timestamp, shifts.transport
-            stream.address, stream.address_size = where, len(where)
-            self._code.diemcau_forward(self._queue, stream, prepared[0], len(burst.packets))
+        stream = lane.made or self._make(lane)
+        stream.transport = transport
+        packets = (burst.prepared or self._prepare(burst))[0]
+        self._forward(self._queue, stream, packets, len(burst.sizes))
         self._waiting = True
+
+    def _make(self, lane: Lane) -> Any:
+        """The lane as compiled code takes it."""
+        ffi = self._ffi
+        head = ffi.from_buffer("uint8_t[]", lane.head.data)
+        where = ffi.new("uint8_t[]", self._sockaddr(lane.address))
+        stream = ffi.new("struct stream *")
+        stream.srtp = ffi.cast("void *", lane.srtp.context_address)
+        stream.head, stream.head_size = head, len(head)
+        stream.transport_at = lane.head.transport_at
+        stream.payload_type = lane.payload_type
+        stream.number_shift = lane.number & 0xFFFF
+        stream.timestamp_shift = lane.timestamp & 0xFFFFFFFF
+        stream.address, stream.address_size = where, len(where)
+        lane.made, lane.kept = stream, (head, where)
+        return stream
 
     def _prepare(self, burst: Burst) -> Any:
         """The packets as compiled code takes them; what they point to is kept beside them."""
@@ -225,29 +242,21 @@ class Compiled:
         burst.prepared = (rows, kept)
         return burst.prepared
 
-    def _remember(self, address: Address) -> Any:
+    def _sockaddr(self, address: Address) -> bytes:
         """``address`` as struct sockaddr_in or sockaddr_in6."""
         host, port = address[:2]
         packed = socket.inet_pton(self._family, host.partition("%")[0])
         family = struct.pack("=H", self._family) + struct.pack("!H", port)
         if self._family == socket.AF_INET6:
             flow, scope = address[2:]
-            raw = family + struct.pack("!I", flow) + packed + struct.pack("=I", scope)
-        else:
-            raw = family + packed + bytes(8)
-        if len(self._addresses) >= MAX_ADDRESSES:
-            self._addresses.clear()
-        found = self._addresses[address] = self._ffi.new("uint8_t[]", raw)
-        return found
+            return family + struct.pack("!I", flow) + packed + struct.pack("=I", scope)
+        return family + packed + bytes(8)
 
     def flush(self) -> None:
         """Send all that is queued."""
         if self._waiting:
             self._waiting = False
             self._code.diemcau_flush(self._queue)
-
-
-MAX_ADDRESSES = 4096
 
 
 def sender(sock: socket.socket, way: str = "auto") -> Sender:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from server.media.switching import Switch
 
 ALIVE_S = 2.0
+HOLD_S = 0.002
+"""so long the rest of a frame is waited for: it shows no earlier, and one send for all of it costs
+each receiver half of what two cost"""
 LAYER_SILENT_S = 0.5
 """a layer whose publisher stops it (its line, its processor) stops without a word"""
 UNWANTED_S = 5.0
@@ -48,7 +53,9 @@ class Layer:
         self.outputs: set[Switch] = set()
         self._clock = track.publication.clock
         self._burst: list[Packet] = []
-        """what came since the socket was last drained"""
+        """what came and was not forwarded yet"""
+        self._deferred = False
+        self._held: asyncio.TimerHandle | None = None
         self.arrivals = Arrivals(track.clock_rate_hz)
         self._begin()
 
@@ -117,19 +124,37 @@ class Layer:
             self.size = resolution.size(self.track.codec, view) or self.size
         if self.outputs:
             self._burst.append(Packet(number, header, packet, begins))
-            if len(self._burst) == 1:
-                self.track.publication.peer.defer(self._forward)
+            if not self._deferred:
+                self._deferred = True
+                self.track.publication.peer.defer(self._drained)
+
+    def _drained(self) -> None:
+        """All that has come is read: on with it, or wait a little for the rest of the frame."""
+        self._deferred = False
+        if not self._burst:
+            return
+        first, last = self._burst[0].header, self._burst[-1].header
+        whole = last.marker or last.timestamp != first.timestamp
+        if whole or self.track.kind == "audio":
+            self._forward()
+        elif self._held is None:
+            peer = self.track.publication.peer
+            loop = asyncio.get_running_loop()
+            self._held = loop.call_later(HOLD_S, peer.together, self._forward)
 
     def _forward(self) -> None:
         """To all who receive this layer."""
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         if not self._burst:
             return
         packets, self._burst = self._burst, []
         for padded in equalise(packets):
             self.history.put(padded.number, padded.data)
-        burst = Burst(packets)
+        burst, now_s = Burst(packets), time.monotonic()
         for output in tuple(self.outputs):
-            output.receive(self, burst, self.received_at_s)
+            output.receive(self, burst, now_s)
 
     def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:
         """(number, packet) of the latest group of pictures so far; empty if it has holes or is old.

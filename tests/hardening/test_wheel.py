@@ -20,7 +20,7 @@ import pytest
 pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("server", "static", "templates", "setup.cfg", "pyproject.toml", "README.md")
+SOURCES = ("server", "static", "templates", "setup.cfg", "setup.py", "pyproject.toml", "README.md")
 PATIENCE_S = 60.0
 NEEDED = (
     "/static/css/base.css",

@@ -1,0 +1,123 @@
+"""Both ways of sending bursts, over real sockets with real SRTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+
+import pytest
+from pylibsrtp import Policy, Session
+
+from server.media import rtp, sending
+from server.media.bursts import Burst, Packet, equalise
+from server.media.srtp import Srtp
+
+KEY = bytes(range(30))
+SSRC, MID = 0x1234ABCD, b"wall7"
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The sender's and the receiver's."""
+    pair = tuple(socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for each in pair:
+        each.bind(("127.0.0.1", 0))
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        each.settimeout(2)
+    yield pair[0], pair[1]
+    for each in pair:
+        each.close()
+
+
+def _make(way: str, sock: socket.socket, *, offload: bool) -> sending.Sender:
+    if way == "plain":
+        return sending.Plain(sock, offload=offload)
+    if sending._library() is None and shutil.which("cc") is None:
+        pytest.skip("no compiler, so nothing compiled")
+    return sending.Compiled(sock, offload=offload)
+
+
+def _srtp(kind: int) -> Srtp:
+    return Srtp(Session(Policy(key=KEY, ssrc_type=kind)))
+
+
+def _packets(sizes: list[int], first: int = 70_000) -> list[Packet]:
+    found = []
+    for i, size in enumerate(sizes):
+        head = rtp.head(
+            padding=False, marker=i == len(sizes) - 1, payload_type=100,
+            sequence=(first + i) & 0xFFFF, timestamp=90_000, ssrc=7,
+        )  # fmt: skip
+        data = head + os.urandom(size)
+        header = rtp.parse(data)
+        assert header is not None
+        found.append(Packet(first + i, header, data, False))
+    return found
+
+
+def _lane(srtp: Srtp, receiver: socket.socket) -> sending.Lane:
+    head = rtp.Head(SSRC, [(5, MID)], transport_id=3)
+    return sending.Lane(srtp, head, receiver.getsockname(), 102, 65_600, 0xFFFFFF00)
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+@pytest.mark.parametrize("offload", [True, False])
+def test_each_packet_arrives_whole_and_numbered_anew(
+    sockets: tuple[socket.socket, socket.socket], way: str, offload: bool
+) -> None:
+    """Runs of equal sizes, a smaller last one, a larger next one, more than one run holds."""
+    sender = _make(way, sockets[0], offload=offload)
+    sizes = [900, 900, 900, 300, 900, 901, 20] + [1100] * 150 + [1, 1400, 0]
+    packets = _packets(sizes)
+    burst, lane = Burst(packets), _lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1])
+    inbound = _srtp(Policy.SSRC_ANY_INBOUND)
+    for lap in range(2):
+        sender.forward(lane, 65_500, burst)
+        sender.flush()
+        for i, packet in enumerate(packets if lap == 0 else []):
+            got = inbound.unprotect(memoryview(sockets[1].recv(2048)), rtcp=False)
+            assert got is not None
+            header = rtp.parse(got)
+            assert header is not None
+            assert header.sequence == (packet.number + 65_600) & 0xFFFF
+            assert header.timestamp == (90_000 + 0xFFFFFF00) & 0xFFFFFFFF
+            assert (header.ssrc, header.payload_type) == (SSRC, 102)
+            assert header.marker == packet.header.marker
+            extensions = {number: bytes(value) for number, value in rtp.extensions(got, header)}
+            assert extensions == {3: ((65_500 + i) & 0xFFFF).to_bytes(2, "big"), 5: MID}
+            assert got[header.payload_start :] == packet.data[12:]
+        if lap == 0:  # libsrtp refuses the same numbers a second time
+            assert sender.dropped == 0
+    sockets[1].settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        sockets[1].recv(2048)
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+def test_what_cannot_be_sent_is_counted_and_stops_nothing(
+    sockets: tuple[socket.socket, socket.socket], way: str
+) -> None:
+    sender = _make(way, sockets[0], offload=True)
+    outbound = _srtp(Policy.SSRC_ANY_OUTBOUND)
+    nowhere = _lane(outbound, sockets[1])
+    nowhere.address = ("255.255.255.255", 9)  # refused without SO_BROADCAST
+    sender.forward(nowhere, 1, Burst(_packets([500] * 5)))
+    sender.forward(_lane(outbound, sockets[1]), 6, Burst(_packets([500] * 5, 70_005)))
+    sender.flush()
+    assert sender.dropped == 5
+    assert len([sockets[1].recv(2048) for _ in range(5)]) == 5
+
+
+def test_packets_of_a_frame_that_differ_by_a_byte_are_made_equal() -> None:
+    packets = _packets([1143, 1144, 1144, 1145, 300])
+    originals = [packet.data for packet in packets]
+    padded = equalise(packets)
+    assert {packet.number for packet in padded} == {packet.number for packet in packets[:3]}
+    assert [len(packet.data) for packet in packets] == [1157, 1157, 1157, 1157, 312]
+    for packet, original in zip(packets, originals, strict=True):
+        header = rtp.parse(packet.data)
+        assert header is not None
+        assert packet.data[12 : header.payload_end] == original[12:]
+    assert Burst(packets).octets == 1143 + 1144 + 1144 + 1145 + 300
