@@ -21,6 +21,7 @@ import structlog
 from server import turn
 from server.config import Config
 from server.desired import Derived, derive, open_conferences
+from server.downlinks import Reductions
 from server.errors import (
     N_,
     Conflict,
@@ -100,6 +101,9 @@ class Signalling:
         self._ids: dict[str, int] = {}
         self._places: dict[str, int] = {}
         self._live: dict[int, dict[str, Any]] = {}
+        self.downlinks: dict[int, messages.Downlinks] = {}
+        """by conference, as last told: each receiver's line and what its slots get of it"""
+        self._reductions: dict[int, Reductions] = {}
         self._refreshing: dict[int, asyncio.Task[None]] = {}
         self._stale: set[int] = set()
         self._revision = 0
@@ -159,6 +163,8 @@ class Signalling:
             if before is not None:
                 del self._derived[conference_id]
                 self._live.pop(conference_id, None)
+                self.downlinks.pop(conference_id, None)
+                self._reductions.pop(conference_id, None)
                 if self.links:
                     self._link(before.slug).send(messages.Forget(before.slug))
                     del self._places[before.slug]
@@ -322,6 +328,8 @@ class Signalling:
             self._tell(conference_id, "speaking", list(message.sources), keep=True)
         elif isinstance(message, messages.Lines):
             self._lines(conference_id, message)
+        elif isinstance(message, messages.Downlinks):
+            self._downlinks(conference_id, message)
 
     def _lines(self, conference_id: int, message: messages.Lines) -> None:
         """All lines for staff (the gateway chooses by permission), its own for each site."""
@@ -341,6 +349,21 @@ class Signalling:
             }
             if own:
                 self.on_live(conference_id, "lines", own, site=site_id)
+
+    def _downlinks(self, conference_id: int, message: messages.Downlinks) -> None:
+        """Its own line for each page, all sites for staff; only what is news."""
+        derived = self._derived.get(conference_id)
+        if derived is None:
+            return
+        self.downlinks[conference_id] = message
+        reductions = self._reductions.setdefault(conference_id, Reductions())
+        for session, carries_bps in reductions.take(message.downlinks).items():
+            fact = {"session": session, "carries_bps": carries_bps}
+            holder = message.downlinks[session].holder
+            self.on_live(conference_id, "downlink", fact, holder=holder)
+        sites = reductions.sites(message.downlinks, derived.grants)
+        if sites != self._live.get(conference_id, {}).get("downlinks", {}):
+            self._tell(conference_id, "downlinks", sites, keep=True)
 
     def _recorded(self, message: messages.Recorded) -> None:
         for conference_id, derived in self._derived.items():

@@ -20,6 +20,7 @@ _HEARD_BY = {
     "speaking": Permission.RECEIVE,
     "recording": Permission.RECEIVE,  # told each second: not to 1,703 phones, which do not show it
     "lines": Permission.SEE_REPORTS,
+    "downlinks": Permission.SEE_REPORTS,
 }
 """Phones hear only what they show; the rest is for everyone."""
 

@@ -116,6 +116,8 @@ export const LIVE = [
   "slots",
   "speaking",
   "lines",
+  "downlink",
+  "downlinks",
   "recording",
   "layers",
   "media_closed",

@@ -21,6 +21,8 @@ export class Receiver extends MediaSession {
   streams = new Map();
   /** Whether the browser wants a gesture before it plays sound. */
   soundBlocked = false;
+  /** @type {number | null} what the line carries, bit/s, while pictures are smaller for its sake */
+  reducedBps = null;
 
   /** @type {Map<string, Record<string, string | null>>} slots told before we knew the session */
   #told = new Map();
@@ -113,7 +115,8 @@ export class Receiver extends MediaSession {
    * @param {any} data
    */
   handleLive(type, data) {
-    if (type !== "slots") super.handleLive(type, data);
+    if (type === "downlink") this.#setReduced(data);
+    else if (type !== "slots") super.handleLive(type, data);
     else if (data.session === this.session) this.#setSlots(data.slots);
     else if (!this.session) this.#told.set(data.session, data.slots);
   }
@@ -215,6 +218,13 @@ export class Receiver extends MediaSession {
     });
   }
 
+  /** @param {{session: string, carries_bps: number | null}} fact */
+  #setReduced({ session, carries_bps }) {
+    if (session !== this.session) return;
+    this.reducedBps = carries_bps;
+    this.onChange();
+  }
+
   /** @param {Record<string, string | null>} slots */
   #setSlots(slots) {
     this.slots = slots;
@@ -225,6 +235,7 @@ export class Receiver extends MediaSession {
   disconnect() {
     super.disconnect();
     this.slots = {};
+    this.reducedBps = null;
     this.streams.clear();
   }
 }

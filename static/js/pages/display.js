@@ -7,6 +7,7 @@ import { formatNumber, formatTime, t, tn } from "../i18n.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isRecorded } from "../rooms/conference.js";
+import { showReduced } from "../rooms/downlink.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { stageTile } from "../rooms/live-stage.js";
@@ -183,6 +184,7 @@ function renderMedia() {
   receiver.setSound(connection.sounds); // one page of a room: two would echo
   byId("sound-banner").hidden = !receiver.soundBlocked;
   renderSilent();
+  showReduced(byId("reduced"), receiver.reducedBps);
   const weak = receiver.state === "live" && receiver.line && receiver.line.level <= 1;
   setBanner("line-banner", weak && receiver.line ? qualityText(receiver.line.level) : null);
 }

@@ -13,6 +13,7 @@ import { Receiver } from "../media/receive.js";
 import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { conferenceStateText, hasMedia, isRecorded } from "../rooms/conference.js";
+import { showReduced } from "../rooms/downlink.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { stageTile } from "../rooms/live-stage.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
@@ -184,6 +185,7 @@ function renderMedia() {
   renderSelf();
   renderSound();
   showQuality(byId("downlink"), receiver.line);
+  showReduced(byId("reduced"), receiver.reducedBps);
 }
 
 function renderSelf() {

@@ -4,6 +4,7 @@
 import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
+import { siteReduced } from "./downlink.js";
 import { fairOrder } from "./queue.js";
 import { LiveStage } from "./live-stage.js";
 import { arrives, sends } from "./stage.js";
@@ -103,6 +104,7 @@ export class Wall {
       site.floor_since ? t("đang nói") : "",
       site.muted ? t("tắt tiếng") : "",
       site.expected ? count : "",
+      siteReduced(state, source),
     ];
     return {
       name: site.name,

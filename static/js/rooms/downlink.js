@@ -1,0 +1,30 @@
+// @ts-check
+/** What a room's people, and staff, read about a line that makes pictures smaller. */
+
+import { fill } from "../dom.js";
+import { formatNumber, t } from "../i18n.js";
+
+/** @param {number} bps */
+const rate = (bps) => formatNumber(Math.round(bps / 1000));
+
+/**
+ * On the page whose pictures are smaller.
+ * @param {HTMLElement} element shown only meanwhile
+ * @param {number | null} bps what the line carries, bit/s; null: all is well
+ */
+export function showReduced(element, bps) {
+  element.hidden = bps === null;
+  if (bps === null) return;
+  const values = { rate: rate(bps) };
+  fill(element, { text: t("Hình đã giảm: đường truyền chỉ tải được %(rate)s kbit/s", values) });
+}
+
+/**
+ * On the desk's tile of that site; empty while all is well.
+ * @param {import("../state.js").State} state
+ * @param {string} source
+ */
+export function siteReduced(state, source) {
+  const bps = state.live?.downlinks?.[source];
+  return bps ? t("nhận hình giảm: %(rate)s kbit/s", { rate: rate(bps) }) : "";
+}

@@ -1,0 +1,44 @@
+"""What rooms are told of lines that make pictures smaller."""
+
+from __future__ import annotations
+
+from server.downlinks import Reductions
+from server.media.messages import Downlink, Grant
+
+GRANTS = {"a": Grant(own="site:a"), "b": Grant(own="site:b"), "desk": Grant(receive=True)}
+
+
+def line(holder: str, carries_bps: int | None, *, reduced: bool = True) -> Downlink:
+    return Downlink(holder, 1, carries_bps, carries_bps, 40, 0.0, "growth", reduced, {})
+
+
+def test_a_page_is_told_once_and_that_it_is_over() -> None:
+    told = Reductions()
+    assert told.take({"s": line("a", 1_000_000, reduced=False)}) == {}
+    assert told.take({"s": line("a", 612_345)}) == {"s": 610_000}
+    assert told.take({"s": line("a", 650_000)}) == {}, "a small change is not read"
+    assert told.take({"s": line("a", 384_000)}) == {"s": 380_000}
+    assert told.take({"s": line("a", 2_000_000, reduced=False)}) == {"s": None}
+    assert told.take({}) == {}
+
+
+def test_a_line_of_which_nothing_is_known_is_not_told_of() -> None:
+    assert Reductions().take({"s": line("a", None)}) == {}
+
+
+def test_small_changes_add_up() -> None:
+    told = Reductions()
+    news = [told.take({"s": line("a", bps)}) for bps in range(500_000, 800_000, 50_000)]
+    assert [each["s"] for each in news if each] == [500_000, 650_000]
+
+
+def test_staff_hear_of_a_sites_narrowest_line() -> None:
+    told = Reductions()
+    downlinks = {
+        "s1": line("a", 500_000),
+        "s2": line("a", 300_000),
+        "s3": line("b", 1_000_000, reduced=False),
+        "s4": line("desk", 200_000),
+    }
+    told.take(downlinks)
+    assert told.sites(downlinks, GRANTS) == {"site:a": 300_000}
