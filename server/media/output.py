@@ -153,6 +153,10 @@ class Output(Switch):
         codec = part.origin.track.codec
         timestamp = part.timestamp(header.timestamp)
         apart = codec in self._rtx_payload_types
+        if not apart and self._head.transport_at:
+            # Its number would be another: AES-GCM never protects two packets under one index
+            # (RFC 7714, 8.1). Who has transport-wide numbers and no RTX asks for a keyframe.
+            return
         # In the same stream it is the very same, padding included: its key stream is used already.
         end = header.payload_end if apart else len(packet)
         payload: bytes | memoryview = memoryview(packet)[header.payload_start : end]
