@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from playwright.async_api import Browser, Page
@@ -111,8 +112,10 @@ async def open_page(
     source: str,
     *,
     udp: bool = True,
+    line: Callable[[str], str] = str,
 ) -> Page:
-    """A page whose signalling goes to the worker as web's would; ``udp``: its network lets it."""
+    """A page whose signalling goes to the worker as web's would; ``udp``: its network lets it;
+    ``line`` changes the descriptions that it gets, so that it takes another line."""
     page = await browser.new_page()
     sessions: dict[str, str] = {}
 
@@ -121,7 +124,7 @@ async def open_page(
         assert isinstance(answer, messages.Answered), answer
         sessions[role] = answer.session
         lines = answer.sdp.splitlines(keepends=True)
-        return "".join(line for line in lines if udp or " udp " not in line)
+        return line("".join(each for each in lines if udp or " udp " not in each))
 
     async def publish(sdp: str) -> str:
         return await ask("up", messages.Publish, conference=SLUG, source=source, sdp=sdp)

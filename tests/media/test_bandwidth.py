@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.media import rtcp
@@ -189,6 +189,7 @@ def test_the_receivers_clock_may_wrap() -> None:
     assert estimator.delivered_bps == pytest.approx(PACKET * 8 / 0.05, rel=0.2)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(0, 900), st.floats(5.0, 9.0), min_size=1, max_size=200),
     st.integers(0, 0xFFFF),
@@ -212,6 +213,7 @@ def test_reports_say_what_feedback_heard(arrivals: dict[int, float], base: int) 
     assert len(heard) == len(arrivals)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_report_or_none(data: bytes) -> None:
     report = read(data)

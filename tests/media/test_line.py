@@ -1,0 +1,81 @@
+"""A Chromium receiver behind a line that gets narrow and wide again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from server.media import messages
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.lines import BadLine
+from tests.media.pages import GRANTS, advances, open_page
+from tests.media.test_simulcast import ENCODINGS, height
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[BadLine]:
+    """Ended with the test."""
+    made = BadLine()
+    yield made
+    await made.stop()
+
+
+def downlink(worker: WorkerProcess) -> messages.Downlink | None:
+    """How the only receiver's line is."""
+    told = worker.web.last(messages.Downlinks)
+    return next(iter(told.downlinks.values()), None) if told is not None else None
+
+
+def stage(worker: WorkerProcess) -> messages.Slot:
+    """What its stage gets of it."""
+    found = downlink(worker)
+    none = messages.Slot(0, 0, 0, "")
+    return found.slots.get("stage", none) if found is not None else none
+
+
+async def taller(page: Page, mid: str, least: int) -> None:
+    """Wait until a slot's picture is higher; how high a busy machine gets is not asserted."""
+    for _ in range(200):
+        found = (await page.evaluate("inbound()")).get(mid, {}).get("height", 0)
+        if found > least:
+            return
+        await page.wait_for_timeout(100)
+    raise AssertionError(f"{mid}: {found}")
+
+
+async def test_a_picture_follows_the_line_down_and_up(
+    worker: WorkerProcess, browser: Browser, origin: str, line: BadLine
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    answers: list[str] = []
+
+    def keep(sdp: str) -> str:
+        answers.append(sdp)
+        return sdp
+
+    a = await open_page(browser, origin, worker, "seat-a", "site:a", line=keep)
+    await a.evaluate(
+        "(encodings) => publish('H264', {width: 1280, height: 720}, encodings)", ENCODINGS
+    )
+    await line.start(answers[0])
+    line.change(delay_ms=20)
+    b = await open_page(browser, origin, worker, "seat-b", "site:b", line=line.describe)
+    await b.evaluate("receive()")
+    await taller(b, "stage", 180)
+
+    line.change(way="down", rate_bps=250_000)
+    await eventually(lambda: stage(worker).height_px == 180, 20)
+    await eventually(lambda: downlink(worker).reduced, 20)
+    assert stage(worker).worth_px == 720 and stage(worker).reason == "line"
+    assert downlink(worker).carries_bps < 400_000
+    await height(b, "stage", 180)
+    await advances(b, "stage")
+    await advances(b, "audio0", "samples", 9600)
+
+    line.change(way="down", rate_bps=0)
+    await taller(b, "stage", 180)
+    await advances(b, "stage")
