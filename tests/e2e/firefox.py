@@ -31,7 +31,6 @@ PREFERENCES = {
     "media.gmp-gmpopenh264.enabled": False,
     "media.navigator.permission.disabled": True,
     "media.navigator.streams.fake": True,
-
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
     "toolkit.telemetry.reportingpolicy.firstRun": False,
