@@ -20,6 +20,7 @@ from aiortc.rtcdtlstransport import (
 )
 
 from server.media import rtp, srtp, tcp
+from server.media.bursts import Burst
 from server.media.ice import Binding, IceLite
 from server.media.sending import Lane
 from server.media.srtp import Srtp
@@ -108,7 +109,7 @@ class Peer:
 
     def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
         self.binding: Binding = ice.bind(self)
-        self.forward = ice.forward
+        self._ice = ice
         self._path = _DtlsPath(self.binding.send)
         self._dtls = RTCDtlsTransport(cast(Any, self._path), [certificate])
         self._remote: RTCDtlsParameters | None = None
@@ -245,6 +246,10 @@ class Peer:
     def together(self, call: Callable[[], None]) -> None:
         """Call, and send at once all that it sends."""
         self.binding.together(call)
+
+    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
+        """Send a burst on its lane; see ``sending``."""
+        self._ice.forward(lane, transport, burst)
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send one (compound) RTCP packet."""
