@@ -237,9 +237,4 @@ async def test_the_recording_plays_across_the_gap(bridge: Bridge, room: Simulate
         for before, after in zip(since, since[1:], strict=False)
         if before.luma < 60
     )
-    # A second is the promise (docs/recording.md); as much again is what a machine that runs all
-    # these tests at once may add: 1.2 s was seen on one.
-    assert missing_s <= 2, "the card stands for a moment, where nothing was recorded"
-    assert abs(result.luma_at(end_s - 0.3) - LUMA) < 8, "and then the room is seen again"
-    for at_s in (reported_s - 1, killed_s - 0.5, killed_s, killed_s + 0.5, end_s - 0.8):
-        assert result.energy(TONE_HZ, at_s) > 3000, "nothing is missing of the sound"
+    assert missing_s <= 1, "the card stands for at most a second, where nothing was recorded"
