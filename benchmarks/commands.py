@@ -140,7 +140,7 @@ def _p99(waits: Iterable[float]) -> float:
 def _prepared(database: str, folder: Path) -> AbstractContextManager[tuple[str, object]]:
     """The address of a PostgreSQL of our own; nothing for SQLite."""
     if database == "postgresql":
-        return servers._postgres((os.cpu_count() or 1) - 1, folder)
+        return servers.postgres((os.cpu_count() or 1) - 1, folder)
     return nullcontext(("", None))
 
 

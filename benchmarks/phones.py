@@ -12,15 +12,13 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from load import servers
+from load.driven import Driven
 from load.servers import Served
 
 MOST_JOINS_PER_S = 400.0
@@ -32,38 +30,7 @@ def figure(values: list[float], quantile: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * quantile))]
 
 
-class Crowd:
-    """The phones' process."""
-
-    def __init__(self, core: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "load" / "crowd.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-
-    def do(self, what: str, **order: Any) -> dict[str, Any]:
-        """Give an order and await its end. Raises: RuntimeError where it failed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": what, **order}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "the crowd has ended"}
-        if "error" in answer or answer.get("refused"):
-            raise RuntimeError(f"{what}: {answer}")
-        return answer
-
-    def stop(self) -> None:
-        """Hang up all."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(20)
-        self._process.stdout.close()
-
-
-def measure(served: Served, crowd: Crowd, options: argparse.Namespace) -> Figures:
+def measure(served: Served, crowd: Driven, options: argparse.Namespace) -> Figures:
     """Everything about one server."""
     phones, found = len(served.phones), Figures()
     memory_kb, cpu_s = served.memory_kb(), served.cpu_s()
@@ -153,7 +120,7 @@ def main() -> None:
                 else servers.ours(server_core, options.phones, place, options.database)
             )
             with serving as served:
-                crowd = Crowd(crowd_core)
+                crowd = Driven("crowd.py", prepare=lambda: os.sched_setaffinity(0, {crowd_core}))
                 try:
                     found[name] = measure(served, crowd, options)
                 finally:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from load import janus, servers
+from load.driven import Driven
 from load.endpoints import PAUSE_S
 from load.servers import Processes
 from sqlalchemy import select
@@ -73,41 +74,6 @@ def network() -> Iterator[tuple[list[str], list[str]]]:
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], check=False)
-
-
-class Load:
-    """The load's process."""
-
-    def __init__(self, prefix: list[str], core: int) -> None:
-        self._process = subprocess.Popen(
-            [*prefix, sys.executable, str(HERE / "load" / "viewers.py"), LOAD_ADDRESS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: servers.place(core, realtime=True),
-        )
-
-    def tell(self, what: str, **order: Any) -> None:
-        """Give an order."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": what, **order}) + "\n")
-        self._process.stdin.flush()
-
-    def hear(self) -> dict[str, Any]:
-        """Its next answer. Raises: RuntimeError where it failed."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "the load has ended"}
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer
-
-    def stop(self) -> None:
-        """Hang up all."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(20)
-        self._process.stdout.close()
 
 
 @contextmanager
@@ -175,7 +141,7 @@ def serving_ours(
 
 
 def play(
-    served: Processes, load: Load, options: argparse.Namespace, speed: float
+    served: Processes, load: Driven, options: argparse.Namespace, speed: float
 ) -> dict[str, Any]:
     """One replay: packets a second out, CPU a packet, losses, delays."""
     load.tell("play", capture=str(CAPTURE), seconds=options.seconds, speed=speed, warm=options.warm)
@@ -197,7 +163,7 @@ def play(
     return found
 
 
-def measure(served: Processes, load: Load, connect: Any, options: argparse.Namespace) -> Figures:
+def measure(served: Processes, load: Driven, connect: Any, options: argparse.Namespace) -> Figures:
     """Everything about one server."""
     what, order = connect
     load.tell(what, viewers=options.viewers, sample=SAMPLE, **order)
@@ -241,7 +207,12 @@ def main() -> None:
                 continue
             with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
                 with serving(server_prefix, cores[0], Path(folder), options) as (served, connect):
-                    load = Load(load_prefix, cores[-1])
+                    load = Driven(
+                        "viewers.py",
+                        LOAD_ADDRESS,
+                        prefix=load_prefix,
+                        prepare=lambda: servers.place(cores[-1], realtime=True),
+                    )
                     try:
                         found[name] = measure(served, load, connect, options)
                     finally:

@@ -169,7 +169,7 @@ def serve(core: int, folder: Path, url: str, port: int = 0) -> tuple[subprocess.
 def conference(core: int, phones: int, folder: Path, database: str) -> Iterator[tuple[Served, str]]:
     """The reference conference in a database, whose processes run: seats to connect to, and the
     database's URL. Nobody serves it yet."""
-    with _postgres(core, folder) if database == "postgresql" else _no_process() as (url, extra):
+    with postgres(core, folder) if database == "postgresql" else _no_process() as (url, extra):
         config = configuration.load({}, data_dir=folder)
         config = config.with_(database_url=url) if url else config
         migrate(config.database_url)
@@ -185,7 +185,7 @@ def _no_process() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
 
 
 @contextmanager
-def _postgres(core: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+def postgres(core: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     """A PostgreSQL as its package configures it, durable, on a Unix socket."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     programs = found[-1] if found else Path(shutil.which("postgres") or "postgres").parent
