@@ -238,3 +238,6 @@ async def test_the_recording_plays_across_the_gap(bridge: Bridge, room: Simulate
         if before.luma < 60
     )
     assert missing_s <= 1, "the card stands for at most a second, where nothing was recorded"
+    assert abs(result.luma_at(end_s - 0.3) - LUMA) < 8, "and then the room is seen again"
+    for at_s in (reported_s - 1, killed_s - 0.5, killed_s, killed_s + 0.5, end_s - 0.8):
+        assert result.energy(TONE_HZ, at_s) > 3000, "nothing is missing of the sound"
