@@ -1,0 +1,82 @@
+"""Media requests: they touch no table and are answered by the media worker."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from server.permissions import Permission as P
+from server.protocol.base import MediaRequest
+
+Sdp = Annotated[str, Meta(min_length=1, max_length=200_000)]
+Session = Annotated[str, Meta(min_length=1, max_length=80)]
+
+
+class PublishMedia(MediaRequest, frozen=True, kw_only=True):
+    """Publish this seat's site; ``sdp`` is an offer. Result ``{"session", "sdp"}`` (the answer)."""
+
+    type = "media.publish"
+    permission = P.PUBLISH
+    source: Literal["camera", "screen"]
+    sdp: Sdp
+
+
+class ReceiveMedia(MediaRequest, frozen=True, kw_only=True):
+    """Receive by slots; result ``{"session", "sdp"}`` (the server's offer). Mids are ``stage``,
+    ``presentation``, ``wall0`` …, ``audio0`` … ``audio2``."""
+
+    type = "media.receive"
+    permission = P.RECEIVE
+    wall: Annotated[int, Meta(ge=0, le=64)] = 0
+    audio: bool = True
+
+
+class AcceptMedia(MediaRequest, frozen=True, kw_only=True):
+    """The page's answer to the offer of ``media.receive`` or of a restart of it."""
+
+    type = "media.accept"
+    permission = P.RECEIVE
+    session: Session
+    sdp: Sdp
+
+
+class RestartMedia(MediaRequest, frozen=True, kw_only=True):
+    """ICE restart: of a published session ``sdp`` is the new offer, the result holds the answer;
+    for a received one ``sdp`` is empty and the result holds the server's new offer."""
+
+    type = "media.restart"
+    permission = P.SEE_CONFERENCE
+    session: Session
+    sdp: Annotated[str, Meta(max_length=200_000)] = ""
+
+
+class CloseMedia(MediaRequest, frozen=True, kw_only=True):
+    type = "media.close"
+    permission = P.SEE_CONFERENCE
+    session: Session
+
+
+Mid = Annotated[str, Meta(min_length=1, max_length=16)]
+Pixels = Annotated[int, Meta(ge=0, le=10_000)]
+
+
+class ViewMedia(MediaRequest, frozen=True, kw_only=True):
+    """How high (in device pixels) a receiving page shows its slots, by mid; 0: not to be seen. What
+    is not named gets what is usual. Result ``{}``."""
+
+    type = "media.view"
+    permission = P.RECEIVE
+    session: Session
+    heights: Annotated[dict[Mid, Pixels], Meta(max_length=80)]
+
+
+class ListenMedia(MediaRequest, frozen=True, kw_only=True):
+    """Whether this page can play its room's sound now (``presence`` says whether it shall; until
+    then ``listens`` of the handshake holds); ``here``: somebody asks for it to be this page, among
+    those of its role. Result ``{}``."""
+
+    type = "media.listen"
+    permission = P.RECEIVE
+    listens: bool
+    here: bool = False
