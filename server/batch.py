@@ -5,13 +5,12 @@ Knows every room's table of actions; knows nothing of queues, threads or sockets
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+import msgspec
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
@@ -34,11 +33,14 @@ _NO_SEAT = select(Seat.id).where(
 _SHOWN_ONCE = N_("Đường dẫn này chỉ hiện một lần. Hãy thu hồi nó và tạo đường dẫn mới.")
 
 
-@dataclass(frozen=True, slots=True)
-class CommandJob:
+Told = Callable[[Any, DomainError | None], None]
+"""Called with a job's result, or with None and its refusal. It must not raise."""
+
+
+class CommandJob(msgspec.Struct, frozen=True):
     """A command of ``actor``, to be answered once a ``key``."""
 
-    future: asyncio.Future[Any]
+    told: Told
     actor: Actor
     command: Command
     key: str | None
@@ -49,11 +51,10 @@ class CommandJob:
         return self.command.type
 
 
-@dataclass(frozen=True, slots=True)
-class WorkJob:
+class WorkJob(msgspec.Struct, frozen=True):
     """Anything else that writes: seats, links, sign-ins."""
 
-    future: asyncio.Future[Any]
+    told: Told
     work: Callable[[Session], Any]
 
     @property
@@ -65,22 +66,12 @@ class WorkJob:
 Job = CommandJob | WorkJob
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a job's caller gets once its transaction is committed."""
+class Answer(msgspec.Struct, frozen=True):
+    """What a job's caller is told once its transaction is committed."""
 
-    future: asyncio.Future[Any]
+    told: Told
     result: Any = None
     error: DomainError | None = None
-
-    def give(self) -> None:
-        """Wake the caller, unless it has gone."""
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 class Batch:
@@ -119,10 +110,10 @@ class Batch:
         try:
             result = job.work(self._session)
         except DomainError as error:
-            return Answer(job.future, error=error)
+            return Answer(job.told, error=error)
         if isinstance(result, Outcome):
             self._keep(result, result.conference_id, None)
-        return Answer(job.future, result)
+        return Answer(job.told, result)
 
     def write(self) -> list[Published]:
         """Store events and receipts; the events in the order of their conferences' ``seq``."""
@@ -154,7 +145,7 @@ class Batch:
     def _known(self, job: CommandJob) -> Answer | None:
         """The answer to who may do nothing, or did this before."""
         if job.actor.holder in self._revoked:
-            return Answer(job.future, error=Unauthenticated())
+            return Answer(job.told, error=Unauthenticated())
         if job.key is None:
             return None
         keyed = (job.actor.holder, job.key)
@@ -163,11 +154,11 @@ class Batch:
             return None
         if known[0] != receipts.fingerprint(job.command):
             error = Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
-            return Answer(job.future, error=error)
+            return Answer(job.told, error=error)
         try:
-            return Answer(job.future, self._shown.get(keyed) or receipts.open_answer(known[1]))
+            return Answer(job.told, self._shown.get(keyed) or receipts.open_answer(known[1]))
         except DomainError as refusal:
-            return Answer(job.future, error=refusal)
+            return Answer(job.told, error=refusal)
 
     def _decided(self, jobs: Sequence[CommandJob]) -> list[Answer]:
         """Do what nobody did before; a conference's hot commands are decided at once."""
@@ -208,7 +199,7 @@ class Batch:
         if isinstance(outcome, DomainError):
             if keyed is not None and not isinstance(outcome, SlowDown | Unavailable):
                 self._new_receipts[keyed] = _receipt(job, receipts.refused(outcome))
-            return Answer(job.future, error=outcome)
+            return Answer(job.told, error=outcome)
         self._keep(outcome, outcome.conference_id or job.actor.conference_id, job.actor)
         if type(job.command) in RIGHTS:
             self._rights_changed(job.actor.conference_id)
@@ -218,7 +209,7 @@ class Batch:
             self._new_receipts[keyed] = _receipt(job, once)
         elif keyed is not None:
             self._new_receipts[keyed] = _receipt(job, receipts.accepted(outcome.result))
-        return Answer(job.future, outcome.result)
+        return Answer(job.told, outcome.result)
 
     def _keep(self, outcome: Outcome, conference_id: int | None, actor: Actor | None) -> None:
         """Queue an outcome's events for the journal, and those that other rooms add to them."""

@@ -16,17 +16,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 from prometheus_client import Counter, Histogram
 from sqlalchemy.orm import Session
 
-from server.batch import Answer, Batch, CommandJob, Job, Shown, WorkJob
+from server.batch import Answer, Batch, CommandJob, Job, Shown, Told, WorkJob
 from server.db import journal, receipts
 from server.db.engine import Database, is_outage
 from server.db.journal import Published
-from server.errors import SlowDown, Unavailable
+from server.errors import DomainError, SlowDown, Unavailable
 from server.permissions import Actor
 from server.protocol import Command
 
@@ -151,7 +152,15 @@ class Inbox:
 
         Raises: SlowDown, Unavailable.
         """
-        return self._put(CommandJob(self._loop.create_future(), actor, command, key))
+        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self.post(actor, command, key, partial(_resolve, future))
+        return future
+
+    def post(self, actor: Actor, command: Command, key: str | None, told: Told) -> None:
+        """``submit`` without a future: ``told`` is called, in the turn of the loop in which the
+        batch's events were published. Raises: SlowDown, Unavailable.
+        """
+        self._put(CommandJob(told, actor, command, key))
 
     async def transact(self, work: Callable[[Session], T]) -> T:
         """Run ``work(session)`` in a transaction of the writer; an Outcome's events are published.
@@ -160,10 +169,11 @@ class Inbox:
 
         Raises: DomainError.
         """
-        result: T = await self._put(WorkJob(self._loop.create_future(), work))
-        return result
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._put(WorkJob(partial(_resolve, future), work))
+        return await future
 
-    def _put(self, job: Job) -> asyncio.Future[Any]:
+    def _put(self, job: Job) -> None:
         if not self._open:
             raise Unavailable(retry_after_s=RETRY_AFTER_S)
         try:
@@ -171,7 +181,6 @@ class Inbox:
         except queue.Full:
             REFUSED.labels("full").inc()
             raise SlowDown(retry_after_s=RETRY_AFTER_S) from None
-        return job.future
 
     # --- in the writer's thread ---
 
@@ -284,10 +293,23 @@ class Inbox:
             except Exception:  # what is committed must be answered whoever fails to hear of it
                 log.exception("inbox.publish_failed")
         for answer in done.answers:
-            answer.give()
+            try:
+                answer.told(answer.result, answer.error)
+            except Exception:  # nor may one who fails to be told keep it from the others
+                log.exception("inbox.answer_failed")
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, error: DomainError | None) -> None:
+    """Wake the caller, unless it has gone."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 def _refusals(why: str, jobs: Sequence[Job]) -> _Done:
     REFUSED.labels(why).inc(len(jobs))
-    answers = [Answer(job.future, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
+    answers = [Answer(job.told, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
     return _Done([], frozenset(), answers)

@@ -7,7 +7,7 @@ behind what was read. ``passed`` tells what a snapshot held already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -124,9 +124,12 @@ class Delivery:
             each.told = seq
         self.emit(connections, name, data)
 
-    def emit(self, connections: Iterable[Connection], name: str, data: object) -> None:
+    def emit(self, connections: Sequence[Connection], name: str, data: object) -> None:
         """One message, encoded once for all of them; each gets it behind what it got before."""
         message = event_message(name, data)
+        if len(connections) == 1:  # an acknowledgement may follow, and take it along
+            connections[0].socket.deliver_soon(message)
+            return
         for each in connections:
             each.socket.deliver(message)
 

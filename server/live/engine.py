@@ -79,6 +79,14 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         else:
             self._enqueue(message.packet())
 
+    def deliver_soon(self, message: Message) -> None:
+        """``deliver`` at the end of this turn of the loop, in one send with all that it has for
+        this client until then."""
+        if self.line is None:
+            self._enqueue(message.packet())
+        elif self.line.hold(message.frame):
+            self.server.flush_soon(self.line)
+
     async def send(self, pkt: Packet) -> None:
         """The library's own way to send."""
         self._send(pkt)
@@ -261,12 +269,24 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._next_slot = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._beating: asyncio.Task[None] | None = None
+        self._holding: list[Line] = []
 
     def keep(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run ``work`` until it ends or ``shutdown``."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def flush_soon(self, line: Line) -> None:
+        """``line.flush()`` behind what is under way now."""
+        if not self._holding:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._holding.append(line)
+
+    def _flush(self) -> None:
+        lines, self._holding = self._holding, []
+        for line in lines:
+            line.flush()
 
     async def shutdown(self) -> None:
         """End every task."""

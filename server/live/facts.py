@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from server.live.connections import Connection, Connections
 from server.live.presence import Presence
 from server.permissions import Actor, Permission, Reach, reach
 
-Emit = Callable[[Iterable[Connection], str, object], None]
+Emit = Callable[[Sequence[Connection], str, object], None]
 
 _HEARD_BY = {
     "presence": Permission.RECEIVE,

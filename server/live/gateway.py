@@ -206,7 +206,7 @@ class Gateway:
             self._answer(socket, number, Unauthenticated(), choose(self._languages, None, ""))
             return
         try:
-            future = self._begin(connection, type_, arguments)
+            self._begin(connection, type_, arguments, number)
         except DomainError as error:
             if isinstance(error, SlowDown):
                 metrics.SLOWED.inc()
@@ -214,12 +214,10 @@ class Gateway:
         except Exception:
             log.exception("gateway.command_failed", type=type_[:80])
             self._answer(socket, number, Unavailable(retry_after_s=2.0), connection.language)
-        else:
-            future.add_done_callback(partial(self._done, connection, number))
 
     def _begin(
-        self, connection: Connection, type_: str, arguments: Sequence[Raw] | None
-    ) -> asyncio.Future[dict[str, Any]]:
+        self, connection: Connection, type_: str, arguments: Sequence[Raw] | None, number: str
+    ) -> None:
         """Decode and enqueue. Raises: DomainError."""
         if connection.in_flight >= MOST_IN_FLIGHT:
             raise SlowDown(retry_after_s=1.0)
@@ -228,14 +226,14 @@ class Gateway:
         self._limits.admit(actor.holder, connection.conference_id, now_s)
         try:
             if isinstance(command, Command):
-                future = self._inbox.enqueue(actor, command, key)
+                self._inbox.post(actor, command, key, partial(self._done, connection, number))
             else:
-                future = self._keep(self._media(connection, command))
+                media = self._keep(self._media(connection, command))
+                media.add_done_callback(partial(self._media_done, connection, number))
         except BaseException:
             self._limits.done(connection.conference_id)
             raise
         connection.in_flight += 1
-        return future
 
     def _keep(self, work: Coroutine[Any, Any, dict[str, Any]]) -> asyncio.Task[dict[str, Any]]:
         task = asyncio.create_task(work)
@@ -243,36 +241,38 @@ class Gateway:
         task.add_done_callback(self._media_tasks.discard)
         return task
 
-    def _done(
-        self, connection: Connection, number: str, future: asyncio.Future[dict[str, Any]]
+    def _media_done(
+        self, connection: Connection, number: str, task: asyncio.Task[dict[str, Any]]
     ) -> None:
-        """Answer. All answers of a batch come here in one turn of the loop."""
-        connection.in_flight -= 1
-        self._limits.done(connection.conference_id)
-        problem = None if future.cancelled() else future.exception()
-        answer: dict[str, Any] | DomainError
-        if future.cancelled():
-            answer = Unavailable(retry_after_s=2.0)
+        problem = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            self._done(connection, number, None, Unavailable(retry_after_s=2.0))
         elif problem is None:
-            answer = future.result()
+            self._done(connection, number, task.result(), None)
         elif isinstance(problem, DomainError):
-            answer = problem
+            self._done(connection, number, None, problem)
         else:
             log.error("gateway.command_failed", exc_info=problem)
-            answer = Unavailable(retry_after_s=2.0)
-        self._answer(connection.socket, number, answer, connection.language)
+            self._done(connection, number, None, Unavailable(retry_after_s=2.0))
+
+    def _done(
+        self, connection: Connection, number: str, result: object, error: DomainError | None
+    ) -> None:
+        """Answer. All answers of a batch come here in the turn of the loop that published it."""
+        connection.in_flight -= 1
+        self._limits.done(connection.conference_id)
+        if error is not None:
+            self._answer(connection.socket, number, error, connection.language)
+        elif number:
+            body = {"ok": True, "result": result}
+            connection.socket.deliver_soon(acknowledgement(number, body))
 
     def _answer(
-        self, socket: Socket, number: str, answer: dict[str, Any] | DomainError, language: Language
+        self, socket: Socket, number: str, refused: DomainError, language: Language
     ) -> None:
-        if isinstance(answer, DomainError):
-            metrics.REFUSED.labels(answer.code).inc()
+        metrics.REFUSED.labels(refused.code).inc()
         if number:
-            if isinstance(answer, DomainError):
-                body = _refusal(answer, language)
-            else:
-                body = {"ok": True, "result": answer}
-            socket.deliver(acknowledgement(number, body))
+            socket.deliver_soon(acknowledgement(number, _refusal(refused, language)))
 
     async def _media(self, connection: Connection, request: MediaRequest) -> dict[str, Any]:
         actor = connection.actor

@@ -52,7 +52,7 @@ class Owner(Protocol):
 class Line(asyncio.Protocol):
     """One WebSocket."""
 
-    __slots__ = ("_transport", "_parser", "_owner", "_watched", "_largest", "_abort")
+    __slots__ = ("_transport", "_parser", "_owner", "_watched", "_largest", "_abort", "_held")
 
     def __init__(self, owner: Owner, most_bytes: int) -> None:
         loop = asyncio.get_running_loop()
@@ -63,6 +63,7 @@ class Line(asyncio.Protocol):
         )
         self._watched = False
         self._largest = 0
+        self._held = b""
         self._abort: asyncio.TimerHandle | None = None
 
     @property
@@ -70,8 +71,22 @@ class Line(asyncio.Protocol):
         """Bytes that the client has not read yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    def hold(self, frames: bytes) -> bool:
+        """Send ready-made frames with the next ``write`` or ``flush``; True where these are the
+        first that wait for it."""
+        first = not self._held
+        self._held += frames
+        return first
+
+    def flush(self) -> None:
+        """Send what was held back."""
+        if self._held:
+            self.write(b"")
+
     def write(self, frames: bytes) -> None:
-        """Send ready-made frames; nothing happens on a line that ends."""
+        """Send ready-made frames, behind those held back; nothing happens on a line that ends."""
+        if self._held:
+            frames, self._held = self._held + frames, b""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -86,7 +101,7 @@ class Line(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(frame(struct.pack("!H", code), WSMsgType.CLOSE))
+        self.write(frame(struct.pack("!H", code), WSMsgType.CLOSE))
         transport.close()
         self._abort = asyncio.get_running_loop().call_later(CLOSING_S, transport.abort)
 
@@ -121,6 +136,7 @@ class Line(asyncio.Protocol):
         owner, self._owner = self._owner, None
         self._transport = None
         self._parser = None
+        self._held = b""
         if self._abort is not None:
             self._abort.cancel()
         if owner is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import event, select
@@ -39,7 +39,6 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.loop = asyncio.new_event_loop()
         self.statements: list[str] = []
         self.events: list[Published] = []
         event.listen(database.engine, "before_cursor_execute", self._count)
@@ -50,22 +49,27 @@ class Writer:
     def does(self, *asked: Ask) -> list[object]:
         """Results and refusals, in the order in which they were asked for."""
         self.statements.clear()
-        jobs = [CommandJob(self.loop.create_future(), *each) for each in asked]
+        told: dict[int, object] = {}
+        jobs = [CommandJob(partial(_note, told, n), *each) for n, each in enumerate(asked)]
         with self.database.write_session() as session:
             batch = Batch(session, START, jobs, {})
-            answers = {id(answer.future): answer for answer in batch.answers(jobs)}
+            answers = batch.answers(jobs)
             self.events = batch.write()
             session.commit()
         assert len(answers) == len(jobs)
-        found = (answers[id(job.future)] for job in jobs)
-        return [answer.error or answer.result for answer in found]
+        for answer in answers:
+            answer.told(answer.result, answer.error)
+        return [told[n] for n in range(len(jobs))]
+
+
+def _note(told: dict[int, object], number: int, result: object, error: object) -> None:
+    told[number] = error or result
 
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[Writer]:
     writer = Writer(database)
     yield writer
-    writer.loop.close()
 
 
 @pytest.fixture
