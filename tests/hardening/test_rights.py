@@ -5,7 +5,6 @@ Commands go through the inbox's own transaction, requests for media over real so
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
