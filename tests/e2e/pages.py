@@ -57,6 +57,13 @@ window.nextFrames = (video, count) => new Promise((resolve) => {
 });
 """
 
+# What a video element is in that shows nothing new.
+STATE = """video => ({
+  paused: video.paused, ready: video.readyState, at: video.currentTime, width: video.videoWidth,
+  drawn: video.checkVisibility(), page: document.visibilityState,
+  tracks: video.srcObject?.getTracks().map((each) => [each.readyState, each.muted]),
+})"""
+
 
 class Visitor:
     """One person's page."""
@@ -94,7 +101,11 @@ class Visitor:
     async def frames(self, selector: str, count: int) -> None:
         """Wait for so many new frames in the video there."""
         video = self.at(f"{selector} video")
-        await asyncio.wait_for(video.evaluate(f"video => nextFrames(video, {count})"), WAIT_S)
+        try:
+            await asyncio.wait_for(video.evaluate(f"video => nextFrames(video, {count})"), WAIT_S)
+        except TimeoutError:
+            told = await asyncio.gather(video.evaluate(STATE), self.page.evaluate("inbound()"))
+            raise AssertionError(f"no new frames at {selector}: {told}") from None
 
     async def hue(self, selector: str) -> float:
         """The hue in degrees of the mean colour of the video there."""
