@@ -45,6 +45,11 @@ def _configure(parsed: argparse.Namespace) -> Config:
     return configuration.load().with_(**{name: getattr(parsed, name, None) for name in names})
 
 
+def _configure_to_look(_parsed: argparse.Namespace) -> Config:
+    """For a command that makes nothing, not even a missing data folder."""
+    return configuration.load(makes=False)
+
+
 def _configure_demo(parsed: argparse.Namespace) -> Config:
     """The demo keeps to itself: a fresh database under a temporary folder."""
     from server.simulation import demo
@@ -77,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--simulate", type=int, default=10, help="số điểm cầu mô phỏng")
             command.set_defaults(configure=_configure_demo)
     add("migrate", _migrate, "tạo hoặc nâng cấp cơ sở dữ liệu")
-    add("doctor", _doctor, "in cấu hình đang có hiệu lực và những gì chưa ổn")
+    doctor = add("doctor", _doctor, "in cấu hình đang có hiệu lực và những gì chưa ổn")
+    doctor.set_defaults(configure=_configure_to_look)
     user = add("create-user", _create_user, "tạo tài khoản; mật khẩu đọc từ bàn phím hoặc stdin")
     user.add_argument("username")
     user.add_argument("--name", default="", help="họ và tên")

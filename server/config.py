@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from server.reasons import why
+
 PREFIX = "DIEMCAU_"
 _FILE = "CONFIG"
 _DURATIONS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -251,10 +253,13 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None) -> Config:
+def load(
+    environ: Mapping[str, str] | None = None, *, data_dir: Path | None = None, makes: bool = True
+) -> Config:
     """Read the configuration. ``data_dir`` is the default where none is configured.
 
-    Makes the data folder and the secret key file (mode 0600) where they are missing.
+    Makes the data folder and the secret key file (mode 0600) where they are missing; not with
+    ``makes`` False, which only looks, and gives an empty key where there is none yet.
     Raises: ConfigError, naming the wrong setting and, for an unknown name, the closest known.
     """
     environ = os.environ if environ is None else environ
@@ -272,11 +277,13 @@ def load(environ: Mapping[str, str] | None = None, *, data_dir: Path | None = No
         except ValueError as error:
             raise ConfigError(f"{PREFIX}{name}: {error}") from None
     folder = values.setdefault("data_dir", _path(str(data_dir or "var")))
-    _make_folder(folder)
+    if makes:
+        _make_folder(folder)
     values.setdefault("database_url", f"sqlite:///{folder / 'diemcau.sqlite3'}")
     values.setdefault("recordings_dir", folder / "recordings")
     if "secret_key" not in values:
-        values["secret_key"] = _secret_key(folder / "secret_key")
+        key = folder / "secret_key"
+        values["secret_key"] = _secret_key(key) if makes or key.exists() else ""
     for one, other in (("TLS_CERT", "TLS_KEY"), ("TURN_URL", "TURN_SECRET")):
         if (SETTINGS[one].field in values) != (SETTINGS[other].field in values):
             raise ConfigError(f"{PREFIX}{one} và {PREFIX}{other} phải được đặt cùng nhau.")
@@ -308,7 +315,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"Không tạo được thư mục dữ liệu {folder}: {error.strerror}.") from None
+        raise ConfigError(f"Không tạo được thư mục dữ liệu {folder}: {why(error)}.") from None
 
 
 def _secret_key(path: Path) -> str:
@@ -318,7 +325,7 @@ def _secret_key(path: Path) -> str:
     except FileExistsError:
         pass
     except OSError as error:
-        raise ConfigError(f"Không ghi được {path}: {error.strerror}.") from None
+        raise ConfigError(f"Không ghi được {path}: {why(error)}.") from None
     else:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))

@@ -1,4 +1,4 @@
-"""``diemcau doctor``: what is in force, and what is wrong with it."""
+"""``diemcau doctor``: what is in force, and what is wrong with it. It looks and makes nothing."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def report(config: Config, out: TextIO) -> list[str]:
 
 
 def _shown(name: str, value: object) -> str:
+    if name == "SECRET_KEY" and not value:
+        return "(chưa có, sẽ được tạo khi chạy lần đầu)"
     if value is None or value == ():
         return "(không đặt)"
     if name == "DATABASE_URL":
@@ -95,14 +97,13 @@ def _media(config: Config) -> Iterator[str]:
 
 
 def _folder(folder: Path) -> Iterator[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        yield f"Không tạo được {folder}: {error.strerror}."
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        yield f"{there} là một tệp, nên không có chỗ cho {folder}."
         return
-    if not os.access(folder, os.W_OK):
-        yield f"Không ghi được vào {folder}."
-    status = os.statvfs(folder)
+    if not os.access(there, os.W_OK):
+        yield f"Không ghi được vào {there}."
+    status = os.statvfs(there)
     if status.f_bavail * status.f_frsize < MIN_FREE_BYTES:
         yield f"{folder}: còn dưới 2 GB, không đủ cho một buổi ghi hình."
 

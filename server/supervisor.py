@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -26,6 +27,7 @@ import structlog
 
 from server import temporary
 from server.config import Config, is_loopback
+from server.reasons import why
 
 log = structlog.get_logger("supervisor")
 
@@ -34,25 +36,28 @@ BACKOFF_MAX_S = 5.0
 STEADY_AFTER_S = 10.0
 """A child that ran this long is started again at once."""
 _PORT_ATTEMPTS = 50
+_HTTP = ("--port", "--host")
+"""what chooses a socket's port and address"""
+_MEDIA = ("--media-port", "DIEMCAU_MEDIA_HOST")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class PortInUse(Exception):
-    """Another program listens there. The text is for the person who starts the server."""
+    """The port cannot be had. The text is for the person who starts the server."""
 
 
 def listen_tcp(host: str, port: int) -> socket.socket:
     """A listening TCP socket. Raises: PortInUse."""
-    return _bind(socket.SOCK_STREAM, host, port)
+    return _bind(socket.SOCK_STREAM, host, port, _HTTP)
 
 
 def listen_media(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     """A worker's UDP and TCP sockets on one number; 0 picks a free one. Raises: PortInUse."""
     for _ in range(_PORT_ATTEMPTS):
-        udp = _bind(socket.SOCK_DGRAM, host, port)
+        udp = _bind(socket.SOCK_DGRAM, host, port, _MEDIA)
         try:
-            return udp, _bind(socket.SOCK_STREAM, host, udp.getsockname()[1])
+            return udp, _bind(socket.SOCK_STREAM, host, udp.getsockname()[1], _MEDIA)
         except PortInUse:
             udp.close()
             if port:
@@ -60,7 +65,7 @@ def listen_media(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     raise PortInUse("Không tìm được cổng media còn trống.")
 
 
-def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+def _bind(kind: socket.SocketKind, host: str, port: int, options: tuple[str, str]) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, kind)
     try:
@@ -74,12 +79,19 @@ def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         name = "UDP" if kind is socket.SOCK_DGRAM else "TCP"
-        raise PortInUse(
-            f"Không mở được cổng {name} {port} trên {host or '*'}: {error.strerror}. "
-            "Hãy chọn cổng khác hoặc dừng chương trình đang dùng cổng này."
-        ) from None
+        at = f"cổng {name} {port} trên {host or 'mọi địa chỉ của máy'}"
+        raise PortInUse(f"Không mở được {at}: {why(error)}. {_advice(error, options)}") from None
     bound.setblocking(False)
     return bound
+
+
+def _advice(error: OSError, options: tuple[str, str]) -> str:
+    option, address = options
+    if error.errno == errno.EADDRINUSE:
+        return f"Hãy dừng chương trình đó, hoặc chọn cổng khác bằng {option}."
+    if error.errno == errno.EACCES:
+        return f"Cổng dưới 1024 cần quyền quản trị; hãy chọn cổng khác bằng {option}."
+    return f"Hãy chọn địa chỉ khác bằng {address}."
 
 
 def announced_addresses(config: Config) -> tuple[str, ...]:

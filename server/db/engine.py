@@ -60,6 +60,12 @@ _POSTGRES_AWAY = ("53", "57", "25006", "55P03")
 another process keeps"""
 
 
+_NONE_YET = N_(
+    "Chưa có cơ sở dữ liệu ở %(where)s. Hãy tạo bằng lệnh: diemcau migrate (make serve làm sẵn "
+    "việc này; diemcau demo không cần)."
+)
+
+
 class DatabaseUnusable(DomainError):
     """The database cannot be reached, or is not one that this version can serve."""
 
@@ -201,11 +207,27 @@ def migrate(url: str) -> None:
 
 def require_current(url: str) -> None:
     """Raises: DatabaseUnusable unless the database is reachable and has exactly our schema."""
+    file = sqlite_file(url)
+    if file is not None and not file.exists():  # connecting would make it
+        raise DatabaseUnusable(_NONE_YET, where=file)
     with _connected(url) as connection:
-        if _require_known(connection) != _scripts().get_current_head():
+        revision = _require_known(connection)
+        if revision is None:
+            raise DatabaseUnusable(_NONE_YET, where=_shown(connection.engine))
+        if revision != _scripts().get_current_head():
             raise DatabaseUnusable(
                 N_("Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate")
             )
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Where the database lies; None where it is not SQLite. Raises: DatabaseUnusable."""
+    parsed = parse_url(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _shown(engine: Engine) -> str:
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def _scripts() -> ScriptDirectory:
@@ -238,9 +260,8 @@ class _connected:
             self._transaction = self._connection.begin()
         except SQLAlchemyError as error:
             self._engine.dispose()
-            where = self._engine.url.set(query={}).render_as_string(hide_password=True)
             raise DatabaseUnusable(
-                N_("Không kết nối được với cơ sở dữ liệu %(where)s."), where=where
+                N_("Không kết nối được với cơ sở dữ liệu %(where)s."), where=_shown(self._engine)
             ) from error
         return self._connection
 
