@@ -14,20 +14,12 @@ Pure: times, sizes and reports in; bits per second and the bytes of a probe out.
 
 from __future__ import annotations
 
-from array import array
-from collections import deque
-from collections.abc import Sequence
-
-from server.media.delays import Delays
-from server.media.feedback import CLOCK_S, Report
+from server.media.flight import WINDOW_S, Flight, flight
 from server.media.losses import Losses
-from server.media.sequence import extend
 
 START_BPS = 1_500_000
 MIN_BPS = 60_000
 MAX_BPS = 40_000_000
-RING = 4096
-"""packets whose feedback may still come: 0.8 s of 5,000 packets a second"""
 
 QUEUE_S = 0.025
 """a trend of delays without a queue is noise: a busy machine at either end"""
@@ -45,10 +37,8 @@ NEAR_GROWTH_PER_S = 1.02
 """where the line was last found to end"""
 HEADROOM = 1.5
 HEADROOM_BPS = 30_000
-ACKNOWLEDGED_S = 0.5
 QUEUED_S = 0.25
 RTT_WEIGHT = 0.2
-HALF_CLOCK_S = CLOCK_S / 2
 SETTLE_S = 0.25
 """after a change, and a round trip, before the next cut"""
 
@@ -64,7 +54,8 @@ PROBE_LATEST_S = 5.0
 class Estimator:
     """See the module. One for each receiving transport."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, flying: Flight | None = None) -> None:
+        """``flying``: what sends and hears; else the quickest there is."""
         self.estimate_bps = START_BPS
         self.delivered_bps = 0
         """what arrived in the last half second"""
@@ -77,25 +68,13 @@ class Estimator:
         """nothing is reported of what is sent"""
         self.blind_bps = 0
         """up to here it grows without probes, where there can be none"""
-        self._delays = Delays()
+        self.flight = flying or flight()
         self._losses = Losses()
-        self._numbers = array("q", [-1]) * RING
-        self._sizes = array("I", [0]) * RING
-        self._sent_s = array("d", [0.0]) * RING
-        self._next = 65536
-        self._newest = 65535
-        """the newest packet known to have arrived"""
-        self._arrivals: deque[tuple[float, int]] = deque()
-        self._arrived_bytes = 0
-        self._clock_s: float | None = None
         self._cut_at_s = now_s
         self._queued_since_s: float | None = None
         self._link_bps = MAX_BPS
         """where the line was last found to end"""
         self._grown_at_s = now_s
-        self._unheard_since_s: float | None = None
-        self._counted_from = 0
-        """losses of earlier packets say nothing of the present rate"""
         self._probe: tuple[float, int] | None = None
         """(end, target bit/s) of the probe under way"""
         self._probe_at_s = now_s + 0.3
@@ -106,102 +85,31 @@ class Estimator:
         """The share of packets that did not come of late, 0 to 1; 0 after a change of rate."""
         return self._losses.fraction()
 
-    # Sending.
-
     def send(self, size: int, now_s: float) -> int:
         """The transport-wide number (16 bits) of the packet of ``size`` bytes sent now."""
-        number = self._next
-        self._next = number + 1
-        i = number % RING
-        self._numbers[i] = number
-        self._sizes[i] = size
-        self._sent_s[i] = now_s
-        if self._unheard_since_s is None:
-            self._unheard_since_s = now_s
-        return number & 0xFFFF
-
-    def send_all(self, head: int, sizes: Sequence[int], now_s: float) -> int:
-        """The number of the first of packets of ``head`` + each of ``sizes`` bytes, sent now."""
-        first, numbers, octets, sent_s = self._next, self._numbers, self._sizes, self._sent_s
-        number = first
-        for size in sizes:
-            i = number % RING
-            numbers[i] = number
-            octets[i] = head + size
-            sent_s[i] = now_s
-            number += 1
-        self._next = number
-        if self._unheard_since_s is None:
-            self._unheard_since_s = now_s
-        return first & 0xFFFF
+        return self.flight.send(size, now_s)
 
     # Feedback.
 
-    def report(self, report: Report, now_s: float) -> None:
-        """A report of the receiver. Thousands of packets a second pass here: hence the locals."""
-        lost = total = 0
-        known_until, counted_from = self._newest, self._counted_from
-        numbers = self._numbers
-        number = extend(report.first, self._next - 1) - 1
-        for arrived_s in report.arrived_s:
-            number += 1
-            i = number % RING
-            if numbers[i] != number:
-                continue
-            if number < counted_from:
-                pass
-            elif number > known_until:
-                total += 1
-                lost += arrived_s is None
-            elif arrived_s is not None:
-                lost -= 1  # it was only late
-            if arrived_s is not None:
-                numbers[i] = -1
-                if self.silent:
-                    self._wake(now_s)
-                    counted_from = self._counted_from
-                self._arrived(number, i, self._unwrap(arrived_s))
-        self._losses.report(lost, total, now_s)
-        if self._unheard_since_s is None:
-            self._count(now_s)
-        self._decide(now_s)
-
-    def _unwrap(self, arrived_s: float) -> float:
-        before_s = self._clock_s
-        if before_s is not None and not -HALF_CLOCK_S < arrived_s - before_s < HALF_CLOCK_S:
-            arrived_s += round((before_s - arrived_s) / CLOCK_S) * CLOCK_S
-        self._clock_s = arrived_s
-        return arrived_s
-
-    def _arrived(self, number: int, i: int, arrived_s: float) -> None:
-        if number > self._newest:
-            self._newest = number
-            self._delays.packet(self._sent_s[i], arrived_s)
-        self._unheard_since_s = None
-        size = self._sizes[i]
-        self._arrivals.append((arrived_s, size))
-        self._arrived_bytes += size
-
-    def _count(self, now_s: float) -> None:
-        """What arrived lately, and how long the last of it took to be told of."""
-        arrivals = self._arrivals
-        if not arrivals:
+    def report(self, fci: bytes, now_s: float) -> None:
+        """A report of the receiver; nothing where it is malformed."""
+        if not self.flight.hear(fci, anew=self.silent):
             return
-        while arrivals[0][0] < arrivals[-1][0] - ACKNOWLEDGED_S:
-            self._arrived_bytes -= arrivals.popleft()[1]
-        self.delivered_bps = round(self._arrived_bytes * 8 / ACKNOWLEDGED_S)
-        self.heard = True
-        told_s = now_s - self._sent_s[self._newest % RING]
-        self.rtt_s += (told_s - self.rtt_s) * RTT_WEIGHT
+        state = self.flight.state
+        if self.silent and state.arrived:
+            self._wake(now_s)
+        self._losses.report(state.lost, state.total, now_s)
+        if state.unheard_since_s < 0 and (state.arrived or self.heard):
+            self.delivered_bps = round(state.arrived_bytes * 8 / WINDOW_S)
+            self.heard = True
+            told_s = now_s - state.newest_sent_s
+            self.rtt_s += (told_s - self.rtt_s) * RTT_WEIGHT
+        self._decide(now_s)
 
     def _wake(self, now_s: float) -> None:
         """The line is back; nothing of before says what it carries now."""
         self.silent = False
-        self._counted_from = self._next
-        self._delays.restart()
         self._losses.restart()
-        self._arrivals.clear()
-        self._arrived_bytes = 0
         self._set(self.estimate_bps // 2, "silence")
         self._cut_at_s = now_s
         self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S
@@ -215,15 +123,16 @@ class Estimator:
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms or so: notice a line that has fallen silent."""
-        since_s = self._unheard_since_s
-        if since_s is not None and now_s - since_s > SILENCE_S + self.rtt_s:
+        since_s = self.flight.state.unheard_since_s
+        if since_s >= 0 and now_s - since_s > SILENCE_S + self.rtt_s:
             self.silent = True
             self._probe = None
 
     def _decide(self, now_s: float) -> None:
+        state = self.flight.state
         settled = now_s - self._cut_at_s > self.rtt_s + SETTLE_S
-        standing = self._delays.queue_s > STANDING_S
-        if not (standing or (self._delays.overused and self._delays.queue_s > QUEUE_S)):
+        standing = state.queue_s > STANDING_S
+        if not (standing or (state.overused and state.queue_s > QUEUE_S)):
             self._queued_since_s = None
         elif self._queued_since_s is None:
             self._queued_since_s = now_s
@@ -235,21 +144,20 @@ class Estimator:
             self._cut(round(0.95 * self.delivered_bps), "loss", now_s)
         elif self._probe is not None and now_s > self._probe[0] + self.rtt_s:
             self._carried(now_s)
-        elif not self._delays.draining and self._delays.queue_s < EMPTY_S:
+        elif not state.draining and state.queue_s < EMPTY_S:
             self._grow(now_s)
         self._grown_at_s = now_s
 
     def _queued_bps(self) -> int:
         """What comes through while a queue stands is what the line carries: so the latest is true."""
-        begin_s = self._arrivals[-1][0] - QUEUED_S if self._arrivals else 0.0
-        late = sum(size for arrived_s, size in self._arrivals if arrived_s > begin_s)
+        late = self.flight.arrived_within(QUEUED_S)
         return min(self.delivered_bps, round(late * 8 / QUEUED_S))
 
     def _cut(self, bps: int, reason: str, now_s: float) -> None:
         self._set(min(self.estimate_bps, bps), reason)
         self._link_bps = self._queued_bps()
         self._cut_at_s = now_s
-        self._counted_from = self._next
+        self.flight.count_anew()
         self._losses.restart()
         self._probe_at_s = now_s + PROBE_AFTER_CUT_S
         if self._probe is not None:
@@ -279,7 +187,8 @@ class Estimator:
         if self._probe is not None:
             end_s, target_bps = self._probe
             return target_bps if now_s < end_s else 0
-        quiet = not (self.silent or self._delays.overused or self._delays.queue_s > EMPTY_S)
+        state = self.flight.state
+        quiet = not (self.silent or state.overused or state.queue_s > EMPTY_S)
         if wanted_bps <= self.estimate_bps or now_s < self._probe_at_s or not quiet:
             return 0
         now_bps = max(self.estimate_bps, self.delivered_bps)

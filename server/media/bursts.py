@@ -27,7 +27,8 @@ class Burst:
     """See the module."""
 
     __slots__ = (
-        "highest",
+        "highest_number",
+        "highest_timestamp",
         "lowest",
         "octets",
         "packets",
@@ -41,7 +42,8 @@ class Burst:
         self.packets = packets
         self.payloads = [memoryview(p.data)[p.header.payload_start :] for p in packets]
         """with their padding"""
-        self.highest = max(packets, key=lambda packet: packet.number)
+        highest = max(packets, key=lambda packet: packet.number)
+        self.highest_number, self.highest_timestamp = highest.number, highest.header.timestamp
         self.lowest = min(packet.number for packet in packets)
         self.octets = sum(p.header.payload_end - p.header.payload_start for p in packets)
         """without padding, as sender reports count them"""

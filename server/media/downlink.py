@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from server.media import feedback, rtp
+from server.media import rtp
 from server.media.bandwidth import Estimator
 from server.media.bursts import Burst
 from server.media.limits import Allowance
@@ -71,27 +71,29 @@ class Downlink:
 
     def send(self, head: rtp.Head, payload: bytes | memoryview, now_s: float) -> None:
         """Send one packet now."""
+        self.peer.flush()
         size = len(head.data) + len(payload)
         if head.transport_at and self.estimator is not None:
             head.write_transport(self.estimator.send(size, now_s))
         self.octets += size
         self.peer.send_rtp(head.data, payload)
 
+    def lane(self, head: rtp.Head, payload_type: int, number: int, timestamp: int) -> Lane | None:
+        """A way for bursts, which are sent by ``forward``; None where there is none."""
+        known = self.estimator is not None and head.transport_at
+        flight = self.estimator.flight if self.estimator is not None and known else None
+        return self.peer.lane(head, payload_type, number, timestamp, flight)
+
     def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
         """Send a burst now."""
-        size, transport = len(lane.head.data), 0
-        if lane.head.transport_at and self.estimator is not None:
-            transport = self.estimator.send_all(size, burst.sizes, now_s)
-        self.octets += size * len(burst.sizes) + burst.payload_octets
-        self.peer.forward(lane, transport, burst)
+        self.octets += len(lane.head.data) * len(burst.sizes) + burst.payload_octets
+        self.peer.forward(lane, burst, now_s)
 
     def receive(self, fci: bytes, now_s: float) -> None:
         """A report of what has arrived."""
         if self.estimator is None or not self._reports.take(1, now_s):
             return
-        report = feedback.read(fci)
-        if report is not None:
-            self.estimator.report(report, now_s)
+        self.estimator.report(fci, now_s)
 
     def tick(self, now_s: float, wanted_bps: int, pad: Callable[[float], None] | None) -> None:
         """Every 50 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of

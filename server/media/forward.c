@@ -1,4 +1,4 @@
-/* The compiled way of sending.py: one burst of packets to one receiver a call.
+/* The compiled way of sending.py: one burst of packets to all of its receivers a call.
  *
  * Each packet is numbered anew, protected in place by the SRTP library that Python has loaded (its
  * function comes as a pointer, nothing is linked), and queued. Packets of equal size to one receiver
@@ -24,6 +24,8 @@
 #define MAX_RUN_BYTES 64000
 #define FIXED_BYTES 12
 
+struct flight;
+
 struct packet {
     const uint8_t *payload;
     uint32_t timestamp;
@@ -37,9 +39,9 @@ struct stream {
     void *srtp;
     const uint8_t *head;
     const void *address;
+    struct flight *flight; /* gives transport-wide numbers; may be NULL */
     uint32_t timestamp_shift;
     uint16_t number_shift;
-    uint16_t transport; /* number of the first packet */
     uint16_t head_size;
     uint16_t transport_at; /* 0: no such number */
     uint16_t address_size;
@@ -54,6 +56,9 @@ struct run { /* of packets to one receiver, all but the last of `segment` bytes 
     struct sockaddr_storage address;
 };
 
+/* flight.c: a packet of `size` bytes is sent now; its transport-wide number. */
+uint16_t diemcau_sent(struct flight *flight, int size, double now_s);
+
 typedef int (*protector)(void *srtp, void *packet, int *size);
 
 struct queue {
@@ -66,7 +71,7 @@ struct queue {
 };
 
 /* Counts up with each change of what sending.py declares: an older build is not used. */
-int diemcau_version(void) { return 1; }
+int diemcau_version(void) { return 2; }
 
 unsigned long diemcau_queue_bytes(void) { return sizeof(struct queue); }
 
@@ -147,40 +152,40 @@ static struct run *place(struct queue *q, const struct stream *stream, struct ru
     return run;
 }
 
-static int write_packet(const struct stream *stream, const struct packet *packet, int i,
+static int write_packet(const struct stream *stream, const struct packet *packet, double now_s,
                         uint8_t *out) {
     uint16_t number = (uint16_t)(packet->number + stream->number_shift);
     uint32_t timestamp = htonl(packet->timestamp + stream->timestamp_shift);
-    uint16_t transport = htons((uint16_t)(stream->transport + i));
+    int size = stream->head_size + packet->size;
     memcpy(out, stream->head, stream->head_size);
     out[0] = (uint8_t)((out[0] & ~0x20) | packet->first);
     out[1] = stream->payload_type | packet->second;
     out[2] = (uint8_t)(number >> 8);
     out[3] = (uint8_t)number;
     memcpy(out + 4, &timestamp, 4);
-    if (stream->transport_at)
+    if (stream->flight && stream->transport_at) {
+        uint16_t transport = htons(diemcau_sent(stream->flight, size, now_s));
         memcpy(out + stream->transport_at, &transport, 2);
+    }
     memcpy(out + stream->head_size, packet->payload, packet->size);
-    return stream->head_size + packet->size;
+    return size;
 }
 
-/* How many were queued. */
-int diemcau_forward(struct queue *q, const struct stream *stream, const struct packet *packets,
-                    int count) {
+static void forward(struct queue *q, const struct stream *stream, const struct packet *packets,
+                    int count, double now_s) {
     struct run *run = NULL;
-    int queued = 0;
-    if (stream->head_size < FIXED_BYTES || stream->address_size > sizeof run->address)
-        return 0;
+    if (stream->head_size < FIXED_BYTES || stream->address_size > sizeof run->address ||
+        stream->transport_at + 2 > stream->head_size)
+        return;
     for (int i = 0; i < count; i++) {
-        int size = stream->head_size + packets[i].size;
-        if (size > PACKET_BYTES - TRAILER_BYTES)
+        if (stream->head_size + packets[i].size > PACKET_BYTES - TRAILER_BYTES)
             continue;
         if (q->used + PACKET_BYTES > ARENA_BYTES || q->runs == MAX_RUNS) {
             diemcau_flush(q);
             run = NULL;
         }
         uint8_t *out = q->arena + q->used;
-        write_packet(stream, &packets[i], i, out);
+        int size = write_packet(stream, &packets[i], now_s, out);
         if (q->protect(stream->srtp, out, &size))
             continue;
         run = place(q, stream, run, size);
@@ -188,7 +193,12 @@ int diemcau_forward(struct queue *q, const struct stream *stream, const struct p
         run->bytes += (uint32_t)size;
         run->count++;
         q->used += (uint32_t)size;
-        queued++;
     }
-    return queued;
+}
+
+/* The same packets to each of these. */
+void diemcau_fan(struct queue *q, const struct stream *const *streams, int stream_count,
+                 const struct packet *packets, int count, double now_s) {
+    for (int i = 0; i < stream_count; i++)
+        forward(q, streams[i], packets, count, now_s);
 }

@@ -219,11 +219,15 @@ class IceLite:
         """Datagrams that could not be sent."""
         return self._dropped + self._sender.dropped
 
-    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
+    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
         """Send a burst, while reading together with what goes to others."""
-        self._sender.forward(lane, transport, burst)
+        self._sender.forward(lane, burst, now_s)
         if not self._gathering:
             self._sender.flush()
+
+    def flush(self) -> None:
+        """Send what waits to be sent together."""
+        self._sender.flush()
 
     def defer(self, call: Callable[[], None]) -> None:
         """Call once the socket is drained; at once where nothing is being read."""

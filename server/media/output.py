@@ -35,6 +35,7 @@ class Output(Switch):
     def __init__(self, downlink: Downlink, line: Line, sources: Sources) -> None:
         super().__init__(line.codecs[0].clock_rate_hz)
         self.downlink = downlink
+        self._binding = downlink.peer.binding
         self.mid = line.mid
         self.kind = line.kind
         self.ssrc = sources.media
@@ -112,13 +113,13 @@ class Output(Switch):
         part = self.rewriter.part
         if part is None:
             return
-        if part is not self._lane_of or self.downlink.peer.binding.path is not self._lane_path:
+        if part is not self._lane_of or self._binding.path is not self._lane_path:
             self._enter(part)
         lane = self._lane
         if lane is None or burst.lowest < part.first_in:
             super().forward(burst, now_s)
             return
-        self.rewriter.forward(burst.highest.number, burst.highest.header.timestamp, now_s)
+        self.rewriter.advance(burst.highest_number, burst.highest_timestamp, now_s)
         self.downlink.forward(lane, burst, now_s)
         count = len(burst.sizes)
         self._repairs.sent(count)
@@ -127,11 +128,11 @@ class Output(Switch):
 
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""
-        peer = self.downlink.peer
-        self._lane, self._lane_of, self._lane_path = None, part, peer.binding.path
+        self._lane, self._lane_of, self._lane_path = None, part, self._binding.path
         if part.counters is None and not part.squeezed:
             payload_type = self.payload_types[part.origin.track.codec]
-            self._lane = peer.lane(self._head, payload_type, part.shift, part.timestamp_shift)
+            shifts = part.shift, part.timestamp_shift
+            self._lane = self.downlink.lane(self._head, payload_type, *shifts)
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the layers' histories."""

@@ -21,6 +21,7 @@ from aiortc.rtcdtlstransport import (
 
 from server.media import rtp, srtp, tcp
 from server.media.bursts import Burst
+from server.media.flight import Flight
 from server.media.ice import Binding, IceLite
 from server.media.sending import Lane
 from server.media.srtp import Srtp
@@ -110,6 +111,8 @@ class Peer:
     def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
         self.binding: Binding = ice.bind(self)
         self._ice = ice
+        self.forward: Callable[[Lane, Burst, float], None] = ice.forward
+        """send a burst on a lane of ``lane``; see ``sending``"""
         self._path = _DtlsPath(self.binding.send)
         self._dtls = RTCDtlsTransport(cast(Any, self._path), [certificate])
         self._remote: RTCDtlsParameters | None = None
@@ -232,12 +235,18 @@ class Peer:
             if data is not None:
                 self.binding.send(data)
 
-    def lane(self, head: rtp.Head, payload_type: int, number: int, timestamp: int) -> Lane | None:
+    def lane(
+        self, head: rtp.Head, payload_type: int, number: int, timestamp: int, flight: Flight | None
+    ) -> Lane | None:
         """A way for bursts under ``head``; None without a path on the UDP socket."""
         path = self.binding.path
         if self._outbound is None or path is None or isinstance(path, tcp.Connection):
             return None
-        return Lane(self._outbound, head, path, payload_type, number, timestamp)
+        return Lane(self._outbound, head, path, payload_type, number, timestamp, flight)
+
+    def flush(self) -> None:
+        """Send what waits to be sent together: nothing overtakes it."""
+        self._ice.flush()
 
     def defer(self, call: Callable[[], None]) -> None:
         """Call once all that has come is read, so that it may go on at once."""
@@ -246,10 +255,6 @@ class Peer:
     def together(self, call: Callable[[], None]) -> None:
         """Call, and send at once all that it sends."""
         self.binding.together(call)
-
-    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
-        """Send a burst on its lane; see ``sending``."""
-        self._ice.forward(lane, transport, burst)
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send one (compound) RTCP packet."""

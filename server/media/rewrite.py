@@ -137,6 +137,15 @@ class Rewriter(Generic[Origin]):
             self._sent_at_s = now_s
         return out & 0xFFFF, out_timestamp
 
+    def advance(self, number: int, timestamp: int, now_s: float) -> None:
+        """Packets of the present part up to this one (the highest) were forwarded by its shifts."""
+        part = self._parts[-1]
+        out = number + part.shift
+        if out > self._highest:
+            self._highest = out
+            self._timestamp = (timestamp + part.timestamp_shift) & 0xFFFFFFFF
+            self._sent_at_s = now_s
+
     def origin(self, sequence: int) -> tuple[Part[Origin], int] | None:
         """The part and the unwrapped incoming number behind an outgoing 16-bit number."""
         out = extend(sequence, self._highest)

@@ -1,27 +1,21 @@
 """Bursts to receivers over the UDP socket: protected in place, equal packets in one send.
 
-``Compiled`` (``forward.c``, a call for each burst and receiver, one system call for many receivers)
-where it was built, else ``Plain``, which does the same in Python. Both use UDP_SEGMENT (Linux 4.18)
-where the kernel has it and send packet by packet where not, and where a path refuses it.
+``Compiled`` (``forward.c``, a call for each burst, one system call for many receivers) where it was
+built, else ``Plain``, which does the same in Python. Both use UDP_SEGMENT (Linux 4.18) where the
+kernel has it and send packet by packet where not, and where a path refuses it.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
 import socket
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from cffi import FFI  # type: ignore[import-untyped]
-
-from server.media import rtp
+from server.media import flight, native, rtp
 from server.media.bursts import Burst, Packet
+from server.media.flight import Flight
 from server.media.srtp import BUFFER_BYTES, PROTECT_ADDRESS, Arena, Srtp
-
-log = logging.getLogger(__name__)
 
 Address = tuple[Any, ...]
 SOL_UDP, UDP_SEGMENT = 17, 103
@@ -29,8 +23,6 @@ SOL_UDP, UDP_SEGMENT = 17, 103
 MAX_SEGMENTS, MAX_RUN_BYTES = 64, 64000
 """of one send: UDP_MAX_SEGMENTS, and what a UDP datagram holds"""
 ARENA_BYTES = 128 << 10
-VERSION = 1
-"""of the compiled code that belongs to this module"""
 _U16 = struct.Struct("=H")
 
 
@@ -46,6 +38,8 @@ class Lane:
     """added to sequence numbers"""
     timestamp: int
     """added to time stamps"""
+    flight: Flight | None = None
+    """gives transport-wide numbers"""
     made: Any = None
     """what a sender has made of it"""
     kept: Any = None
@@ -71,8 +65,8 @@ class Sender(Protocol):
     def dropped(self) -> int:
         """Packets that could not be sent."""
 
-    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
-        """Send ``burst``; ``transport`` is the transport-wide number of its first packet."""
+    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
+        """Send ``burst``; what it is made of must not change until ``flush``."""
 
     def flush(self) -> None:
         """Send what was held back."""
@@ -96,8 +90,11 @@ class Plain:
         self._most = MAX_SEGMENTS if offload and can_segment(sock) else 1
         self._arena = Arena(ARENA_BYTES)
 
-    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
+    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
         """Send at once."""
+        transport = 0
+        if lane.flight is not None:
+            transport = lane.flight.send_all(len(lane.head.data), burst.sizes, now_s)
         arena, data, address = self._arena, lane.head.data, lane.address
         protect_in = lane.srtp.protect_in
         start = end = segment = count = 0
@@ -147,44 +144,11 @@ class Plain:
         """Nothing is held back."""
 
 
-_DECLARATIONS = """
-struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
-                uint8_t first, second; };
-struct stream { void *srtp; const uint8_t *head; const void *address; uint32_t timestamp_shift;
-                uint16_t number_shift, transport, head_size, transport_at, address_size;
-                uint8_t payload_type; };
-int diemcau_version(void);
-unsigned long diemcau_queue_bytes(void);
-void diemcau_open(void *queue, int fd, int offload, void *protect);
-uint64_t diemcau_dropped(const void *queue);
-void diemcau_flush(void *queue);
-int diemcau_forward(void *queue, const struct stream *, const struct packet *, int count);
-"""
-
-
-@functools.cache
-def _library() -> tuple[FFI, Any] | None:
-    """The compiled code, None where it was not built."""
-    found = next(Path(__file__).parent.glob("_forward.*"), None)
-    if found is None:
-        return None
-    ffi = FFI()
-    ffi.cdef(_DECLARATIONS)
-    try:
-        code = ffi.dlopen(str(found))
-        if code.diemcau_version() != VERSION:
-            raise OSError("it was built of another version")
-    except (OSError, AttributeError) as error:
-        log.warning("compiled forwarding is not used: %s", error)
-        return None
-    return ffi, code
-
-
 class Compiled:
     """By ``forward.c``. Raises: RuntimeError where that was not built."""
 
     def __init__(self, sock: socket.socket, *, offload: bool = True) -> None:
-        library = _library()
+        library = native.library()
         if library is None:
             raise RuntimeError("forward.c was not built")
         self._ffi, self._code = library
@@ -196,7 +160,11 @@ class Compiled:
             offload and can_segment(sock),
             self._ffi.cast("void *", PROTECT_ADDRESS),
         )
-        self._forward = self._code.diemcau_forward
+        self._fan = self._code.diemcau_fan
+        self._burst: Burst | None = None
+        self._now_s = 0.0
+        self._lanes: list[Lane] = []
+        """where the burst goes: kept, with what their streams point to, until it has gone"""
         self._waiting = False
 
     @property
@@ -204,15 +172,28 @@ class Compiled:
         """Packets that could not be sent."""
         return int(self._code.diemcau_dropped(self._queue))
 
-    def forward(self, lane: Lane, transport: int, burst: Burst) -> None:
+    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
         """Queue until ``flush``."""
-        stream = lane.made or self._make(lane)
-        stream.transport = transport
-        packets = (burst.prepared or self._prepare(burst))[0]
-        self._forward(self._queue, stream, packets, len(burst.sizes))
+        if burst is not self._burst:
+            self._pass_on()
+            self._burst, self._now_s = burst, now_s
+        if lane.made is None:
+            self._make(lane)
+        self._lanes.append(lane)
+
+    def _pass_on(self) -> None:
+        """The burst that waits, to all of its lanes."""
+        burst, lanes = self._burst, self._lanes
+        if burst is None:
+            return
+        streams = self._ffi.new("struct stream *[]", [lane.made for lane in lanes])
+        packets, count = self._prepare(burst), len(burst.sizes)
+        self._fan(self._queue, streams, len(lanes), packets, count, self._now_s)
+        self._burst = None
+        lanes.clear()
         self._waiting = True
 
-    def _make(self, lane: Lane) -> Any:
+    def _make(self, lane: Lane) -> None:
         """The lane as compiled code takes it."""
         ffi = self._ffi
         head = ffi.from_buffer("uint8_t[]", lane.head.data)
@@ -225,11 +206,16 @@ class Compiled:
         stream.number_shift = lane.number & 0xFFFF
         stream.timestamp_shift = lane.timestamp & 0xFFFFFFFF
         stream.address, stream.address_size = where, len(where)
+        if isinstance(lane.flight, flight.Compiled):
+            stream.flight = lane.flight.memory
+        elif lane.flight is not None:
+            raise TypeError("compiled code numbers by a compiled flight only")
         lane.made, lane.kept = stream, (head, where)
-        return stream
 
     def _prepare(self, burst: Burst) -> Any:
         """The packets as compiled code takes them; what they point to is kept beside them."""
+        if burst.prepared is not None:
+            return burst.prepared[0]
         ffi = self._ffi
         rows = ffi.new("struct packet[]", len(burst.packets))
         kept = []
@@ -240,7 +226,7 @@ class Compiled:
             row.number, row.timestamp = packet.number & 0xFFFF, packet.header.timestamp
             row.first, row.second = packet.data[0] & 0x20, packet.header.marker << 7
         burst.prepared = (rows, kept)
-        return burst.prepared
+        return rows
 
     def _sockaddr(self, address: Address) -> bytes:
         """``address`` as struct sockaddr_in or sockaddr_in6."""
@@ -254,6 +240,7 @@ class Compiled:
 
     def flush(self) -> None:
         """Send all that is queued."""
+        self._pass_on()
         if self._waiting:
             self._waiting = False
             self._code.diemcau_flush(self._queue)
@@ -261,6 +248,6 @@ class Compiled:
 
 def sender(sock: socket.socket, way: str = "auto") -> Sender:
     """``compiled``, ``plain``, or with ``auto`` what there is. Raises: RuntimeError as ``Compiled``."""
-    if way == "plain" or (way == "auto" and _library() is None):
+    if way == "plain" or (way == "auto" and native.library() is None):
         return Plain(sock)
     return Compiled(sock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -11,13 +12,54 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.media import rtcp
+from server.media import feedback, flight, native, rtcp
 from server.media.bandwidth import MIN_BPS, START_BPS, Estimator
-from server.media.feedback import CLOCK_S, Feedback, Report, read
+from server.media.feedback import CLOCK_S, Feedback, read
 
 PACKET = 1100
 FRAME_S = 0.04
 FEEDBACK_S = 0.1
+
+
+class Both(flight.Plain):
+    """In Python, and beside it the compiled way, which has to find the same in every report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compiled = flight.Compiled()
+
+    def send(self, size: int, now_s: float) -> int:
+        number = super().send(size, now_s)
+        assert self._compiled.send(size, now_s) == number
+        return number
+
+    def hear(self, fci: bytes, *, anew: bool) -> bool:
+        whole = super().hear(fci, anew=anew)
+        assert self._compiled.hear(fci, anew=anew) == whole
+        for name in flight.State.__slots__:
+            found, right = getattr(self._compiled.state, name), getattr(self.state, name)
+            assert found == pytest.approx(right, rel=1e-9, abs=1e-12), name
+        return whole
+
+    def count_anew(self) -> None:
+        super().count_anew()
+        self._compiled.count_anew()
+
+    def arrived_within(self, seconds: float) -> int:
+        octets = super().arrived_within(seconds)
+        assert self._compiled.arrived_within(seconds) == octets
+        return octets
+
+
+def estimator(now_s: float) -> Estimator:
+    """Of both ways, where there are both."""
+    return Estimator(now_s, flight.Plain() if native.library() is None else Both())
+
+
+def report_of(first: int, *arrived_s: float | None) -> bytes:
+    """A report on packets from ``first`` on, None for each that has not come."""
+    came = {first + i: at_s for i, at_s in enumerate(arrived_s) if at_s is not None}
+    return feedback._encode(first, first + len(arrived_s) - 1, came, 0)
 
 
 class Line:
@@ -36,13 +78,13 @@ class Line:
         self.delay_s = delay_s
         self.down = False
         self.now_s = 1000.0
-        self.estimator = Estimator(self.now_s)
+        self.estimator = estimator(self.now_s)
         self.queue_delays_s: list[float] = []
         self._random = random.Random(7)
         self._free_s = self.now_s
         self._feedback = Feedback()
         self._underway: list[tuple[float, int]] = []
-        self._reports: deque[tuple[float, Report]] = deque()
+        self._reports: deque[tuple[float, bytes]] = deque()
         self._credit = 0.0
 
     def _send(self, size: int) -> None:
@@ -83,9 +125,7 @@ class Line:
         if tick % round(FEEDBACK_S / 0.01) == 0 and not self.down:
             packet = self._feedback.report(1, 2)
             if packet is not None:
-                report = read(packet[12:])
-                assert report is not None
-                self._reports.append((self.now_s + self.delay_s, report))
+                self._reports.append((self.now_s + self.delay_s, packet[12:]))
         while self._reports and self._reports[0][0] <= self.now_s:
             self.estimator.report(self._reports.popleft()[1], self.now_s)
 
@@ -170,23 +210,23 @@ def test_silence_takes_everything_and_gives_it_back_soon() -> None:
 
 
 def test_feedback_may_be_late_twice_and_of_packets_never_sent() -> None:
-    estimator = Estimator(0.0)
-    numbers = [estimator.send(PACKET, i * 0.01) for i in range(10)]
-    gap = Report(numbers[0], (1.0, None, 1.02))
-    late = Report(numbers[1], (1.011,))
-    for report in (gap, late, late, Report((numbers[-1] + 5) & 0xFFFF, (1.0,) * 50)):
-        estimator.report(report, 0.2)
-    assert estimator.estimate_bps == START_BPS and estimator.delivered_bps > 0
+    sender = estimator(0.0)
+    numbers = [sender.send(PACKET, i * 0.01) for i in range(10)]
+    gap = report_of(numbers[0], 1.0, None, 1.02)
+    late = report_of(numbers[1], 1.011)
+    for report in (gap, late, late, report_of((numbers[-1] + 5) & 0xFFFF, *[1.0] * 50)):
+        sender.report(report, 0.2)
+    assert sender.estimate_bps == START_BPS and sender.delivered_bps > 0
 
 
 def test_the_receivers_clock_may_wrap() -> None:
-    estimator = Estimator(0.0)
+    sender = estimator(0.0)
     for i in range(100):
-        number = estimator.send(PACKET, i * 0.05)
+        number = sender.send(PACKET, i * 0.05)
         arrived_s = (CLOCK_S - 2 + i * 0.05) % CLOCK_S
-        estimator.report(Report(number, (arrived_s,)), i * 0.05 + 0.04)
-    assert estimator.reason == "start" or estimator.estimate_bps >= START_BPS
-    assert estimator.delivered_bps == pytest.approx(PACKET * 8 / 0.05, rel=0.2)
+        sender.report(report_of(number, arrived_s), i * 0.05 + 0.04)
+    assert sender.reason == "start" or sender.estimate_bps >= START_BPS
+    assert sender.delivered_bps == pytest.approx(PACKET * 8 / 0.05, rel=0.2)
 
 
 @settings(deadline=None)
@@ -214,9 +254,35 @@ def test_reports_say_what_feedback_heard(arrivals: dict[int, float], base: int) 
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=60))
-def test_any_bytes_are_a_report_or_none(data: bytes) -> None:
-    report = read(data)
-    if report is not None:
-        Estimator(0.0).report(report, 0.1)
-    assert list(rtcp.parse(data)) is not None
+@given(st.lists(st.binary(max_size=60), max_size=4), st.integers(0, 300))
+def test_any_bytes_are_a_report_or_none(reports: list[bytes], sent: int) -> None:
+    sender = estimator(0.0)
+    for i in range(sent):
+        sender.send(PACKET, i * 0.01)
+    for data in reports:
+        sender.report(data, 3.0)
+        assert list(rtcp.parse(data)) is not None
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=12),
+    st.binary(min_size=120, max_size=160),
+    st.integers(0, 20),
+    st.booleans(),
+)
+def test_both_ways_take_reports_apart_alike(
+    chunks: list[tuple[int, int]], deltas: bytes, missing: int, silent: bool
+) -> None:
+    """Run lengths and both kinds of vectors, statuses beyond the count, deltas that are too few."""
+    sender = estimator(0.0)
+    for i in range(200):
+        sender.send(PACKET, i * 0.01)
+    sender.silent = silent
+    words = b""
+    for kind, value in chunks:
+        word = kind << 13 | value if kind < 3 else (0x8000 | (value & 1) << 14 | value * 0x155)
+        words += struct.pack("!H", word & 0xFFFF)
+    head = struct.pack("!HHI", 3, max(1, 14 * len(chunks) - missing), 5 << 8)
+    for data in (head + words + deltas, head + words + deltas[:missing]):
+        sender.report(data, 3.0)

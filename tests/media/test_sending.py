@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from server.media import rtp, sending
+from server.media import flight, native, rtp, sending
 from server.media.bursts import Burst, Packet, equalise
 from server.media.srtp import Srtp
 
@@ -34,7 +34,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 def _make(way: str, sock: socket.socket, *, offload: bool) -> sending.Sender:
     if way == "plain":
         return sending.Plain(sock, offload=offload)
-    if sending._library() is None and shutil.which("cc") is None:
+    if native.library() is None and shutil.which("cc") is None:
         pytest.skip("no compiler, so nothing compiled")
     return sending.Compiled(sock, offload=offload)
 
@@ -57,9 +57,13 @@ def _packets(sizes: list[int], first: int = 70_000) -> list[Packet]:
     return found
 
 
-def _lane(srtp: Srtp, receiver: socket.socket) -> sending.Lane:
+def _lane(srtp: Srtp, receiver: socket.socket, sent: int = 0) -> sending.Lane:
+    """``sent``: packets so far, by which transport-wide numbers go on."""
+    under_way = flight.flight()
+    for _ in range(sent):
+        under_way.send(100, 1.0)
     head = rtp.Head(SSRC, [(5, MID)], transport_id=3)
-    return sending.Lane(srtp, head, receiver.getsockname(), 102, 65_600, 0xFFFFFF00)
+    return sending.Lane(srtp, head, receiver.getsockname(), 102, 65_600, 0xFFFFFF00, under_way)
 
 
 @pytest.mark.parametrize("way", ["plain", "compiled"])
@@ -71,10 +75,10 @@ def test_each_packet_arrives_whole_and_numbered_anew(
     sender = _make(way, sockets[0], offload=offload)
     sizes = [900, 900, 900, 300, 900, 901, 20] + [1100] * 150 + [1, 1400, 0]
     packets = _packets(sizes)
-    burst, lane = Burst(packets), _lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1])
+    burst, lane = Burst(packets), _lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1], 65_500)
     inbound = _srtp(Policy.SSRC_ANY_INBOUND)
     for lap in range(2):
-        sender.forward(lane, 65_500, burst)
+        sender.forward(lane, burst, 1.0)
         sender.flush()
         for i, packet in enumerate(packets if lap == 0 else []):
             got = inbound.unprotect(memoryview(sockets[1].recv(2048)), rtcp=False)
@@ -103,11 +107,33 @@ def test_what_cannot_be_sent_is_counted_and_stops_nothing(
     outbound = _srtp(Policy.SSRC_ANY_OUTBOUND)
     nowhere = _lane(outbound, sockets[1])
     nowhere.address = ("255.255.255.255", 9)  # refused without SO_BROADCAST
-    sender.forward(nowhere, 1, Burst(_packets([500] * 5)))
-    sender.forward(_lane(outbound, sockets[1]), 6, Burst(_packets([500] * 5, 70_005)))
+    sender.forward(nowhere, Burst(_packets([500] * 5)), 1.0)
+    sender.forward(_lane(outbound, sockets[1]), Burst(_packets([500] * 5, 70_005)), 1.0)
     sender.flush()
     assert sender.dropped == 5
     assert len([sockets[1].recv(2048) for _ in range(5)]) == 5
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+def test_a_burst_goes_to_all_of_its_receivers_and_what_comes_after_it_never_before(
+    sockets: tuple[socket.socket, socket.socket], way: str
+) -> None:
+    sender = _make(way, sockets[0], offload=True)
+    lanes = [_lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1], 10 * i) for i in range(70)]
+    for first in (70_000, 70_003):
+        burst = Burst(_packets([700, 700, 40], first))
+        for lane in lanes:
+            sender.forward(lane, burst, 1.0)
+    lanes.clear()  # a receiver may leave in between
+    sender.flush()
+    numbers = []
+    for _ in range(70 * 6):
+        data = sockets[1].recv(2048)
+        numbers.append((data[17] << 8 | data[18], data[2] << 8 | data[3]))
+    assert sender.dropped == 0
+    for i in range(70):
+        mine = numbers[3 * i : 3 * i + 3] + numbers[210 + 3 * i : 213 + 3 * i]
+        assert mine == [(10 * i + n, (70_000 + 65_600 + n) & 0xFFFF) for n in range(6)]
 
 
 def test_packets_of_a_frame_that_differ_by_a_byte_are_made_equal() -> None:

@@ -1,0 +1,57 @@
+"""The compiled code (``forward.c``, ``flight.c``), where ``setup.py`` could build it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any
+
+from cffi import FFI  # type: ignore[import-untyped]
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+"""of the compiled code that belongs to these declarations"""
+_DECLARATIONS = """
+int diemcau_version(void);
+
+struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
+                uint8_t first, second; };
+struct stream { void *srtp; const uint8_t *head; const void *address; void *flight;
+                uint32_t timestamp_shift; uint16_t number_shift, head_size, transport_at,
+                address_size; uint8_t payload_type; };
+unsigned long diemcau_queue_bytes(void);
+void diemcau_open(void *queue, int fd, int offload, void *protect);
+uint64_t diemcau_dropped(const void *queue);
+void diemcau_flush(void *queue);
+void diemcau_fan(void *queue, const struct stream *const *, int streams,
+                 const struct packet *, int count, double now_s);
+
+struct state { double unheard_since_s, queue_s, newest_sent_s; int64_t arrived_bytes;
+               int32_t arrived, lost, total; uint8_t overused, draining; };
+unsigned long diemcau_flight_bytes(void);
+struct state *diemcau_flight_open(void *flight);
+uint16_t diemcau_sent(void *flight, int size, double now_s);
+void diemcau_count_anew(void *flight);
+int diemcau_hear(void *flight, const uint8_t *fci, int size, int anew);
+int64_t diemcau_arrived_within(const void *flight, double seconds);
+"""
+
+
+@functools.cache
+def library() -> tuple[FFI, Any] | None:
+    """The compiled code, None where it was not built."""
+    found = next(Path(__file__).parent.glob("_forward.*"), None)
+    if found is None:
+        return None
+    ffi = FFI()
+    ffi.cdef(_DECLARATIONS)
+    try:
+        code = ffi.dlopen(str(found))
+        if code.diemcau_version() != VERSION:
+            raise OSError("it was built of another version")
+    except (OSError, AttributeError) as error:
+        log.warning("compiled forwarding is not used: %s", error)
+        return None
+    return ffi, code
