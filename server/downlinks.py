@@ -1,13 +1,14 @@
 """What rooms are told of the lines by which they receive: ``Reductions``. Pure.
 
 A worker tells every two seconds how each receiver's line is (``messages.Downlinks``). A page hears
-only whether its picture is smaller for the line's sake, and what the line carries; staff hear it of
-every site. Both are told when it changes, in steps large enough to be read.
+only whether its picture is smaller for the line's sake, what the line carries and which slots go
+without one; staff hear it of every site. Both are told when it changes, in steps large enough to be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from server.media import messages
 
@@ -15,35 +16,43 @@ STEP = 0.2
 """a line that carries so much more or less than was told is told anew"""
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """What a page is told of its line."""
+
+    carries_bps: int | None = None
+    """while it makes a picture smaller; None: all is well"""
+    withheld: tuple[str, ...] = ()
+    """slots whose picture there is, and for which the line has no room at all"""
+
+
 class Reductions:
     """Of one conference."""
 
     def __init__(self) -> None:
-        self._told: dict[str, int | None] = {}
-        """session → bit/s that were told; None: not reduced"""
+        self._told: dict[str, Reduction] = {}
+        """by session"""
 
-    def take(self, downlinks: Mapping[str, messages.Downlink]) -> dict[str, int | None]:
-        """Session → what its page is to be told: bit/s that the line carries, None: all is well."""
-        news: dict[str, int | None] = {}
-        told: dict[str, int | None] = {}
+    def take(self, downlinks: Mapping[str, messages.Downlink]) -> dict[str, Reduction]:
+        """Session → what its page is to be told anew."""
+        told: dict[str, Reduction] = {}
         for session, downlink in downlinks.items():
             carries_bps = reduced_bps(downlink)
-            before_bps = self._told.get(session)
+            before_bps = self._told.get(session, Reduction()).carries_bps
             if carries_bps is not None and before_bps is not None:
                 if abs(carries_bps - before_bps) <= STEP * before_bps:
                     carries_bps = before_bps
-            if carries_bps != before_bps:
-                news[session] = carries_bps
-            told[session] = carries_bps
-        self._told = told
-        return news
+            told[session] = Reduction(carries_bps, withheld(downlink) if carries_bps else ())
+        before, self._told = self._told, told
+        return {s: now for s, now in told.items() if now != before.get(s, Reduction())}
 
     def sites(
         self, downlinks: Mapping[str, messages.Downlink], grants: Mapping[str, messages.Grant]
     ) -> dict[str, int]:
         """Source of a site's room → what the narrowest of its reduced lines carries, bit/s."""
         found: dict[str, int] = {}
-        for session, carries_bps in self._told.items():
+        for session, told in self._told.items():
+            carries_bps = told.carries_bps
             grant = grants.get(downlinks[session].holder)
             if carries_bps is not None and grant is not None and grant.own is not None:
                 found[grant.own] = min(carries_bps, found.get(grant.own, carries_bps))
@@ -56,3 +65,9 @@ def reduced_bps(downlink: messages.Downlink) -> int | None:
         return None
     digits = len(str(downlink.carries_bps))
     return round(downlink.carries_bps, 2 - digits)
+
+
+def withheld(downlink: messages.Downlink) -> tuple[str, ...]:
+    """Slots in sight whose source sends a picture, of which the line carries not even the smallest."""
+    slots = downlink.slots.items()
+    return tuple(sorted(mid for mid, slot in slots if not slot.height_px and slot.reason == "line"))

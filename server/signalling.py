@@ -357,8 +357,8 @@ class Signalling:
             return
         self.downlinks[conference_id] = message
         reductions = self._reductions.setdefault(conference_id, Reductions())
-        for session, carries_bps in reductions.take(message.downlinks).items():
-            fact = {"session": session, "carries_bps": carries_bps}
+        for session, told in reductions.take(message.downlinks).items():
+            fact = {"session": session, **asdict(told)}
             holder = message.downlinks[session].holder
             self.on_live(conference_id, "downlink", fact, holder=holder)
         sites = reductions.sites(message.downlinks, derived.grants)

@@ -11,7 +11,7 @@ LIVE = {
     "speaking": "which sources are heard now: [source]",
     "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",
     "downlink": "a session of this page gets smaller pictures than it shows, for its line carries no"
-    " more: {session, carries_bps: bit/s, or null once all is well}",
+    " more: {session, carries_bps: bit/s, or null once all is well, withheld: [mid] that get none}",
     "downlinks": "such lines, staff only: {source of the site: bit/s}",
     "recording": "how the recording stands: {state, duration_ms}",
     "layers": "which simulcast layers of a publication of this seat are to be sent: {session, rids}",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from server.downlinks import Reductions
-from server.media.messages import Downlink, Grant
+import msgspec
+
+from server.downlinks import Reduction, Reductions
+from server.media.messages import Downlink, Grant, Slot
 
 GRANTS = {"a": Grant(own="site:a"), "b": Grant(own="site:b"), "desk": Grant(receive=True)}
 
@@ -15,10 +17,10 @@ def line(holder: str, carries_bps: int | None, *, reduced: bool = True) -> Downl
 def test_a_page_is_told_once_and_that_it_is_over() -> None:
     told = Reductions()
     assert told.take({"s": line("a", 1_000_000, reduced=False)}) == {}
-    assert told.take({"s": line("a", 612_345)}) == {"s": 610_000}
+    assert told.take({"s": line("a", 612_345)}) == {"s": Reduction(610_000)}
     assert told.take({"s": line("a", 650_000)}) == {}, "a small change is not read"
-    assert told.take({"s": line("a", 384_000)}) == {"s": 380_000}
-    assert told.take({"s": line("a", 2_000_000, reduced=False)}) == {"s": None}
+    assert told.take({"s": line("a", 384_000)}) == {"s": Reduction(380_000)}
+    assert told.take({"s": line("a", 2_000_000, reduced=False)}) == {"s": Reduction()}
     assert told.take({}) == {}
 
 
@@ -29,7 +31,21 @@ def test_a_line_of_which_nothing_is_known_is_not_told_of() -> None:
 def test_small_changes_add_up() -> None:
     told = Reductions()
     news = [told.take({"s": line("a", bps)}) for bps in range(500_000, 800_000, 50_000)]
-    assert [each["s"] for each in news if each] == [500_000, 650_000]
+    assert [each["s"].carries_bps for each in news if each] == [500_000, 650_000]
+
+
+def test_a_page_is_told_which_pictures_are_withheld() -> None:
+    slots = {
+        "stage": Slot(180, 720, 150_000, "line"),
+        "wall0": Slot(0, 180, 0, "line"),
+        "wall1": Slot(0, 0, 0, "size"),
+    }
+    narrow = msgspec.structs.replace(line("a", 300_000), slots=slots)
+    told = Reductions()
+    assert told.take({"s": narrow}) == {"s": Reduction(300_000, ("wall0",))}
+    assert told.take({"s": narrow}) == {}
+    assert told.take({"s": line("a", 300_000)}) == {"s": Reduction(300_000)}
+    assert told.take({"s": line("a", 300_000, reduced=False)}) == {"s": Reduction()}
 
 
 def test_staff_hear_of_a_sites_narrowest_line() -> None:

@@ -23,6 +23,8 @@ export class Receiver extends MediaSession {
   soundBlocked = false;
   /** @type {number | null} what the line carries, bit/s, while pictures are smaller for its sake */
   reducedBps = null;
+  /** @type {string[]} mids whose picture there is, but for which the line has no room */
+  withheld = [];
 
   /** @type {Map<string, Record<string, string | null>>} slots told before we knew the session */
   #told = new Map();
@@ -219,10 +221,11 @@ export class Receiver extends MediaSession {
     });
   }
 
-  /** @param {{session: string, carries_bps: number | null}} fact */
-  #setReduced({ session, carries_bps }) {
+  /** @param {{session: string, carries_bps: number | null, withheld: string[]}} fact */
+  #setReduced({ session, carries_bps, withheld }) {
     if (session !== this.session) return;
     this.reducedBps = carries_bps;
+    this.withheld = withheld;
     this.onChange();
   }
 
@@ -237,6 +240,7 @@ export class Receiver extends MediaSession {
     super.disconnect();
     this.slots = {};
     this.reducedBps = null;
+    this.withheld = [];
     this.streams.clear();
   }
 }

@@ -20,6 +20,17 @@ export function showReduced(element, bps) {
 }
 
 /**
+ * In place of a picture that there is, but for which this page's line has no room: unlike a camera
+ * that is off. Stage and presentation always get their smallest.
+ * @param {import("../media/receive.js").Receiver} receiver
+ * @param {string | undefined} mid
+ */
+export function withheldText(receiver, mid) {
+  const withheld = mid !== undefined && receiver.withheld.includes(mid);
+  return withheld ? t("Đường truyền hẹp: tạm không có hình") : "";
+}
+
+/**
  * On the desk's tile of that site; empty while all is well.
  * @param {import("../state.js").State} state
  * @param {string} source

@@ -4,7 +4,7 @@
 import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
-import { siteReduced } from "./downlink.js";
+import { siteReduced, withheldText } from "./downlink.js";
 import { fairOrder } from "./queue.js";
 import { LiveStage } from "./live-stage.js";
 import { arrives, sends } from "./stage.js";
@@ -98,6 +98,8 @@ export class Wall {
       video.dataset.mid = mid;
       this.receiver.attach(mid, video);
     }
+    const arriving = Boolean(mid) && arrives(state, this.receiver, source);
+    const withheld = arriving ? withheldText(this.receiver, mid) : "";
     const count = `${formatNumber(site.present)}/${formatNumber(site.expected)}`;
     const facts = [
       place >= 0 ? `↑ ${place + 1}` : "",
@@ -109,7 +111,8 @@ export class Wall {
     return {
       name: site.name,
       facts: facts.filter(Boolean).join(" · "),
-      picture: Boolean(mid) && arrives(state, this.receiver, source),
+      picture: arriving && !withheld,
+      withheld,
       live: state.conference.stage === source,
       hand: place >= 0,
       bad: this.#isPoor(source),
