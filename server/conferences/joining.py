@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from server.conferences.loading import conference_of, site_of
 from server.conferences.models import Appointment, Conference, RosterEntry, Site
-from server.conferences.rules import ARCHIVED, CHANGEABLE, DRAFT, ENDED, OPEN, require_state
+from server.conferences.rules import ARCHIVED, CHANGEABLE, DRAFT, ENDED, OPEN, OVER, require_state
 from server.db.journal import Emit
 from server.db.outcome import Actions, Outcome
 from server.errors import N_, Conflict, Forbidden, Invalid, NotFound
@@ -25,12 +25,25 @@ LINK_OUTLIVES_END = timedelta(days=1)
 VIEWER_LASTS = timedelta(days=365)
 SITE_ROLES = frozenset({Role.OPERATOR, Role.DISPLAY, Role.ENCODER})
 
-_WRONG_CODE = N_("Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này.")
+_WRONG_CODE = N_(
+    "Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này. Hãy xem lại mã trên "
+    "phiếu của bạn; còn %(left)d lần thử trước khi phải chờ."
+)
+_WRONG_CODE_WAIT = N_(
+    "Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này. Hãy hỏi ban tổ chức, "
+    "rồi thử lại sau %(seconds)d giây."
+)
 _NO_CONFERENCE = N_(
     "Không có hội nghị nào đã công bố với mã này. Hãy xem lại mã trên màn hình điểm cầu, "
     "hoặc hỏi ban tổ chức."
 )
-_WRONG_PIN = N_("Mã PIN không đúng.")
+_WRONG_PIN = N_(
+    "Mã PIN không đúng. Hãy nhập 6 chữ số mà ban tổ chức gửi cho các điểm cầu của hội nghị này; "
+    "còn %(left)d lần thử trước khi phải chờ."
+)
+_WRONG_PIN_WAIT = N_(
+    "Mã PIN không đúng. Hãy hỏi lại ban tổ chức, rồi thử lại sau %(seconds)d giây."
+)
 
 
 def make_link(session: Session, actor: Actor, command: CreateLink, now: datetime) -> Outcome:
@@ -69,11 +82,12 @@ def join_by_code(
 ) -> tuple[Seat, str]:
     """A trainee's seat by the conference's code and their own; gives it with its secret.
 
+    After the end it is for the recording, where there is one: also who never came may watch it.
     Raises: NotFound (wrong code), Conflict (not open; another phone is bound), SlowDown after
     wrong tries of this device, Invalid without a device.
     """
     conference = find_by_join_code(session, join_code)
-    require_state(conference.state, OPEN)
+    require_state(conference.state, OPEN | OVER if conference.recording else OPEN)
     subject = f"code:{conference.id}:{device[:100]}"
     tries.check(session, subject, tries.CODE, now)
     query = (
@@ -86,8 +100,18 @@ def join_by_code(
     )
     row = session.execute(query).one_or_none()
     if row is None:
-        raise tries.refuse(session, subject, tries.CODE, now, NotFound(_WRONG_CODE))
-    seat = open_phone(session, conference.id, row.person_id, row.site_id, device, now)
+        raise tries.refuse(
+            session, subject, tries.CODE, now, NotFound(_WRONG_CODE), _WRONG_CODE_WAIT
+        )
+    seat = open_phone(
+        session,
+        conference.id,
+        row.person_id,
+        row.site_id,
+        device,
+        now,
+        is_over=conference.state in OVER,
+    )
     tries.forget(session, subject)
     return seat
 
@@ -102,7 +126,7 @@ def check_pin(session: Session, join_code: str, pin: str, now: datetime) -> Conf
     subject = f"pin:{conference.id}"
     tries.check(session, subject, tries.PIN, now)
     if normalise_code(pin) != conference.pin:
-        raise tries.refuse(session, subject, tries.PIN, now, Forbidden(_WRONG_PIN))
+        raise tries.refuse(session, subject, tries.PIN, now, Forbidden(_WRONG_PIN), _WRONG_PIN_WAIT)
     return conference
 
 

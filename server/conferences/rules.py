@@ -29,6 +29,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 STATES = tuple(TRANSITIONS)
 OPEN = frozenset({LOBBY, LIVE, PAUSED})
 """rooms and trainees may come in"""
+OVER = frozenset({ENDED, ARCHIVED})
+"""the recording may be watched; nothing is done any more"""
 UNDER_WAY = frozenset({LIVE, PAUSED})
 CHANGEABLE = frozenset({DRAFT, SCHEDULED}) | OPEN
 """agenda, sites, roster and quizzes may be prepared or mended"""

@@ -12,6 +12,10 @@ from server.people.models import Account, Person, Seat
 from server.people.tokens import hash_token, matches, new_public_id, new_token
 from server.permissions import Actor, Role
 
+_BOUND_AT_THE_END = N_(
+    "Mã này đang được dùng trên một điện thoại khác. Hãy mở trang này trên điện thoại đó để xem "
+    "lại, hoặc xin ban tổ chức đường dẫn xem lại."
+)
 _BOUND = N_(
     "Mã này đang được dùng trên một điện thoại khác. Hãy dùng lại điện thoại đó, "
     "hoặc nhờ cán bộ kỹ thuật của phòng gỡ điện thoại cũ rồi nhập lại mã."
@@ -60,8 +64,9 @@ def open_phone(
     now: datetime,
     *,
     link_id: int | None = None,
+    is_over: bool = False,
 ) -> tuple[Seat, str]:
-    """A trainee's seat, bound to the phone of first use.
+    """A trainee's seat, bound to the phone of first use; ``is_over``: for the recording alone.
 
     Raises: Invalid without a device, Conflict where another phone holds a seat of that person.
     """
@@ -74,7 +79,7 @@ def open_phone(
         Seat.device != hash_token(device),
     )
     if session.scalar(others.limit(1)) is not None:
-        raise Conflict(_BOUND)
+        raise Conflict(_BOUND_AT_THE_END if is_over else _BOUND)
     return open_seat(
         session,
         Role.TRAINEE,

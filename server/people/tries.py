@@ -6,6 +6,7 @@ must be committed like any other (actions never leave half of a change behind).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,7 +31,8 @@ CODE = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
 PIN = Limit(free=10, wait_s=60, longest_wait_s=600, memory_s=3600)
 PASSWORD = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
 
-_MESSAGE = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(seconds)d giây.")
+_SECONDS = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(seconds)d giây.")
+_MINUTES = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(minutes)d phút.")
 
 
 def wait_s(limit: Limit, count: int, since_last_s: float) -> float:
@@ -49,21 +51,37 @@ def check(session: Session, subject: str, limit: Limit, now: datetime) -> None:
         return
     pause = wait_s(limit, tried.count, (now - tried.last_at).total_seconds())
     if pause > 0:
-        raise SlowDown(_MESSAGE, retry_after_s=pause, seconds=int(pause) + 1)
+        message = _MINUTES if pause > 120 else _SECONDS
+        seconds, minutes = int(pause) + 1, math.ceil(pause / 60)
+        raise SlowDown(message, retry_after_s=pause, seconds=seconds, minutes=minutes)
 
 
 def refuse(
-    session: Session, subject: str, limit: Limit, now: datetime, error: DomainError
+    session: Session,
+    subject: str,
+    limit: Limit,
+    now: datetime,
+    error: DomainError,
+    last: str | None = None,
 ) -> DomainError:
-    """Count a wrong try of ``subject``; gives back ``error`` for the caller to raise."""
+    """Count a wrong try of ``subject``; gives back ``error`` for the caller to raise.
+
+    Its sentence may say ``%(left)d``, the tries that are left before one must wait. After the last
+    of them ``last`` takes its place, which may say ``%(seconds)d``, how long to wait.
+    """
     tried = session.get(WrongTry, subject)
     if tried is None:
-        session.add(WrongTry(subject=subject, count=1, last_at=now))
+        tried = WrongTry(subject=subject, count=1, last_at=now)
+        session.add(tried)
     else:
         forgotten = now - tried.last_at >= timedelta(seconds=limit.memory_s)
         tried.count = 1 if forgotten else tried.count + 1
         tried.last_at = now
     session.flush()
+    pause = wait_s(limit, tried.count, 0)
+    if pause > 0 and last is not None:
+        error.message, error.retry_after_s = last, pause
+    error.values |= {"left": max(0, limit.free - tried.count), "seconds": round(pause)}
     return error
 
 

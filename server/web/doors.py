@@ -1,7 +1,8 @@
 """What an entrance says in each state of its conference, and where it leads instead.
 
 A code or PIN lets in while the waiting room is open or the conference runs. A link lets in before
-that too (rooms try their cameras); after the end it leads to the recording.
+that too (rooms try their cameras). After the end a link and a trainee's own code lead to the
+recording.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from server.conferences.rules import (
     LIVE,
     LOBBY,
     OPEN,
+    OVER,
     PAUSED,
     SCHEDULED,
 )
@@ -27,7 +29,6 @@ from server.web.actors import Keys, one_who_may
 
 _NOT_YET = N_("Hội nghị chưa mở phòng chờ. Hãy mở lại trang này khi gần đến giờ bắt đầu.")
 _PREPARE = N_("Hội nghị chưa mở phòng chờ. Có thể vào trước để chuẩn bị.")
-OVER = frozenset({ENDED, ARCHIVED})
 BY_CODE = {
     DRAFT: _NOT_YET,
     SCHEDULED: _NOT_YET,

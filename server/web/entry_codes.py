@@ -37,6 +37,7 @@ def _known(session: Session, join_code: str, keys: Keys) -> dict[str, Any]:
         "starts_at": conference.starts_at,
         "timezone": conference.timezone,
         "door": doors.by_code(session, conference, keys),
+        "recording": conference.recording,
         "rooms": [(row.id, row.name) for row in rooms],
     }
 
@@ -79,7 +80,7 @@ def _own_phone(session: Session, join_code: str, cookies: dict[str, str]) -> str
 
 
 async def trainee(request: web.Request) -> web.Response:
-    """Their own code: a seat, bound to this phone."""
+    """Their own code: a seat, bound to this phone; after the end to the recording."""
     form, site, visitor = await form_of(request), site_of(request), visitor_of(request)
     join_code = request.match_info["join_code"]
     found = await site.database.read(_known, join_code, keys_of(request))
@@ -89,7 +90,10 @@ async def trainee(request: web.Request) -> web.Response:
         seat, secret = joining.join_by_code(session, join_code, code, visitor.device, now())
         return seat.id, secret
 
-    return await _joined(request, join, "entry/trainee.html", found, value=form.get("code", ""))
+    to = f"/replay/{found['recording']}" if found["door"].is_over else None
+    return await _joined(
+        request, join, "entry/trainee.html", found, to=to, value=form.get("code", "")
+    )
 
 
 async def room_page(request: web.Request) -> web.Response:
@@ -122,7 +126,7 @@ async def room(request: web.Request) -> web.Response:
         pin, code = form.get("pin", ""), form.get("conference", "")
         return joining.join_by_pin(session, code, pin, room_id, role, visitor.device, now())
 
-    return await _joined(request, join, "entry/room.html", found)
+    return await _joined(request, join, "entry/room.html", found, room=room_id, role=role.value)
 
 
 async def _joined(
@@ -130,6 +134,7 @@ async def _joined(
     join: Callable[[Session], Any],
     template: str,
     found: dict[str, Any],
+    to: str | None = None,
     **context: Any,
 ) -> web.Response:
     try:
@@ -138,7 +143,8 @@ async def _joined(
         return _page(request, template, found, error=error, **context)
     if not isinstance(result, tuple):  # an Outcome, whose events were published
         result = (result.result["seat"], result.result["secret"])
-    return take_seat(request, *result)
+    seat_id, secret = result
+    return take_seat(request, seat_id, secret, to)
 
 
 routes = [

@@ -23,6 +23,7 @@ from server import i18n
 from server.errors import N_, DomainError, Forbidden, Invalid, NotFound, SlowDown, Unauthenticated
 from server.people import accounts
 from server.web import site as shared
+from server.web.entry import local
 from server.web.rates import Rates
 from server.web.site import DEVICE, LANG, SIGN_IN, VISITOR, Account, Visitor, site_of
 
@@ -168,18 +169,35 @@ def _told(request: web.Request, error: DomainError) -> web.Response:
     language = shared.visitor_of(request).language
     if "text/html" in request.headers.get("Accept", ""):
         response = shared.render(
-            request, "error.html", error=error, code=error.code, status_code=error.status
+            request,
+            "error.html",
+            error=error,
+            code=error.code,
+            status_code=error.status,
+            sent=request.method == "POST",
+            back=_before(request),
         )
     else:
         body = {"error": error.code, "message": language.explain(error)}
         if error.retry_after_s is not None:
             body["retry_after_s"] = error.retry_after_s  # type: ignore[assignment]
         response = web.json_response(body, status=error.status, dumps=_dumps)
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        shared.tell_when(response, error)
     if error.status == 401 and request.path.startswith(_BEARER_PATHS):
         response.headers["WWW-Authenticate"] = 'Bearer realm="diemcau"'  # RFC 6750 section 3
     return response
+
+
+def _before(request: web.Request) -> str | None:
+    """The address to try again: of this page, or of the one whose form was sent, where it is ours."""
+    if request.method != "POST":
+        return request.path_qs
+    referer = request.headers.get("Referer", "")
+    if not is_own_origin(request, referer):
+        return None
+    came_from = urlsplit(referer)
+    query = f"?{came_from.query}" if came_from.query else ""
+    return local(came_from.path + query, "") or None
 
 
 def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -223,7 +241,11 @@ def _require_same_origin(request: web.Request) -> None:
 def is_own_origin(request: web.Request, origin: str) -> bool:
     """True where ``origin`` is this server's, as the browser reached it or as configured."""
     public = site_of(request).config.public_url
-    return urlsplit(origin).netloc == request.host or (public is not None and origin == public)
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:  # no browser sends "http://["
+        return False
+    return host == request.host or (public is not None and origin == public)
 
 
 async def _require_token(request: web.Request, found: Visitor) -> None:

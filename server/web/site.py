@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hmac
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -134,7 +135,8 @@ def render(
     error: DomainError | None = None,
     **context: Any,
 ) -> web.Response:
-    """A page. ``error`` becomes the template's ``error``: a sentence in the reader's language."""
+    """A page. ``error`` becomes the template's ``error``, a sentence in the reader's language, and
+    ``retry_after_s``, how long to wait, where it says so."""
     site, visitor = site_of(request), visitor_of(request)
     token = site.csrf(visitor.device)
     timezone = context.pop("time_zone", DEFAULT_TIMEZONE)
@@ -147,13 +149,22 @@ def render(
         path=request.path,
         time_zone=timezone,
         error=visitor.language.explain(error) if error else None,
+        retry_after_s=error.retry_after_s if error else None,
         **context,
     )
     response = web.Response(
         text=text, content_type="text/html", status=error.status if error else status
     )
     response.headers["Cache-Control"] = "no-store"
+    if error is not None:
+        tell_when(response, error)
     return response
+
+
+def tell_when(response: web.Response, error: DomainError) -> None:
+    """Retry-After (RFC 9110 section 10.2.3) where ``error`` says how long to wait."""
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
 
 
 def see_other(location: str) -> web.Response:

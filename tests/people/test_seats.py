@@ -18,8 +18,16 @@ from server.errors import (
 )
 from server.people import links, tries
 from server.people.seats import actor_of_seat, find_seat
-from server.permissions import Role
-from server.protocol import AdmitDisplay, CreateLink, Dismiss, ResetPhone, RevokeLink, RevokeSeat
+from server.permissions import Permission, Role, Target, may
+from server.protocol import (
+    AdmitDisplay,
+    CheckIn,
+    CreateLink,
+    Dismiss,
+    ResetPhone,
+    RevokeLink,
+    RevokeSeat,
+)
 from tests.play import Play
 
 
@@ -73,13 +81,39 @@ def test_wrong_codes_are_counted_by_device(play: Play) -> None:
         join(play, "1", "a guesser")
 
 
-@pytest.mark.parametrize("state", ["scheduled", "ended"])
-def test_nobody_comes_in_while_it_is_not_open(play: Play, state: str) -> None:
-    play.moves_to(*(["scheduled"] if state == "scheduled" else ["live", "ended"]))
+def test_nobody_comes_in_while_it_is_not_open(play: Play) -> None:
+    play.moves_to("scheduled")
     with pytest.raises(Conflict):
         join(play, "0001", "phone of 0001")
     with pytest.raises(Conflict):
         joining.check_pin(play.session, play.conference.join_code, play.conference.pin, play.now)
+
+
+def test_who_never_came_gets_a_seat_for_the_replay_and_no_presence(play: Play) -> None:
+    play.does(play.hoa, ResetPhone(person=play.binh.person_id))
+    play.moves_to("live", "ended")
+    seat, secret = join(play, "0002", "a phone at home")
+    late = actor_of_seat(play.session, seat.id, secret, play.now)
+    assert may(late, Permission.SEE_REPLAY, Target(late.conference_id, late.site_id))
+    with pytest.raises(Conflict):
+        play.does(late, CheckIn())
+    with pytest.raises(Conflict) as bound:
+        join(play, "0001", "another phone")
+    assert "xem lại" in bound.value.message
+    with pytest.raises(Conflict):
+        by_pin(play, Role.OPERATOR)
+    play.conference.recording = None
+    with pytest.raises(Conflict):
+        join(play, "0002", "a phone at home")
+
+
+def test_a_wrong_try_says_how_many_are_left_and_the_last_how_long_to_wait(play: Play) -> None:
+    said = []
+    for _ in range(tries.CODE.free):
+        with pytest.raises(NotFound) as wrong:
+            join(play, "1", "a guesser")
+        said.append((wrong.value.values["left"], wrong.value.retry_after_s))
+    assert said == [(4, None), (3, None), (2, None), (1, None), (0, tries.CODE.wait_s)]
 
 
 def by_pin(play: Play, role: Role, pin: str | None = None, site: int | None = None):
