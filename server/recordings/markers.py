@@ -1,4 +1,4 @@
-"""Markers of a recording: agenda items, live answers and quiz items on its time line.
+"""Markers of a recording: agenda items, answers and quiz items on its time line.
 
 They are read from the journal, which is what a replay plays: this room needs no other room's
 tables. Media time zero is the first moment of live.
@@ -21,6 +21,7 @@ from server.protocol import (
     AgendaItemStarted,
     ItemClosed,
     ItemOpened,
+    QuestionAnswered,
     QuestionFinished,
     QuestionPutOnStage,
 )
@@ -36,6 +37,7 @@ _TYPES = tuple(
         AgendaItemEnded,
         QuestionPutOnStage,
         QuestionFinished,
+        QuestionAnswered,
         ItemOpened,
         ItemClosed,
     )
@@ -46,7 +48,8 @@ _TYPES = tuple(
 class Marker:
     """A stretch of the time line, in milliseconds of media time; ``end_ms`` is None while it lasts.
 
-    ``id`` is that of the agenda item, question or quiz item.
+    ``id`` is that of the agenda item, question or quiz item. A question that was answered only in
+    writing (``written``) has the moment of its answer.
     """
 
     at_ms: int
@@ -54,6 +57,7 @@ class Marker:
     kind: Kind
     title: str
     id: int
+    written: bool = False
 
 
 def markers(session: Session, recording: Recording) -> list[Marker]:
@@ -100,6 +104,11 @@ def fold(
         elif type_ == QuestionPutOnStage.type:
             begin("question", data["id"], data["id"], data["text"], at)
         elif type_ == QuestionFinished.type:
+            end("question", data["id"], at)
+        elif type_ == QuestionAnswered.type:
+            if not any(m.kind == "question" and m.id == data["id"] for m in made):
+                begin("question", data["id"], data["id"], data["text"], at)
+                made[-1].written = True
             end("question", data["id"], at)
         elif type_ == ItemOpened.type:
             begin("quiz", data["item"], data["run"], data["text"], at)

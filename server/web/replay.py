@@ -89,7 +89,8 @@ _KINDS = {"agenda": "agenda", "question": "question", "quiz": "activity"}
 
 
 def _markers(session: Session, recording: Recording) -> list[dict[str, Any]]:
-    """As the page takes them: ``kind``, ``at_ms``, ``end_ms`` (None while it lasts), ``text``, ``id``."""
+    """As the page takes them: ``kind``, ``at_ms``, ``end_ms`` (None while it lasts), ``text``,
+    ``id``, ``written``."""
     return [
         {
             "kind": _KINDS[each.kind],
@@ -97,6 +98,7 @@ def _markers(session: Session, recording: Recording) -> list[dict[str, Any]]:
             "end_ms": each.end_ms,
             "text": each.title,
             "id": each.id,
+            "written": each.written,
         }
         for each in markers(session, recording)
     ]

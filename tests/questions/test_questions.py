@@ -97,11 +97,15 @@ def test_one_question_at_most_is_on_stage(play: Play) -> None:
     play.does(play.lan, FinishQuestion(question=second))
     with pytest.raises(Conflict):
         play.does(play.lan, FinishQuestion(question=second))
+    third = approved(play, play.an)
+    play.later(7)
+    play.does(play.lan, AnswerQuestion(question=third, text="Theo Nghị định"))
     recording = play.session.get_one(Recording, play.conference.recording)
-    stretches = [(m.kind, m.id, m.at_ms, m.end_ms) for m in markers(play.session, recording)]
-    assert stretches == [
-        ("question", first, 10_000, 30_000),
-        ("question", second, 30_000, 35_000),
+    made = markers(play.session, recording)
+    assert [(m.kind, m.id, m.at_ms, m.end_ms, m.written) for m in made] == [
+        ("question", first, 10_000, 30_000, False),
+        ("question", second, 30_000, 35_000, False),
+        ("question", third, 42_000, 42_000, True),
     ]
 
 

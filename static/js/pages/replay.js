@@ -10,7 +10,7 @@ import { openPlayer } from "../replay/player.js";
 import { Presentation } from "../replay/presentation.js";
 import { setUpTabs } from "../tabs.js";
 
-/** @typedef {{kind: string, at_ms: number, text: string, id: number}} Marker */
+/** @typedef {{kind: string, at_ms: number, text: string, id: number, written: boolean}} Marker */
 
 const SKIP_S = 10;
 const TIMELINE_EVERY_MS = 5000;
@@ -101,7 +101,7 @@ function renderChapters() {
       return {
         time: formatClock(m.at_ms / 1000),
         text: m.text,
-        about: "",
+        about: m.written ? t("Trả lời bằng văn bản vào lúc này") : "",
         current: m === current ? "true" : false,
       };
     });
