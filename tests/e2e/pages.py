@@ -61,6 +61,8 @@ window.nextFrames = (video, count) => new Promise((resolve) => {
 STATE = """video => ({
   paused: video.paused, ready: video.readyState, at: video.currentTime, width: video.videoWidth,
   drawn: video.checkVisibility(), page: document.visibilityState,
+  peers: window.peers.map((each) => [each.connectionState, each.iceConnectionState,
+    each.signalingState]),
   tracks: video.srcObject?.getTracks().map((each) => [each.readyState, each.muted]),
 })"""
 
@@ -142,12 +144,14 @@ class Visitor:
         await eventually(louder, self.sound)
 
     async def falls_silent(self) -> None:
-        """Wait until no more sound packets come during some frames of the stage."""
+        """Wait until no more sound comes, and what waited to be played has been."""
 
         async def silent() -> bool:
-            before = (await self.sound())["packets"]
+            before = await self.sound()
             await asyncio.sleep(0.5)
-            return bool((await self.sound())["packets"] == before)
+            after = await self.sound()
+            faded = abs(after["energy"] - before["energy"]) < 1e-6
+            return bool(after["packets"] == before["packets"] and faded)
 
         await eventually(silent, self.sound)
 
