@@ -34,6 +34,7 @@ from server.errors import (
 )
 from server.media import messages
 from server.permissions import Actor
+from server.placement import Placement
 from server.worker_link import WorkerLink
 
 log = structlog.get_logger("signalling")
@@ -96,10 +97,12 @@ class Signalling:
         self._config = config
         self._database = database
         self.on_live: OnLive = _nobody
-        self.links = [WorkerLink(path, self._heard, self._connected) for path in controls]
+        self.links = [WorkerLink(p, self._heard, self._connected, self._ended) for p in controls]
         self._derived: dict[int, Derived] = {}
         self._ids: dict[str, int] = {}
-        self._places: dict[str, int] = {}
+        self._placement = Placement(len(controls))
+        self._over: dict[str, Derived] = {}
+        """conferences that have ended, until their recording has, whichever worker is left for it"""
         self._live: dict[int, dict[str, Any]] = {}
         self.downlinks: dict[int, messages.Downlinks] = {}
         """by conference, as last told: each receiver's line and what its slots get of it"""
@@ -165,31 +168,36 @@ class Signalling:
                 self._live.pop(conference_id, None)
                 self.downlinks.pop(conference_id, None)
                 self._reductions.pop(conference_id, None)
-                if self.links:
-                    self._link(before.slug).send(messages.Forget(before.slug))
-                    del self._places[before.slug]
+                self._end(before)
             return
         self._derived[conference_id] = derived
         self._ids[derived.slug] = conference_id
-        if not self.links:
-            return
         if before is None or before != derived:
-            self._link(derived.slug).send(derived.document(self._next_revision()))
+            self._send(derived)
+
+    def _send(self, derived: Derived) -> None:
+        """The document, to the worker that the conference lives on."""
+        if self.links:
+            place = self._placement.place(derived.slug, len(derived.grants))
+            self.links[place].send(derived.document(self._next_revision()))
+
+    def _end(self, derived: Derived) -> None:
+        """It is over. Its worker ends the recording too; the next one if this one dies of it."""
+        if derived.recording is not None:
+            self._over[derived.slug] = derived
+        self._forget(derived.slug)
+        if derived.recording is None:
+            self._placement.leave(derived.slug)
+
+    def _forget(self, slug: str) -> None:
+        place = self._placement.of(slug)
+        if place is not None:
+            self.links[place].send(messages.Forget(slug))
 
     def _next_revision(self) -> int:
         # Microseconds of the clock, so that a restarted web goes on above the last revision.
         self._revision = max(self._revision + 1, time.time_ns() // 1000)
         return self._revision
-
-    def _link(self, slug: str) -> WorkerLink:
-        """The worker that a conference lives on; a new one goes to the least loaded."""
-        if slug not in self._places:
-            loads = [0] * len(self.links)
-            for derived in self._derived.values():
-                if derived.slug in self._places:
-                    loads[self._places[derived.slug]] += 1 + len(derived.grants)
-            self._places[slug] = loads.index(min(loads))
-        return self.links[self._places[slug]]
 
     # --- requests ---
 
@@ -263,9 +271,9 @@ class Signalling:
         return derived
 
     async def _ask(self, slug: str, request: messages.ToWorker) -> tuple[str, str]:
-        answer = None
-        if self.links:
-            answer = await self._link(slug).ask(request, ANSWER_TIMEOUT_S)
+        place, answer = self._placement.of(slug), None
+        if place is not None:
+            answer = await self.links[place].ask(request, ANSWER_TIMEOUT_S)
         if answer is None:
             raise Unavailable(
                 N_("Máy chủ hình và tiếng đang khởi động lại. Hãy thử lại."), retry_after_s=1.0
@@ -286,11 +294,31 @@ class Signalling:
 
     def _connected(self, link: WorkerLink) -> None:
         """A worker is there (again): it gets the desired state of what lives on it."""
+        worker = self.links.index(link)
+        moved = self._placement.rose(worker)
+        known = [d.slug for d in (*self._derived.values(), *self._over.values())]
+        own = [slug for slug in known if self._placement.of(slug) == worker]
+        self._settle(own, rejoin=own if link.reconnects else moved)
+
+    def _ended(self, link: WorkerLink) -> None:
+        """A worker is gone: what lived on it goes on elsewhere at once, if there is another."""
+        moved = self._placement.fell(self.links.index(link))
+        if moved:
+            log.warning("conferences move to other workers", conferences=moved)
+        self._settle(moved, rejoin=moved)
+
+    def _settle(self, slugs: Sequence[str], rejoin: Sequence[str]) -> None:
+        """Send these anew to where they live now, and have the rooms of some of them ``rejoin``."""
         for conference_id, derived in self._derived.items():
-            if self._link(derived.slug) is link:
-                link.send(derived.document(self._next_revision()))
-                if link.reconnects:
-                    self._tell(conference_id, "media_ready", {})
+            if derived.slug in slugs:
+                self._send(derived)
+            if derived.slug in rejoin:
+                self._tell(conference_id, "publications", {}, keep=True)
+                self._tell(conference_id, "media_ready", {})
+        for derived in self._over.values():
+            if derived.slug in slugs:
+                self._send(derived)
+                self._forget(derived.slug)
 
     def _heard(self, link: WorkerLink, message: messages.FromWorker) -> None:
         if isinstance(message, messages.Recorded):
@@ -298,11 +326,17 @@ class Signalling:
             return
         if isinstance(message, messages.Answered | messages.Refused):
             return
+        worker = self.links.index(link)
+        if isinstance(message, messages.Load):
+            self._placement.loaded(worker, message.cpu)
+            return
         if isinstance(message, messages.Published):
-            # What a worker carries already stays there when web starts anew.
-            self._places.setdefault(message.conference, self.links.index(link))
+            # What a worker carries already stays there when web starts anew; one that was taken
+            # for dead when its conferences moved lets go of them.
+            if not self._placement.carried(message.conference, worker):
+                link.send(messages.Forget(message.conference, moved=True))
         conference_id = self._ids.get(message.conference)
-        if conference_id is None:
+        if conference_id is None or self._placement.of(message.conference) != worker:
             return
         if isinstance(message, messages.Published):
             facts = {
@@ -366,6 +400,14 @@ class Signalling:
             self._tell(conference_id, "downlinks", sites, keep=True)
 
     def _recorded(self, message: messages.Recorded) -> None:
+        for slug, over in list(self._over.items()):
+            if (
+                message.state == "ended"
+                and over.recording
+                and over.recording.id == message.recording
+            ):
+                del self._over[slug]
+                self._placement.leave(slug)
         for conference_id, derived in self._derived.items():
             if derived.recording is not None and derived.recording.id == message.recording:
                 data = {"state": message.state, "duration_ms": message.duration_ms}

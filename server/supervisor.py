@@ -293,7 +293,8 @@ class Supervisor:
         arguments = ["server.media.worker", "--index", str(index)]
         arguments += ["--udp-fd", str(udp.fileno()), "--tcp-fd", str(tcp.fileno())]
         arguments += ["--control", self._path("worker", index)]
-        arguments += ["--recorder", self._path("recorder", index)]
+        for each in range(len(self._media)):
+            arguments += ["--recorder", self._path("recorder", each)]
         arguments += ["--media-port", str(udp.getsockname()[1])]
         return arguments + ["--address", ",".join(announced_addresses(self.config))]
 

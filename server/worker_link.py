@@ -14,14 +14,17 @@ from server.media import messages
 log = structlog.get_logger("worker_link")
 
 RETRY_S = 0.2
+SILENCE_S = 10.0
+"""a worker reports its load every two seconds: one that says nothing for so long hangs"""
 Answer = messages.Answered | messages.Refused
 
 
 class WorkerLink:
     """Keeps one stream to a worker's control socket (a path, or ``host:port`` elsewhere).
 
-    ``heard`` gets every message; ``arrived`` is called after each connect. What is sent while
-    there is no connection is dropped: ``arrived`` sends the desired state again.
+    ``heard`` gets every message; ``arrived`` is called after each connect, ``ended`` after each end
+    that we did not wish. What is sent while there is no connection is dropped: ``arrived`` sends the
+    desired state again.
     """
 
     def __init__(
@@ -29,12 +32,14 @@ class WorkerLink:
         address: str,
         heard: Callable[[WorkerLink, messages.FromWorker], None],
         arrived: Callable[[WorkerLink], None],
+        ended: Callable[[WorkerLink], None],
     ) -> None:
         self.address = address
         self.connected = asyncio.Event()
         self.reconnects = 0
         self._heard = heard
         self._arrived = arrived
+        self._ended = ended
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._request = 0
@@ -91,6 +96,7 @@ class WorkerLink:
                 self._lost(writer)
             log.warning("worker is gone, connecting again", address=self.address)
             self.reconnects += 1
+            self._ended(self)
             await asyncio.sleep(RETRY_S)
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -101,7 +107,7 @@ class WorkerLink:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         decoder = messages.Decoder(messages.FromWorker)
-        while data := await reader.read(1 << 16):
+        while data := await asyncio.wait_for(reader.read(1 << 16), SILENCE_S):
             for message in decoder.feed(data):
                 assert isinstance(message, messages.FromWorker)
                 if isinstance(message, Answer):

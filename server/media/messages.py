@@ -58,10 +58,12 @@ class Desired(msgspec.Struct, frozen=True, tag="desired"):
     """None: not recording; taking it away ends the recording"""
 
 
-class Forget(msgspec.Struct, frozen=True, tag="forget"):
-    """The conference is over: close its sessions and drop its state."""
+class Forget(msgspec.Struct, frozen=True, omit_defaults=True, tag="forget"):
+    """The conference is not here any more: close its sessions and drop its state."""
 
     conference: str
+    moved: bool = False
+    """it lives on another worker now, which feeds its recording; otherwise the recording ends"""
 
 
 class Publish(msgspec.Struct, frozen=True, tag="publish"):
@@ -266,6 +268,17 @@ class Downlinks(msgspec.Struct, frozen=True, tag="downlinks"):
     downlinks: dict[str, Downlink]
 
 
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """What a worker has to do, every two seconds: the sign that it lives, and where to place."""
+
+    cpu: float
+    """share of a core, over the last two seconds"""
+    packets_received: int
+    """of publishers, since the worker's beginning"""
+    packets_sent: int
+    """to receivers, since the worker's beginning"""
+
+
 class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """How a recording stands, from the recorder (through the worker), once a second and at its end."""
 
@@ -287,6 +300,7 @@ FromWorker = (
     | Speaking
     | Lines
     | Downlinks
+    | Load
     | Recorded
 )
 

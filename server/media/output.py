@@ -48,7 +48,8 @@ class Output(Switch):
         self._rtx_sequence = random.randrange(1, 0x7FFF)
         self._repairs = Repairs()
         self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
-        self._packets = 0
+        self.packets = 0
+        """sent, without repeated ones"""
         self._octets = 0
         self._padded = 0
         self._lane: Lane | None = None
@@ -105,7 +106,7 @@ class Output(Switch):
             payload = self.continuity.moved(payload, part.counters, newest=newest)
         self.downlink.send(self._head, payload, now_s)
         self._repairs.sent()
-        self._packets += 1
+        self.packets += 1
         self._octets += header.payload_end - header.payload_start
 
     def forward(self, burst: Burst, now_s: float) -> None:
@@ -119,11 +120,11 @@ class Output(Switch):
         if lane is None or burst.lowest < part.first_in:
             super().forward(burst, now_s)
             return
-        self.rewriter.advance(burst.highest_number, burst.highest_timestamp, now_s)
+        self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
         self.downlink.forward(lane, burst, now_s)
         count = len(burst.sizes)
         self._repairs.sent(count)
-        self._packets += count
+        self.packets += count
         self._octets += burst.octets
 
     def _enter(self, part: Part[Layer]) -> None:
@@ -231,7 +232,7 @@ class Output(Switch):
             self.ssrc,
             ntp(now_s + WALL_OFFSET_S),
             timestamp + part.timestamp_shift,
-            self._packets,
+            self.packets,
             self._octets,
             CNAME,
         )

@@ -109,6 +109,11 @@ class Publication:
         """The streams that are known."""
         return list(self._by_ssrc)
 
+    @property
+    def packets(self) -> int:
+        """Packets that have come."""
+        return sum(layer.arrivals.counts()[1] for layer in self._layers())
+
     def alive(self, now_s: float, kind: str | None = None) -> bool:
         """Have packets (of one kind) come within the last two seconds?"""
         tracks = (t for t in self.tracks.values() if kind in (None, t.kind))

@@ -122,8 +122,11 @@ class Conference:
             self._report(closed)
         self.reconcile()
 
-    def forget(self) -> None:
-        """The conference is over."""
+    def forget(self, *, moved: bool = False) -> None:
+        """The conference is over, or lives on another worker, which feeds its recording."""
+        if moved and self.feed is not None:
+            self.feed.finish()
+            self.feed = None
         self.desired = messages.Desired(self.slug, self.desired.revision, {})
         for session in self.sessions():
             self.close(session, "revoked")

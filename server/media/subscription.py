@@ -77,6 +77,11 @@ class Subscriber:
         self._floor = floor
         self.choose(now_s)
 
+    @property
+    def packets(self) -> int:
+        """Packets that were sent, without repeated ones."""
+        return sum(output.packets for output in self.outputs.values())
+
     def shows(self, track: Track) -> bool:
         """Is this track shown, or to be shown, in any slot?"""
         return any(wanted is track for wanted in self._wanted.values())
@@ -154,13 +159,16 @@ class Subscriber:
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms."""
-        pads = [o for o in self.outputs.values() if o.kind == "video" and o.can_pad]
-        self.downlink.tick(now_s, self._wanted_bps, pads[0].pad if pads else None)
+        if self.downlink.estimator is not None:
+            outputs = self.outputs.values()
+            pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
+            self.downlink.tick(now_s, self._wanted_bps, pad)
         budget_bps = self.downlink.budget_bps
         if budget_bps < min(self._budget_bps, self._spent_bps):
             self.choose(now_s)  # down at once, up by the beat
         for output in self.outputs.values():
-            output.tick(now_s)
+            if output.pending is not None:
+                output.tick(now_s)
 
     def describe(self, now_s: float) -> messages.Downlink:
         """How its line is, and what each slot gets of it. Rates are those since the last time."""

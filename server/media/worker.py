@@ -21,9 +21,11 @@ from pathlib import Path
 import msgspec
 
 from server.media import messages, tcp
-from server.media.control import ControlServer, RecorderLink
+from server.media.control import ControlServer
 from server.media.ice import Binding, IceLite, host_of
+from server.media.load import LoadMeter
 from server.media.peer import finish_closing, make_certificate
+from server.media.recorders import Recorders
 from server.media.recording import Feed
 from server.media.router import SILENCE_S, Conference, Session
 from server.media.sessions import Negotiator, Refusal
@@ -54,7 +56,7 @@ class Worker:
         sock: socket.socket,
         listener: socket.socket,
         control: Path,
-        recorder: Path,
+        recorders: Sequence[Path],
         addresses: Sequence[str],
         silence_s: float = SILENCE_S,
     ) -> None:
@@ -68,7 +70,8 @@ class Worker:
             self._ice, certificate, fingerprint, tuple((host, port) for host in addresses)
         )
         self._control = ControlServer(control, self._web_connected, self._message)
-        self._recorder = RecorderLink(recorder, self._recorder_connected, self._recorder_says)
+        self._recorders = Recorders(recorders, self._recorder_connected, self._recorder_says)
+        self._load = LoadMeter()
         self._conferences: dict[str, Conference] = {}
         self._finishing: dict[str, tuple[messages.Record, messages.Finish]] = {}
         """recordings whose end the recorder has not confirmed yet"""
@@ -79,7 +82,7 @@ class Worker:
         self._ice.start(loop)
         await self._tcp.start()
         await self._control.start()
-        self._recorder.start()
+        self._recorders.start()
         ticker = loop.create_task(self._tick())
         log.info("media worker ready port=%d", self._ice.socket.getsockname()[1])
         try:
@@ -97,7 +100,7 @@ class Worker:
             for session in conference.sessions():
                 session.peer.close()
         await finish_closing()
-        await self._recorder.stop()
+        await self._recorders.stop()
         await self._control.stop()
         self._tcp.stop()
         self._ice.stop(asyncio.get_running_loop())
@@ -130,6 +133,7 @@ class Worker:
                 self._ice.refusals.tick(now_s, self._sessions_at)
             if beat % 40 == 0:
                 lines_at_s = now_s
+                self._control.send(self._load.measure(self._conferences.values()))
 
     # Web.
 
@@ -145,7 +149,7 @@ class Worker:
         elif isinstance(message, messages.Forget):
             conference = self._conferences.pop(message.conference, None)
             if conference is not None:
-                conference.forget()
+                conference.forget(moved=message.moved)
         else:
             self._request(message, reply)
 
@@ -153,7 +157,7 @@ class Worker:
         conference = self._conferences.get(slug)
         if conference is None:
             conference = Conference(
-                slug, self._control.send, self._recorder.send, self._finish, self._silence_s
+                slug, self._control.send, self._recorders.send, self._finish, self._silence_s
             )
             self._conferences[slug] = conference
         return conference
@@ -231,14 +235,15 @@ class Worker:
     def _finish(self, feed: Feed) -> None:
         finish = feed.finish()
         self._finishing[finish.recording] = (messages.Record(feed.recording), finish)
-        self._recorder.send(finish)
+        self._recorders.send(finish)
 
-    def _recorder_connected(self) -> None:
-        for record, finish in self._finishing.values():
-            self._recorder.send(record)
-            self._recorder.send(finish)
+    def _recorder_connected(self, is_its: Callable[[str], bool]) -> None:
+        for recording, (record, finish) in self._finishing.items():
+            if is_its(recording):
+                self._recorders.send(record)
+                self._recorders.send(finish)
         for conference in self._conferences.values():
-            if conference.feed is not None:
+            if conference.feed is not None and is_its(conference.feed.recording.id):
                 conference.feed.announce()
 
     def _recorder_says(self, message: messages.FromRecorder) -> None:
@@ -279,7 +284,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--udp-fd", type=int, help="inherited UDP socket")
     parser.add_argument("--tcp-fd", type=int, help="inherited TCP listener")
     parser.add_argument("--control", type=Path, required=True, help="Unix socket to listen on")
-    parser.add_argument("--recorder", type=Path, required=True, help="the recorder's Unix socket")
+    parser.add_argument(
+        "--recorder",
+        type=Path,
+        action="append",
+        required=True,
+        help="a recorder's Unix socket; all of them, in the same order for every worker",
+    )
     parser.add_argument("--address", required=True, help="comma-separated IPs for candidates")
     parser.add_argument("--media-port", type=int, default=0, help="port without inherited sockets")
     parser.add_argument(
@@ -291,7 +302,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 async def run(
     *,
     control: Path,
-    recorder: Path,
+    recorders: Sequence[Path],
     addresses: Sequence[str],
     udp_fd: int | None = None,
     tcp_fd: int | None = None,
@@ -305,7 +316,7 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     sock, listener = _sockets(udp_fd, tcp_fd, media_port)
     with contextlib.closing(sock), contextlib.closing(listener):
-        await Worker(sock, listener, control, recorder, addresses, silence_s).run(stop)
+        await Worker(sock, listener, control, recorders, addresses, silence_s).run(stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -319,7 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asyncio.run(
         run(
             control=arguments.control,
-            recorder=arguments.recorder,
+            recorders=arguments.recorder,
             addresses=addresses,
             udp_fd=arguments.udp_fd,
             tcp_fd=arguments.tcp_fd,

@@ -176,7 +176,9 @@ class Recorder:
             self._record(message, writer)
         elif isinstance(message, messages.Media | messages.Show | messages.Finish):
             scribe = self._scribes.get(message.recording)
-            if scribe is not None and not scribe.done:
+            # A worker that hangs or was cut off may wake up when another one has taken over.
+            feeds = self._listeners.get(message.recording) is writer
+            if feeds and scribe is not None and not scribe.done:
                 scribe.put(message)
 
     def _record(self, record: messages.Record, writer: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.conferences.models import Conference
@@ -70,14 +71,18 @@ async def make_conference(url: str, trainees: int) -> Made:
 async def _make(inbox: Inbox, trainees: int) -> Made:
     now, made = datetime.now(UTC), Made()
     made.codes = [f"{number:04}" for number in range(1, trainees + 1)]
-    hoa, mai = (_account(name, now) for name in ("hoa", "mai"))
 
-    def open_accounts(session: Session) -> Actor:
-        session.add_all([hoa, mai])
-        session.flush()
-        return actor_of_account(hoa)
+    def open_account(session: Session, name: str) -> Account:
+        account = session.scalar(select(Account).where(Account.username == name))
+        if account is None:
+            account = _account(name, now)
+            session.add(account)
+            session.flush()
+        return account
 
-    actor = await inbox.transact(open_accounts)
+    hoa = await inbox.transact(lambda session: open_account(session, "hoa"))
+    mai = await inbox.transact(lambda session: open_account(session, "mai"))
+    actor = actor_of_account(hoa)
     new = CreateConference(title="Tập huấn", starts_at=now, ends_at=now + timedelta(hours=2))
     created = await inbox.submit(actor, new)
     made.slug, made.conference_id = created["conference"], created["id"]
@@ -105,6 +110,7 @@ async def _make(inbox: Inbox, trainees: int) -> Made:
 
     made.tokens = {
         Role.ENCODER: await inbox.transact(lambda s: link(s, Role.ENCODER, site_id=made.site)),
+        Role.OPERATOR: await inbox.transact(lambda s: link(s, Role.OPERATOR, site_id=made.site)),
         Role.MODERATOR: await inbox.transact(lambda s: link(s, Role.MODERATOR, account_id=mai.id)),
     }
     conference = await inbox.transact(lambda s: s.get_one(Conference, made.conference_id))

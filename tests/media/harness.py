@@ -239,7 +239,7 @@ class WorkerProcess:
         """Publish a grey picture of ``shade`` and a tone (None: silence)."""
         peer = self.peer()
         video = peer.addTrack(Grey(shade))
-        _prefer(peer, video, codec)
+        prefer(peer, video, codec)
         peer.addTrack(Tone(tone_hz) if tone_hz else AudioStreamTrack())
         await peer.setLocalDescription(await peer.createOffer())
         answered = await self.web.ask(
@@ -266,7 +266,7 @@ class WorkerProcess:
         return page
 
 
-def _prefer(peer: RTCPeerConnection, sender: RTCRtpSender, codec: str) -> None:
+def prefer(peer: RTCPeerConnection, sender: RTCRtpSender, codec: str) -> None:
     capabilities = RTCRtpSender.getCapabilities("video")
     assert capabilities is not None
     chosen = [c for c in capabilities.codecs if c.name == codec]
