@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 import socket
 import ssl
@@ -39,6 +40,9 @@ from server.web import (
 from server.web.rates import Rates
 from server.web.site import SITE, Site
 from server.web.vitals import Vitals
+
+COLLECT_AFTER = 50_000
+"""New objects until the youngest are looked at: some 5 MB."""
 
 log = structlog.get_logger("app")
 
@@ -147,10 +151,20 @@ async def serve(config: Config, http: socket.socket, runtime: str) -> None:
     await runner.setup()
     try:
         await web.SockSite(runner, http, ssl_context=tls_context(config), backlog=1024).start()
+        collect_rarely()
         log.info("serving", url=config.base_url(http.getsockname()[1]))
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def collect_rarely() -> None:
+    """Look for cycles seldom: reference counts free nearly all, while a burst of commands makes
+    thousands of objects that live until it is answered, and would be looked at again and again.
+    What was made until now stays for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 def main() -> None:

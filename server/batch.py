@@ -11,11 +11,12 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.db import journal, receipts
+from server.db import bulk, journal, receipts
 from server.db.journal import Emit, Published
+from server.db.lists import among
 from server.db.outcome import ActionFn, Hot, HotFn, Outcome, TargetFn
 from server.effects import ACTIONS, EFFECTS, RIGHTS
 from server.errors import N_, Conflict, DomainError, SlowDown, Unauthenticated, Unavailable
@@ -27,7 +28,7 @@ Shown = MutableMapping[receipts.Keyed, dict[str, Any]]
 """Results that hold a secret (a link's token): kept for a retry in memory alone, never stored."""
 
 _NO_SEAT = select(Seat.id).where(
-    Seat.id.in_(bindparam("holders", expanding=True)),
+    among(Seat.id, "holders"),
     Seat.revoked_at.is_not(None) | Seat.admitted_at.is_(None),
 )
 _SHOWN_ONCE = N_("Đường dẫn này chỉ hiện một lần. Hãy thu hồi nó và tạo đường dẫn mới.")
@@ -221,22 +222,23 @@ class Batch:
             raise ValueError("events without a conference")
         entries = self._entries.setdefault(conference_id, [])
         holder = actor.holder if actor is not None else None
-        server = server_actor(conference_id)
-        entries += [(emit, holder) for emit in self._with_effects(server, outcome.emits)]
+        for emit in outcome.emits:
+            entries.append((emit, holder))
+            if type(emit.event) in EFFECTS:
+                server = server_actor(conference_id)
+                entries += [(further, holder) for further in self._effects(server, emit)]
 
-    def _with_effects(self, server: Actor, emits: Sequence[Emit]) -> Iterator[Emit]:
-        """Each event, followed by what it brings about (which may bring about more)."""
-        for emit in emits:
-            yield emit
-            for effect in EFFECTS.get(type(emit.event), ()):
-                further = effect(self._session, server, emit.event, self._now)
-                yield from self._with_effects(server, further)
+    def _effects(self, server: Actor, emit: Emit) -> Iterator[Emit]:
+        """What an event brings about, each followed by what that brings about."""
+        for effect in EFFECTS.get(type(emit.event), ()):
+            for further in effect(self._session, server, emit.event, self._now):
+                yield further
+                yield from self._effects(server, further)
 
     def _rights_changed(self, conference_id: int | None) -> None:
         if conference_id is not None:
             self.rights.add(conference_id)
             # Who was revoked a moment ago may have more in this very batch.
-            self._session.flush()
             self._revoked = _revoked(self._session, self._holders)
 
 
@@ -264,4 +266,4 @@ def _revoked(session: Session, holders: set[str]) -> set[str]:
     """Those ``holders`` that are seats no more, or not yet."""
     if not holders:
         return set()
-    return set(session.scalars(_NO_SEAT, {"holders": list(holders)}))
+    return {seat for seat, in bulk.read(session, _NO_SEAT, holders=list(holders))}

@@ -33,7 +33,7 @@ from server.protocol import Command
 
 T = TypeVar("T")
 
-BATCH = 256
+BATCH = 512
 """Commands in one transaction at most: a burst shares one sync, and nobody waits long for it."""
 PACE_S = 0.02
 """Between the beginnings of two batches, where jobs wait already for the second: a steady stream
@@ -50,7 +50,7 @@ FORGET_EVERY = timedelta(hours=1)
 BATCH_COMMANDS = Histogram(
     "diemcau_inbox_batch_commands",
     "Commands written in one transaction",
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128, BATCH),
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, BATCH),
 )
 COMMIT_S = Histogram(
     "diemcau_commit_seconds",
@@ -93,7 +93,7 @@ class Inbox:
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
-        self._queue: queue.Queue[Job | None] = queue.Queue(CAPACITY)
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._listeners: list[Listener] = []
         self._open = False
         self._shown: Shown = {}
@@ -118,7 +118,7 @@ class Inbox:
         """Refuse what comes, finish what waits, publish and answer it."""
         if self._open:
             self._open = False
-            await asyncio.to_thread(self._queue.put, None)
+            self._queue.put(None)
             await self._stopped.wait()
             self._thread.join()
 
@@ -176,11 +176,10 @@ class Inbox:
     def _put(self, job: Job) -> None:
         if not self._open:
             raise Unavailable(retry_after_s=RETRY_AFTER_S)
-        try:
-            self._queue.put_nowait(job)
-        except queue.Full:
+        if self._queue.qsize() >= CAPACITY:
             REFUSED.labels("full").inc()
-            raise SlowDown(retry_after_s=RETRY_AFTER_S) from None
+            raise SlowDown(retry_after_s=RETRY_AFTER_S)
+        self._queue.put(job)
 
     # --- in the writer's thread ---
 

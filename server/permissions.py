@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+import msgspec
+
 from server.errors import Forbidden
 
 
@@ -143,8 +145,7 @@ class Actor:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """What is acted on or heard of: its conference, and its site and person where it has them."""
 
     conference_id: int | None

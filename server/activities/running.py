@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, func, select
@@ -17,6 +17,7 @@ from server.conferences.models import RosterEntry
 from server.conferences.rules import OPEN
 from server.db import bulk
 from server.db.journal import Emit
+from server.db.lists import among
 from server.db.outcome import Actions, Hot, Outcome
 from server.errors import N_, Conflict, DomainError, Invalid, NotFound
 from server.permissions import Actor
@@ -38,6 +39,7 @@ from server.protocol import (
 )
 
 _NO_RUN = N_("Không tìm thấy lượt trắc nghiệm này.")
+_NOT_EXPECTED = N_("Bạn không có trong danh sách của hội nghị này.")
 
 
 def unfinished(session: Session, conference_id: int) -> Run | None:
@@ -167,14 +169,14 @@ def finish_run(session: Session, actor: Actor, command: FinishRun, now: datetime
 
 _EXPECTED = select(RosterEntry.person_id, RosterEntry.site_id).where(
     RosterEntry.conference_id == bindparam("conference"),
-    RosterEntry.person_id.in_(bindparam("persons", expanding=True)),
+    among(RosterEntry.person_id, "persons"),
 )
 _SHOWN = (
     select(Run, Item)
     .join(Item, Item.id == Run.item_id)
     .where(
         Run.conference_id == bindparam("conference"),
-        Run.id.in_(bindparam("runs", expanding=True)),
+        among(Run.id, "runs"),
     )
 )
 
@@ -189,49 +191,52 @@ def answer(
     conference = conference_of(session, commands[0][0], OPEN)
     shown = _shown(session, conference.id, {command.run for _, command in commands})
     persons = {actor.person_id for actor, _ in commands if actor.person_id is not None}
-    among = {"conference": conference.id, "persons": list(persons)}
-    sites = {person: site for person, site in session.execute(_EXPECTED, among)}
+    expected = bulk.read(session, _EXPECTED, conference=conference.id, persons=list(persons))
+    sites = {person: site for person, site in expected}
+    accepted = {command: _accepted(shown, command, now) for command in {c for _, c in commands}}
     outcomes: list[Outcome | DomainError] = []
     rows: dict[tuple[int, int, int], dict[str, object]] = {}
     for actor, command in commands:
-        try:
-            _require_answerable(shown, command, now)
-            person, site = _expected_at(sites, actor)
-        except DomainError as error:
-            outcomes.append(error)
+        event, person = accepted[command], actor.person_id
+        if isinstance(event, DomainError):
+            outcomes.append(event)
             continue
-        key = {"run_id": command.run, "item_id": command.item, "person_id": person}
-        values = {"option": command.option, "answered_at": now, "site_id": site}
-        rows[command.run, command.item, person] = {**key, **values}
-        event = Answered(item=command.item, run=command.run, option=command.option, answered_at=now)
-        emit = Emit(event, site_id=site, person_id=person)
+        if person is None or person not in sites:
+            outcomes.append(NotFound(_NOT_EXPECTED))
+            continue
+        rows[command.run, command.item, person] = {
+            "run_id": command.run,
+            "item_id": command.item,
+            "person_id": person,
+            "option": command.option,
+            "answered_at": now,
+            "site_id": sites[person],
+        }
+        emit = Emit(event, site_id=sites[person], person_id=person)
         outcomes.append(Outcome({"option": command.option}, [emit]))
     bulk.put(session, Response, list(rows.values()))
     return outcomes
 
 
 def _shown(session: Session, conference_id: int, runs: Collection[int]) -> Shown:
-    among = {"conference": conference_id, "runs": list(runs)}
-    return {run.id: (run, item) for run, item in session.execute(_SHOWN, among)}
+    asked = {"conference": conference_id, "runs": list(runs)}
+    return {run.id: (run, item) for run, item in session.execute(_SHOWN, asked)}
 
 
-def _require_answerable(shown: Shown, command: Answer, now: datetime) -> None:
-    """Raises: NotFound, Conflict, Invalid."""
+def _accepted(shown: Shown, command: Answer, now: datetime) -> Answered | DomainError:
+    """What an answer brings about, whoever gives it: hundreds give the same."""
     if command.run not in shown:
-        raise NotFound(_NO_RUN)
+        return NotFound(_NO_RUN)
     run, item = shown[command.run]
-    rules.step(run.state, rules.RESPOND)
+    try:
+        rules.step(run.state, rules.RESPOND)
+    except DomainError as error:
+        return error
     if item.id != command.item or rules.is_over(now, run.deadline_at):
-        raise Conflict(rules.TIME_IS_UP)
+        return Conflict(rules.TIME_IS_UP)
     if command.option >= len(item.options):
-        raise Invalid(N_("Câu này không có lựa chọn đó."))
-
-
-def _expected_at(sites: Mapping[int, int], actor: Actor) -> tuple[int, int]:
-    """(person, site). Raises: NotFound."""
-    if actor.person_id is None or actor.person_id not in sites:
-        raise NotFound(N_("Bạn không có trong danh sách của hội nghị này."))
-    return actor.person_id, sites[actor.person_id]
+        return Invalid(N_("Câu này không có lựa chọn đó."))
+    return Answered(item=command.item, run=command.run, option=command.option, answered_at=now)
 
 
 def expire_items(session: Session, actor: Actor, command: ExpireItems, now: datetime) -> Outcome:

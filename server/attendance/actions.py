@@ -17,6 +17,7 @@ from server.conferences.rules import ATTENDED, OPEN
 from server.conferences.sites import sites_of
 from server.db import bulk
 from server.db.journal import Emit
+from server.db.lists import among
 from server.db.outcome import Actions, Effects, Hot, Outcome
 from server.errors import N_, Conflict, DomainError, NotFound
 from server.people.models import Seat
@@ -56,12 +57,10 @@ _EXPECTED = (
     )
     .where(
         RosterEntry.conference_id == bindparam("conference"),
-        RosterEntry.person_id.in_(bindparam("persons", expanding=True)),
+        among(RosterEntry.person_id, "persons"),
     )
 )
-_SCANNED = select(Seat.id).where(
-    Seat.id.in_(bindparam("holders", expanding=True)), Seat.link_id.is_not(None)
-)
+_SCANNED = select(Seat.id).where(among(Seat.id, "holders"), Seat.link_id.is_not(None))
 
 Expected = dict[int, tuple[int, datetime | None]]
 """person → (site, when checked in; None where not)"""
@@ -69,8 +68,8 @@ Expected = dict[int, tuple[int, datetime | None]]
 
 def _expected(session: Session, conference_id: int, persons: Collection[int]) -> Expected:
     """Those ``persons`` who are on the roster."""
-    among = {"conference": conference_id, "persons": list(persons)}
-    return {person: (site, at) for person, site, at in session.execute(_EXPECTED, among)}
+    rows = bulk.read(session, _EXPECTED, conference=conference_id, persons=list(persons))
+    return {person: (site, at) for person, site, at in rows}
 
 
 def _result(at: datetime) -> dict[str, str]:

@@ -49,7 +49,15 @@ class NfcText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else unicodedata.normalize("NFC", value)
+        return _nfc(value)
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
+        """Without the calls between: it runs for each text of each row."""
+        return _nfc
+
+
+def _nfc(value: str | None) -> str | None:
+    return value if value is None or value.isascii() else unicodedata.normalize("NFC", value)
 
 
 class Base(DeclarativeBase):

@@ -7,7 +7,6 @@ conference and has no gap: the conference's row is the counter, locked by its on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -37,8 +36,7 @@ class JournalEntry(Base):
     actor: Mapped[str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(msgspec.Struct, frozen=True):
     """An event that an action wants published, with the site and person that it concerns."""
 
     event: Event
@@ -46,8 +44,7 @@ class Emit:
     person_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """A stored event on its way to its audience. ``data`` is JSON-ready."""
 
     conference_id: int
@@ -65,9 +62,8 @@ class Published:
         return may(actor, self.audience, target)
 
     def wire(self) -> dict[str, Any]:
-        """What the socket's ``events`` holds for it."""
-        at = self.at.isoformat().replace("+00:00", "Z")
-        return {"seq": self.seq, "at": at, "type": self.type, "data": self.data}
+        """What the socket's ``events`` holds for it, as msgspec encodes it."""
+        return {"seq": self.seq, "at": self.at, "type": self.type, "data": self.data}
 
 
 _HEAD = select(func.max(JournalEntry.seq)).where(

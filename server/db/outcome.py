@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from server.db.journal import Emit
@@ -15,8 +16,7 @@ from server.permissions import Actor, Target
 from server.protocol import Command, Event
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """Result of one action. ``result`` is JSON-ready and becomes the acknowledgement.
 
     ``conference_id`` is given by an action that makes the conference whose journal its events
@@ -25,8 +25,8 @@ class Outcome:
     at again at once.
     """
 
-    result: dict[str, Any] = field(default_factory=dict)
-    emits: list[Emit] = field(default_factory=list)
+    result: dict[str, Any] = {}
+    emits: list[Emit] = []
     conference_id: int | None = None
     rights_changed: bool = False
 

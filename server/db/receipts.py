@@ -97,9 +97,9 @@ def find(session: Session, keys: Collection[Keyed]) -> dict[Keyed, tuple[str, di
         return {}
     if session.get_bind().dialect.name == "postgresql":
         holders, names = zip(*keys, strict=True)
-        found = session.execute(_FIND_BY_ARRAYS, {"holders": list(holders), "keys": list(names)})
+        found = bulk.read(session, _FIND_BY_ARRAYS, holders=list(holders), keys=list(names))
     else:
-        found = session.execute(_FIND_BY_JSON, {"pairs": list(keys)})
+        found = bulk.read(session, _FIND_BY_JSON, pairs=list(keys))
     return {(row.holder, row.key): (row.fingerprint, row.answer) for row in found}
 
 

@@ -41,6 +41,8 @@ class Connection:
 
     place: Place = field(init=False)
     """of ``actor``; plain values, since a fan-out looks at each"""
+    person: int | None = field(init=False)
+    """of ``actor``"""
 
     def __post_init__(self) -> None:
         self.move(self.actor)
@@ -49,6 +51,7 @@ class Connection:
         """It acts as ``actor`` from now on."""
         self.actor = actor
         self.place = (actor.role.value, actor.site_id)
+        self.person = actor.person_id
 
     @property
     def conference_id(self) -> int:

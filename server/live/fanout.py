@@ -8,10 +8,11 @@ looked up by person. A test holds it equal to ``Published.heard_by``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from server.db.journal import Published
 from server.live.connections import Connection, Place
-from server.permissions import Actor, Reach, Role, reach
+from server.permissions import Permission, Reach, Role, reach
 
 
 def groups(
@@ -25,6 +26,8 @@ def groups(
     if not events:
         return []
     masks = _Masks(events)
+    if not masks.places:  # all is somebody's own, as in a burst of answers: look at them alone
+        connections = [each for each in connections if each.person in masks.persons]
     first = events[0].seq
     shared: dict[Place, int] = {}
     found: dict[int, list[Connection]] = {}
@@ -33,8 +36,8 @@ def groups(
         heard = shared.get(place)
         if heard is None:
             heard = shared[place] = masks.of_place(place)
-        if masks.persons:
-            heard |= masks.of_person(connection.actor)
+        if connection.person in masks.persons:
+            heard |= masks.persons[connection.person].get(connection.actor.role, 0)
         if connection.passed >= first:
             known = connection.passed - first + 1
             heard = heard >> known << known
@@ -57,31 +60,32 @@ class _Masks:
     """(role, reach, id) → bit n set where event n is heard so; id is 0 for a conference."""
 
     def __init__(self, events: Sequence[Published]) -> None:
-        self._places: dict[tuple[Role, Reach, int], int] = {}
-        self.persons: dict[int, dict[Role, int]] = {}
+        self.places: dict[tuple[Role, Reach, int], int] = {}
+        self.persons: dict[int | None, dict[Role, int]] = {}
         for number, event in enumerate(events):
             bit = 1 << number
-            for role in Role:
-                how_far = reach(role, event.audience)
-                if how_far is Reach.SELF and event.person_id is not None:
-                    own = self.persons.setdefault(event.person_id, {})
-                    own[role] = own.get(role, 0) | bit
+            for role, how_far in _reaches(event.audience):
+                if how_far is Reach.SELF:
+                    if event.person_id is not None:
+                        own = self.persons.setdefault(event.person_id, {})
+                        own[role] = own.get(role, 0) | bit
                     continue
                 id_ = 0 if how_far is Reach.CONFERENCE else event.site_id
-                if how_far in (Reach.CONFERENCE, Reach.SITE) and id_ is not None:
+                if id_ is not None:
                     key = (role, how_far, id_)
-                    self._places[key] = self._places.get(key, 0) | bit
+                    self.places[key] = self.places.get(key, 0) | bit
 
     def of_place(self, place: Place) -> int:
         """What everybody of a role and site hears."""
         role, site_id = Role(place[0]), place[1]
-        heard = self._places.get((role, Reach.CONFERENCE, 0), 0)
+        heard = self.places.get((role, Reach.CONFERENCE, 0), 0)
         if site_id is not None:
-            heard |= self._places.get((role, Reach.SITE, site_id), 0)
+            heard |= self.places.get((role, Reach.SITE, site_id), 0)
         return heard
 
-    def of_person(self, actor: Actor) -> int:
-        """What one person hears beside it."""
-        if actor.person_id is None or actor.person_id not in self.persons:
-            return 0
-        return self.persons[actor.person_id].get(actor.role, 0)
+
+@cache
+def _reaches(audience: Permission) -> Sequence[tuple[Role, Reach]]:
+    """How far each role of a conference hears what ``audience`` may."""
+    inside = (Reach.SELF, Reach.SITE, Reach.CONFERENCE)
+    return [(role, reach(role, audience)) for role in Role if reach(role, audience) in inside]

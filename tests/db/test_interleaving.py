@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections.abc import Awaitable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -81,7 +81,7 @@ class Page:
 
 
 def as_received(data: Any) -> Any:
-    return json.loads(json.dumps(data))
+    return msgspec.json.decode(msgspec.json.encode(data))
 
 
 class Conference(RuleBasedStateMachine):
