@@ -46,7 +46,8 @@ class Repairs:
 
     def sent(self, count: int = 1) -> None:
         """Packets of the stream itself were sent."""
-        self._credit = min(self._credit + self.SHARE * count, self.BURST)
+        credit = self._credit + self.SHARE * count
+        self._credit = credit if credit < self.BURST else float(self.BURST)
 
     def allows(self, sequence: int, now_s: float) -> bool:
         """Repeat this packet now? If so it counts as repeated."""

@@ -18,6 +18,8 @@ class Losses:
 
     def __init__(self) -> None:
         self._counts: deque[tuple[float, int, int]] = deque()
+        self._lost = self._total = 0
+        """of all of them"""
         self._own = 0.0
         self._own_until_s = float("-inf")
         self._before_cut: float | None = None
@@ -25,20 +27,24 @@ class Losses:
     def report(self, lost: int, total: int, now_s: float) -> None:
         """Of ``total`` packets ``lost`` were missing."""
         self._counts.append((now_s, lost, total))
+        self._lost += lost
+        self._total += total
         while self._counts and self._counts[0][0] < now_s - LOSS_S:
-            self._counts.popleft()
+            _, lost, total = self._counts.popleft()
+            self._lost -= lost
+            self._total -= total
 
     def restart(self) -> None:
         """After a change of rate: count anew."""
         self._counts.clear()
+        self._lost = self._total = 0
 
     def fraction(self, deviations: float = 0.0) -> float:
         """Lost of sent, so many standard deviations of chance added; 0 while little is known."""
-        total = sum(count[2] for count in self._counts)
-        if total < MIN_COUNTED:
+        if self._total < MIN_COUNTED:
             return 0.0
-        lost = max(0, sum(count[1] for count in self._counts))
-        return max(0.0, lost + deviations * math.sqrt(lost)) / total
+        lost = max(0, self._lost)
+        return max(0.0, lost + deviations * math.sqrt(lost)) / self._total
 
     def excessive(self, now_s: float) -> bool:
         """Is more lost than the line loses by itself, and not by chance?"""

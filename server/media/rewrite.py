@@ -63,6 +63,8 @@ class Rewriter(Generic[Origin]):
         self._clock_rate_hz = clock_rate_hz
         self._plain = plain
         self._parts: list[Part[Origin]] = []
+        self.part: Part[Origin] | None = None
+        """the present part, None before the first packet"""
         # A random start (RFC 3550, 5.1), low enough not to wrap in the first packets: SRTP
         # receivers guess the roll-over counter as zero (RFC 3711, 3.3.1).
         self._highest = 65536 + random.randrange(1, 0x7FFF)
@@ -78,11 +80,6 @@ class Rewriter(Generic[Origin]):
     def timestamp(self) -> int:
         """Of the packet with the highest number."""
         return self._timestamp
-
-    @property
-    def part(self) -> Part[Origin] | None:
-        """The present part, None before the first packet."""
-        return self._parts[-1] if self._parts else None
 
     def switch(
         self,
@@ -121,6 +118,7 @@ class Rewriter(Generic[Origin]):
         }
         part = Part(origin, number, self._highest + 1 - number, shift, ideal, squeezed=squeezed)
         self._parts.append(part)
+        self.part = part
         del self._parts[:-MAX_PARTS]
         return part
 
@@ -137,9 +135,8 @@ class Rewriter(Generic[Origin]):
             self._sent_at_s = now_s
         return out & 0xFFFF, out_timestamp
 
-    def advance(self, number: int, timestamp: int, now_s: float) -> None:
+    def advance(self, part: Part[Origin], number: int, timestamp: int, now_s: float) -> None:
         """Packets of the present part up to this one (the highest) were forwarded by its shifts."""
-        part = self._parts[-1]
         out = number + part.shift
         if out > self._highest:
             self._highest = out
