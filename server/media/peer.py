@@ -111,8 +111,6 @@ class Peer:
     def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
         self.binding: Binding = ice.bind(self)
         self._ice = ice
-        self.forward: Callable[[Lane, Burst, float], None] = ice.forward
-        """send a burst on a lane of ``lane``; see ``sending``"""
         self._path = _DtlsPath(self.binding.send)
         self._dtls = RTCDtlsTransport(cast(Any, self._path), [certificate])
         self._remote: RTCDtlsParameters | None = None
@@ -234,6 +232,10 @@ class Peer:
             data = self._outbound.protect(head, payload, rtcp=False)
             if data is not None:
                 self.binding.send(data)
+
+    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
+        """Send a burst on a lane of ``lane``; see ``sending``. Simulated sites have no such socket."""
+        self._ice.forward(lane, burst, now_s)
 
     def lane(
         self, head: rtp.Head, payload_type: int, number: int, timestamp: int, flight: Flight | None
