@@ -332,16 +332,18 @@ class Show(msgspec.Struct, frozen=True, tag="show"):
     at_us: int
 
 
-class Media(msgspec.Struct, frozen=True, tag="media"):
+class Media(msgspec.Struct, frozen=True, omit_defaults=True, tag="media"):
     """One RTP packet as it arrived, in order of arrival, duplicates removed where known."""
 
     recording: str
     source: str
     kind: str
-    """``video`` (H.264), ``screen`` (H.264) or ``audio`` (Opus; sent only while on the floor)"""
+    """``video``, ``screen`` or ``audio`` (Opus; sent only while on the floor)"""
     at_us: int
     """server wall clock of arrival"""
     rtp: bytes
+    codec: str = "H264"
+    """of pictures, else ``VP8``, which the recorder transcodes"""
 
 
 ToRecorder = Record | Finish | Show | Media

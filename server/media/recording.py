@@ -20,6 +20,7 @@ from server.media.track import Layer, Track
 
 log = logging.getLogger(__name__)
 
+RECORDED_CODECS = ("H264", "VP8")
 LINGER_S = 1.0
 """so long the source that left the stage is still fed, to bridge to the next one's keyframe"""
 
@@ -107,7 +108,7 @@ class Feed:
         for track, kind in ((stage, "video"), (presentation, "screen")):
             if track is None:
                 continue
-            if track.codec != "H264":
+            if track.codec not in RECORDED_CODECS:
                 if track not in self._refused:
                     self._refused = {track}
                     log.warning(
@@ -150,8 +151,9 @@ class Feed:
         kinds = self._kinds.get(track) or self._lingering[track][1]
         at_us = wall_us()
         source = track.publication.source
+        codec = "VP8" if track.codec == "VP8" else "H264"
         for kind in kinds:
-            self._send(messages.Media(self.recording.id, source, kind, at_us, data))
+            self._send(messages.Media(self.recording.id, source, kind, at_us, data, codec))
 
     def wants_keyframe(self, source: str) -> None:
         """The recorder has lost its way in ``source``."""

@@ -100,11 +100,4 @@ def _encode(image: Image.Image) -> list[bytes]:
         frame.pts, frame.time_base = index, encoder.time_base
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
-    return [_sample(bytes(packet)) for packet in packets]
-
-
-def _sample(annex_b: bytes) -> bytes:
-    """An MP4 sample of an access unit with start codes, without AUD and SEI."""
-    nals = [part.rstrip(b"\0") for part in annex_b.split(b"\0\0\1")]
-    kept = (h264.SLICE, h264.IDR, h264.SPS, h264.PPS)
-    return h264.sample([nal for nal in nals if nal and h264.nal_type(nal) in kept])
+    return [h264.sample_of_annex_b(bytes(packet)) for packet in packets]

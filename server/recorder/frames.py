@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from server.recorder import h264, rtp
 from server.recorder.clock import Clock
@@ -27,6 +28,16 @@ class Frame:
     data: bytes
     key: bool
     """an IDR with its parameter sets before it"""
+
+
+class Depacketizer(Protocol):
+    """Makes frames of one source's packets, given in order."""
+
+    waiting: bool
+    """nothing can be decoded until the next keyframe"""
+
+    def feed(self, packet: rtp.Packet, time_us: int, lost: bool) -> Iterator[Frame]:
+        """Take the next packet; yield the frames that it completes."""
 
 
 class Assembler:
@@ -160,8 +171,12 @@ class VideoSource:
     def _begin(self, ssrc: int | None) -> None:
         self._ssrc = ssrc
         self._reorder = rtp.Reorder()
-        self._assembler = Assembler()
+        self._assembler = self.make_assembler()
         self._clock = Clock(90_000)
+
+    def make_assembler(self) -> Depacketizer:
+        """What makes frames of its packets."""
+        return Assembler()
 
     @property
     def waiting(self) -> bool:
@@ -177,13 +192,21 @@ class VideoSource:
 
     def take(self, now_us: int) -> None:
         """Move what is in order into ``frames``."""
+        for frame in self.ready(now_us):
+            self.queue(frame)
+
+    def ready(self, now_us: int) -> Iterator[Frame]:
+        """Frames as they were sent, in order."""
         for arrival in self._reorder.take(now_us):
             packet = arrival.packet
             time_us = self._clock.time_us(packet.timestamp, arrival.at_us)
-            for frame in self._assembler.feed(packet, time_us, arrival.lost):
-                self._queue(frame)
+            yield from self._assembler.feed(packet, time_us, arrival.lost)
 
-    def _queue(self, frame: Frame) -> None:
+    def close(self) -> None:
+        """It is not needed any more."""
+
+    def queue(self, frame: Frame) -> None:
+        """A frame of H.264, for every track."""
         gap_us = frame.time_us - self.last_us
         if 0 < gap_us < 5_000_000:
             self.interval_us += (gap_us - self.interval_us) // 8

@@ -21,6 +21,12 @@ def sample(nals: list[bytes]) -> bytes:
     return b"".join(_LENGTH.pack(len(nal)) + nal for nal in nals)
 
 
+def sample_of_annex_b(data: bytes) -> bytes:
+    """One MP4 sample of an access unit with start codes, without AUD and SEI."""
+    nals = [part.rstrip(b"\0") for part in data.split(b"\0\0\1")]
+    return sample([nal for nal in nals if nal and nal_type(nal) in (SLICE, IDR, SPS, PPS)])
+
+
 def nals_of(data: bytes) -> list[bytes]:
     """The NAL units of an MP4 sample, as far as they are whole."""
     nals, at = [], 0

@@ -7,6 +7,7 @@ them from its bounded queue, writes, and reports. A connection may come and go: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import signal
@@ -90,7 +91,10 @@ class Scribe(threading.Thread):
 
     def _write(self) -> None:
         """Begin or go on from what is on disk."""
-        recording = Recording(self.wanted, self._font_path)
+        with contextlib.closing(Recording(self.wanted, self._font_path)) as recording:
+            self._go_on(recording)
+
+    def _go_on(self, recording: Recording) -> None:
         for show in self._shows.values():
             recording.show(show)
         if self._finish is not None:

@@ -14,6 +14,7 @@ from server.recorder.mixer import ASC, Mixer
 from server.recorder.presentation import Presentation
 from server.recorder.segments import Pace, Segments
 from server.recorder.timeline import Timeline
+from server.recorder.transcoding import TranscodedSource
 
 SOUND_LAG_US = 330_000
 LAG_US = 400_000
@@ -50,6 +51,7 @@ class Recording:
         folder = Path(wanted.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._timeline = Timeline.load(folder / "timeline.json", wanted.zero_us)
+        self._sources: dict[str, VideoSource] = {}
         zero_us = self._zero_us = self._timeline.zero_us
         if self._timeline.ended:
             return
@@ -62,7 +64,6 @@ class Recording:
         playlist.publish(folder / "master.m3u8", playlist.master("stage.m3u8"))
         position_us = zero_us - (-self._segments.end * 100 // 9)
         stage = _Stage(self._segments, self._timeline)
-        self._sources: dict[str, VideoSource] = {}
         sources = self._sources
         self._composers = {
             "stage": Composer("stage", stage, sources, card, Patience(), position_us),
@@ -100,11 +101,15 @@ class Recording:
         if message.kind == "audio":
             self._mixer.push(message.source, packet, message.at_us)
             return
+        kind = TranscodedSource if message.codec == "VP8" else VideoSource
         source = self._sources.get(message.source)
-        if source is None and len(self._sources) < MAX_SOURCES:
-            source = self._sources[message.source] = VideoSource(self._composers)
-        if source is not None:
-            source.push(packet, message.at_us)
+        if type(source) is not kind:  # a new one, or another browser in the same room
+            if source is None and len(self._sources) >= MAX_SOURCES:
+                return
+            if source is not None:
+                source.close()
+            source = self._sources[message.source] = kind(self._composers)
+        source.push(packet, message.at_us)
 
     def finish(self, at_us: int) -> None:
         """End it at ``at_us``, which ``advance`` does when that time has come."""
@@ -169,6 +174,11 @@ class Recording:
             self._segments.stop((self._horizon_us - self._zero_us) * 9 // 100)
             self._presentation.stop(self._horizon_us)
             self.save()
+
+    def close(self) -> None:
+        """End what runs for it."""
+        for source in self._sources.values():
+            source.close()
 
     def keyframes(self, now_us: int) -> Iterator[str]:
         """Sources to ask for a keyframe now, each at most twice a second."""
