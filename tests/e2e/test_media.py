@@ -93,6 +93,11 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await display.shows("#stage", FAKE_CAMERA_HUE)
     await expect(desk.at("#connected")).to_have_text(pictures)
 
+    # Khoái Châu leaves: whoever comes after this test finds the centre on stage, as it did
+    # (its tile is still the one that was chosen).
+    await desk.press("#tile-menu [data-tile=floor]")
+    await display.shows("#stage", CENTRE_HUE)
+
 
 async def test_a_shared_screen_is_presented_beside_the_stage(
     demo: Demo, visit: Callable[..., Any]
@@ -136,3 +141,26 @@ async def test_one_display_of_a_room_plays_its_sound(demo: Demo, visit: Callable
     await plays(second)
     await plays(first, False)
     await expect(second.at("#silent-banner")).to_be_hidden()
+
+
+async def test_a_hidden_display_receives_no_picture(demo: Demo, visit: Callable[..., Any]) -> None:
+    async def pictures(display: Visitor) -> float:
+        return float((await display.page.evaluate("inbound()"))["stage"]["packets"])
+
+    async def stand_still() -> bool:
+        before = await pictures(hidden)
+        await seen.frames("#stage", 5)
+        return await pictures(hidden) == before
+
+    hidden, seen = [await (await visit(demo.urls["display"], 1280, 720)).enter() for _ in range(2)]
+    await hidden.shows("#stage", CENTRE_HUE)
+    # Headless pages are never covered by others: the page is told that it is.
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    await hidden.page.evaluate(hide, True)
+    await eventually(stand_still, lambda: pictures(hidden))
+    await hidden.hears()
+    await hidden.page.evaluate(hide, False)
+    await hidden.shows("#stage", CENTRE_HUE)

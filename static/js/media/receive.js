@@ -214,8 +214,7 @@ export class Receiver extends MediaSession {
   /** @param {Record<string, number>} heights mid → device pixels */
   #tellViews(heights) {
     const { session } = this;
-    // Pages without a wall show little else than the stage: they get its largest picture.
-    if (!session || !this.isOnline() || this.wall === 0) return;
+    if (!session || !this.isOnline()) return;
     this.send("media.view", { session, heights }).catch(() => {
       if (session === this.session) window.setTimeout(() => this.#views.renew(), RETRY_VIEWS_MS);
     });
