@@ -6,7 +6,7 @@ what is a person's own is laid over it. Hence 1,703 phones that come at once sha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from server.permissions import Actor
 from server.questions import views as questions
 
 Part = Callable[[Session, Actor, datetime], dict[str, Any]]
+OwnPart = Callable[[Session, Sequence[Actor], datetime], Sequence[dict[str, Any]]]
 
 PARTS: tuple[Part, ...] = (
     conferences.part,
@@ -30,7 +31,7 @@ PARTS: tuple[Part, ...] = (
     activities.part,
 )
 """By role, conference and site alone: they are given an actor who is nobody."""
-OWN: tuple[Part, ...] = (conferences.own, attendance.own, questions.own, activities.own)
+OWN: tuple[OwnPart, ...] = (conferences.own, attendance.own, questions.own, activities.own)
 """What a person's or a seat's being who they are adds: whole keys, or entries of ``PARTS``' keys."""
 SHARED_FOR = timedelta(seconds=1)
 """Names may change without an event (an account's): a shared part is soon forgotten."""
@@ -38,7 +39,8 @@ SHARED_FOR = timedelta(seconds=1)
 
 def build(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     """The state that ``actor``'s page shows: in the shape that the events' effects build."""
-    return _with_own(_common(session, actor, now), session, actor, now)
+    [state] = _with_own([_common(session, actor, now)], session, [actor], now)
+    return state
 
 
 def build_with_seq(session: Session, actor: Actor, now: datetime) -> tuple[dict[str, Any], int]:
@@ -56,14 +58,15 @@ def _common(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
 
 
 def _with_own(
-    common: dict[str, Any], session: Session, actor: Actor, now: datetime
-) -> dict[str, Any]:
-    """A new state; ``common`` and its values stay as they are."""
-    state = dict(common)
+    commons: Sequence[dict[str, Any]], session: Session, actors: Sequence[Actor], now: datetime
+) -> list[dict[str, Any]]:
+    """New states of ``actors``, all of one conference; ``commons`` and their values stay as they are."""
+    states = [dict(common) for common in commons]
     for own in OWN:
-        for key, value in own(session, actor, now).items():
-            state[key] = {**state[key], **value} if key in state else value
-    return state
+        for state, facts in zip(states, own(session, actors, now), strict=True):
+            for key, value in facts.items():
+                state[key] = {**state[key], **value} if key in state else value
+    return states
 
 
 class Shared:
@@ -72,14 +75,17 @@ class Shared:
     def __init__(self) -> None:
         self._built: dict[tuple[object, ...], tuple[int, datetime, dict[str, Any]]] = {}
 
-    def build_with_seq(
-        self, session: Session, actor: Actor, now: datetime
-    ) -> tuple[dict[str, Any], int]:
-        """As the function of this name; no value of the state may be changed."""
-        assert actor.conference_id is not None
-        seq = journal.head(session, actor.conference_id)
+    def build(
+        self, session: Session, actors: Sequence[Actor], seq: int, now: datetime
+    ) -> list[dict[str, Any]]:
+        """The states of ``actors``, all of one conference whose last event is ``seq``, by as many
+        queries as for one; no value in them may be changed."""
+        commons = [self._common(session, actor, seq, now) for actor in actors]
+        return _with_own(commons, session, actors, now)
+
+    def _common(self, session: Session, actor: Actor, seq: int, now: datetime) -> dict[str, Any]:
         key = (actor.role, actor.conference_id, actor.site_id)
         known = self._built.get(key)
         if known is None or known[0] != seq or now - known[1] > SHARED_FOR:
             known = self._built[key] = (seq, now, _common(session, actor, now))
-        return _with_own(known[2], session, actor, now), seq
+        return known[2]

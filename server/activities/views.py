@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from server.activities.facts import item_opened
 from server.activities.models import Activity, Item, Opening, Response, Run
 from server.activities.running import items_of, unfinished
+from server.db.lists import among
 from server.permissions import Actor, Permission, Target, may
 
 
@@ -29,13 +31,18 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     return state
 
 
-def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``responses`` of a person."""
-    assert actor.conference_id is not None
-    themselves = Target(actor.conference_id, actor.site_id, actor.person_id)
-    if actor.person_id is None or not may(actor, Permission.SEE_RESPONSE, themselves):
-        return {"responses": {}}
-    return {"responses": _responses(session, actor.conference_id, actor.person_id)}
+def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
+    """``responses`` of each person; ``actors`` are of one conference."""
+    persons = [
+        actor.person_id if may(actor, Permission.SEE_RESPONSE, _themselves(actor)) else None
+        for actor in actors
+    ]
+    responses = _responses(session, actors[0].conference_id, [p for p in persons if p is not None])
+    return [{"responses": responses.get(person, {})} for person in persons]
+
+
+def _themselves(actor: Actor) -> Target:
+    return Target(actor.conference_id, actor.site_id, actor.person_id)
 
 
 def _activities(session: Session, conference_id: int) -> dict[str, Any]:
@@ -77,22 +84,24 @@ def _runs(session: Session, conference_id: int) -> dict[str, Any]:
     return {str(run.id): msgspec.to_builtins(item_opened(run, activity, item, items, chart))}
 
 
-def _responses(session: Session, conference_id: int, person_id: int) -> dict[str, Any]:
-    """The last choice for each item, whichever run it was in."""
+def _responses(
+    session: Session, conference_id: int | None, persons: Sequence[int]
+) -> dict[int | None, dict[str, Any]]:
+    """Of each person the last choice for each item, whichever run it was in."""
     query = (
         select(Response)
         .join(Run, Run.id == Response.run_id)
-        .where(Run.conference_id == conference_id, Response.person_id == person_id)
+        .where(Run.conference_id == conference_id, among(Response.person_id, "persons"))
         .order_by(Response.answered_at, Response.run_id)
     )
-    responses = {
-        str(row.item_id): {
-            "item": row.item_id,
-            "run": row.run_id,
-            "option": row.option,
-            "answered_at": row.answered_at,
-        }
-        for row in session.scalars(query)
-    }
-    built: dict[str, Any] = msgspec.to_builtins(responses)
-    return built
+    responses: dict[int | None, dict[str, Any]] = {}
+    for row in session.scalars(query, {"persons": list(persons)}) if persons else ():
+        responses.setdefault(row.person_id, {})[str(row.item_id)] = msgspec.to_builtins(
+            {
+                "item": row.item_id,
+                "run": row.run_id,
+                "option": row.option,
+                "answered_at": row.answered_at,
+            }
+        )
+    return responses

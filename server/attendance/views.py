@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from server.attendance.models import CheckIn
+from server.db.lists import among
 from server.permissions import Actor, Permission, Reach, reach
 
 
@@ -26,16 +28,18 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     return _built(session, query)
 
 
-def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``attendance`` of a person who sees their own alone."""
-    if reach(actor.role, Permission.SEE_ATTENDANCE) is not Reach.SELF:
-        return {}
+def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
+    """``attendance`` of each who sees their own alone; ``actors`` are of one conference."""
+    seeing = [a for a in actors if reach(a.role, Permission.SEE_ATTENDANCE) is Reach.SELF]
+    persons = [a.person_id for a in seeing if a.person_id is not None]
     query = select(CheckIn).where(
-        CheckIn.conference_id == actor.conference_id,
+        CheckIn.conference_id == actors[0].conference_id,
         CheckIn.undone_at.is_(None),
-        CheckIn.person_id == actor.person_id,
+        among(CheckIn.person_id, "persons"),
     )
-    return _built(session, query)
+    found = _built(session, query.params(persons=persons))["attendance"] if persons else {}
+    seen = {person: {person: entry} for person, entry in found.items()}
+    return [{"attendance": seen.get(str(a.person_id), {})} if a in seeing else {} for a in actors]
 
 
 def _built(session: Session, query: Select[CheckIn]) -> dict[str, Any]:

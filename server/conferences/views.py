@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from server.conferences.floor import waiting
 from server.conferences.models import Appointment, Conference
 from server.conferences.roster import listed
 from server.conferences.sites import sites_of
+from server.db.lists import among
 from server.people.models import Account, Person, Unit
 from server.permissions import Actor, Permission, Target, may
 
@@ -56,9 +58,19 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     return built
 
 
-def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``me``."""
-    return {"me": _me(session, actor)}
+def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
+    """``me`` of each; ``actors`` are of one conference."""
+    units = _units(session, [a.person_id for a in actors if a.person_id is not None])
+    return [{"me": _me(session, actor, units.get(actor.person_id))} for actor in actors]
+
+
+def _units(session: Session, persons: Sequence[int]) -> dict[int | None, str]:
+    """person → where they work"""
+    if not persons:
+        return {}
+    query = select(Person.id, Unit.name).join(Unit, Unit.id == Person.unit_id)
+    rows = session.execute(query.where(among(Person.id, "persons")), {"persons": list(persons)})
+    return {row.id: row.name for row in rows}
 
 
 def _appointments(session: Session, conference_id: int) -> dict[str, Any]:
@@ -74,15 +86,8 @@ def _appointments(session: Session, conference_id: int) -> dict[str, Any]:
     }
 
 
-def _me(session: Session, actor: Actor) -> dict[str, Any]:
+def _me(session: Session, actor: Actor, unit: str | None) -> dict[str, Any]:
     """{seat, role, site, person, name, unit, appointment}; no event changes it."""
-    unit = None
-    if actor.person_id is not None:
-        unit = session.scalar(
-            select(Unit.name)
-            .join(Person, Person.unit_id == Unit.id)
-            .where(Person.id == actor.person_id)
-        )
     appointment = None
     if actor.account_id is not None:
         appointment = session.scalar(

@@ -12,21 +12,15 @@ from itertools import groupby
 from typing import Any
 
 import structlog
-from sqlalchemy.orm import Session
 
-from server.db import journal
 from server.db.engine import Database
 from server.db.journal import Published
-from server.inbox import utc_now
 from server.live import fanout, metrics
 from server.live.connections import Connection, Connections
+from server.live.gathering import Gathered
+from server.live.missed import Asked, Found, Missed, Snapshot
 from server.live.sockets import Server, event_message
-from server.permissions import Actor
 from server.protocol import EVENTS, Reload
-from server.snapshot import Shared
-
-MOST_MISSED = 500
-"""Events that are sent one by one to who comes back; beyond it a snapshot is shorter."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +30,8 @@ class Delivery:
 
     def __init__(self, server: Server, database: Database, connections: Connections) -> None:
         self._server = server
-        self._database = database
         self._connections = connections
-        self._shared = Shared()
+        self._find = Gathered[Asked, Found](database, Missed().read)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
@@ -99,19 +92,16 @@ class Delivery:
 
     async def _read_and_send(self, connection: Connection, since: int | None) -> bool:
         """A snapshot or what was missed, then what was held; True where it must reload."""
-        actor = connection.actor
-        missed = None
-        if since is not None:
-            missed = await self._database.read(_missed, actor, since)
-        if missed is None:
-            state, seq = await self._database.read(self._shared.build_with_seq, actor, utc_now())
-            connection.passed = seq
+        found = await self._find((connection.actor, since))
+        if isinstance(found, Snapshot):
+            connection.passed = found.seq
             metrics.RESYNCS.labels("snapshot").inc()
-            self.tell([connection], "snapshot", {"state": state, "seq": seq}, seq)
+            data = {"state": found.state, "seq": found.seq}
+            self.tell([connection], "snapshot", data, found.seq)
         else:
             metrics.RESYNCS.labels("missed").inc()
             connection.passed = since or 0
-            self._deliver(missed, [connection])
+            self._deliver(found, [connection])
         while connection.held:
             held, connection.held = connection.held, []
             if self._deliver(held, [connection]):
@@ -138,15 +128,3 @@ class Delivery:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _missed(session: Session, actor: Actor, since: int) -> Sequence[Published] | None:
-    """All events after ``since``; None where a snapshot is shorter or the only way."""
-    assert actor.conference_id is not None
-    if since > journal.head(session, actor.conference_id):
-        return None
-    events = journal.read(session, actor.conference_id, since, MOST_MISSED + 1)
-    reload = any(
-        isinstance(EVENTS[event.type].effect, Reload) and event.heard_by(actor) for event in events
-    )
-    return None if reload or len(events) > MOST_MISSED else events

@@ -17,6 +17,7 @@ import socketio
 import structlog
 from aiohttp import web
 from msgspec import Raw
+from msgspec.structs import asdict
 
 from server.db.engine import Database
 from server.db.journal import Published
@@ -29,9 +30,10 @@ from server.live.decode import decode, decode_hello
 from server.live.delivery import Delivery
 from server.live.engine import Socket
 from server.live.facts import Facts
+from server.live.gathering import Gathered
 from server.live.limits import Limits
 from server.live.sockets import Server, acknowledgement, make_server
-from server.people.seats import actor_of_seat
+from server.people.seats import actors_of_seats
 from server.permissions import Target, require
 from server.protocol import (
     AcceptMedia,
@@ -41,7 +43,9 @@ from server.protocol import (
     MediaRequest,
     PublishMedia,
     ReceiveMedia,
+    ReportMedia,
     RestartMedia,
+    SeeLines,
     ViewMedia,
 )
 from server.signalling import Signalling
@@ -72,6 +76,7 @@ class Gateway:
         self._server = server
         self._inbox = inbox
         self._database = database
+        self._seated = Gathered(database, actors_of_seats)
         self._signalling = signalling
         self._languages = languages
         self._public_host = urlsplit(public_url).netloc if public_url else None
@@ -132,7 +137,7 @@ class Gateway:
             secret = request.cookies.get(f"seat_{hello.seat}")
             if secret is None:
                 raise Unauthenticated()
-            actor = await self._database.read(actor_of_seat, hello.seat, secret, utc_now())
+            actor = await self._seated((hello.seat, secret))
         except DomainError as error:
             raise self._refuse(error, language) from None
         except Exception:
@@ -293,6 +298,11 @@ class Gateway:
             case ViewMedia():
                 await media.view(actor, request.session, request.heights)
                 return {}
+            case ReportMedia():
+                media.report(actor, request)
+                return {}
+            case SeeLines():
+                return {"lines": [asdict(row) for row in media.lines(actor)]}
             case ListenMedia():
                 connection.listens = request.listens
                 connection.asked = next(self._asked) if request.here else 0

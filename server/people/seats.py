@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from server.errors import N_, Conflict, Forbidden, Invalid, Unauthenticated
+from server.db.lists import among
+from server.errors import N_, Conflict, DomainError, Forbidden, Invalid, Unauthenticated
 from server.people.models import Account, Person, Seat
 from server.people.tokens import hash_token, matches, new_public_id, new_token
 from server.permissions import Actor, Role
@@ -108,9 +110,37 @@ def actor_of_seat(session: Session, seat_id: str, secret: str, now: datetime) ->
 
     Raises: Unauthenticated (unknown, revoked), Forbidden (a display not yet let in).
     """
-    seat = find_seat(session, seat_id, secret)
+    [found] = actors_of_seats(session, [(seat_id, secret)])
+    if isinstance(found, DomainError):
+        raise found
+    return found
+
+
+_SEATED = (
+    select(Seat, func.coalesce(Person.name, Account.name, ""))
+    .outerjoin(Person, Person.id == Seat.person_id)
+    .outerjoin(Account, Account.id == Seat.account_id)
+    .where(among(Seat.id, "seats"))
+)
+
+
+def actors_of_seats(
+    session: Session, asked: Sequence[tuple[str, str]]
+) -> list[Actor | DomainError]:
+    """``actor_of_seat`` of many (seat, secret) by one query."""
+    rows = session.execute(_SEATED, {"seats": [seat for seat, _ in asked]})
+    known = {seat.id: (seat, name) for seat, name in rows}
+    return [_seated(known.get(seat), secret) for seat, secret in asked]
+
+
+def _seated(known: tuple[Seat, str] | None, secret: str) -> Actor | DomainError:
+    if known is None:
+        return Unauthenticated()
+    seat, name = known
+    if seat.revoked_at is not None or not matches(secret, seat.token_hash):
+        return Unauthenticated()
     if seat.admitted_at is None:
-        raise Forbidden(N_("Màn hình này đang chờ điểm cầu cho vào."))
+        return Forbidden(N_("Màn hình này đang chờ điểm cầu cho vào."))
     return Actor(
         holder=seat.id,
         role=Role(seat.role),
@@ -118,16 +148,8 @@ def actor_of_seat(session: Session, seat_id: str, secret: str, now: datetime) ->
         site_id=seat.site_id,
         person_id=seat.person_id,
         account_id=seat.account_id,
-        name=_name(session, seat),
+        name=name,
     )
-
-
-def _name(session: Session, seat: Seat) -> str:
-    if seat.person_id is not None:
-        return session.scalar(select(Person.name).where(Person.id == seat.person_id)) or ""
-    if seat.account_id is not None:
-        return session.scalar(select(Account.name).where(Account.id == seat.account_id)) or ""
-    return ""
 
 
 def revoke(session: Session, now: datetime, **which: object) -> list[str]:

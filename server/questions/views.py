@@ -12,6 +12,7 @@ from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import Session
 
 from server.conferences.models import Site
+from server.db.lists import among
 from server.people.models import Person, Unit
 from server.permissions import Actor, Permission, Target, may
 from server.questions.facts import question_asked
@@ -35,12 +36,20 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     return {"questions": _questions(rows, actor)}
 
 
-def own(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
-    """``questions`` that a person asked; ``sent``: their ids."""
+def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
+    """``questions`` that each person asked; ``sent``: their ids. ``actors`` are of one conference."""
+    persons = [actor.person_id for actor in actors if actor.person_id is not None]
+    asked: dict[int | None, list[Row[Question, str, str]]] = {}
+    if persons:
+        query = _with_askers(actors[0].conference_id).where(among(Question.person_id, "persons"))
+        for row in session.execute(query, {"persons": persons}):
+            asked.setdefault(row[0].person_id, []).append(row)
+    return [_own(actor, asked.get(actor.person_id, [])) for actor in actors]
+
+
+def _own(actor: Actor, rows: Sequence[Row[Question, str, str]]) -> dict[str, Any]:
     if actor.person_id is None:
         return {"sent": {}}
-    query = _with_askers(actor.conference_id).where(Question.person_id == actor.person_id)
-    rows = session.execute(query).all()
     sent = {str(q.id): {"id": q.id} for q, *_who in rows if _is_own(actor, q)}
     return {"questions": _questions(rows, actor), "sent": sent}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
-from server.live.delivery import MOST_MISSED
+from server.live.missed import MOST_MISSED
 from server.permissions import Actor
 from server.protocol import COMMANDS, INTERNAL
 from server.snapshot import build

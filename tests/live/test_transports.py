@@ -316,5 +316,8 @@ async def test_shared_snapshots_are_each_ones_own(venue: Venue) -> None:
     shared, everyone = Shared(), list(venue.cast.everyone())
     for actor in [*everyone, *reversed(everyone)]:
         with venue.database.read_session() as session:
-            state, seq = shared.build_with_seq(session, actor, START)
-            assert (state, seq) == (build(session, actor, START), 0)
+            [state] = shared.build(session, [actor], 0, START)
+            assert state == build(session, actor, START)
+    with venue.database.read_session() as session:
+        states = shared.build(session, everyone, 0, START)
+        assert states == [build(session, actor, START) for actor in everyone]
