@@ -20,6 +20,9 @@ Found = TypeVar("Found")
 
 MOST = 256
 """Asked for by one read: the first of them waits for the last."""
+PACE_S = 0.02
+"""Between the beginnings of two reads, where somebody waits already for the second, so that a steady
+stream shares reads as well. Who comes alone waits for nobody."""
 
 
 class Gathered(Generic[Asked, Found]):
@@ -44,9 +47,13 @@ class Gathered(Generic[Asked, Found]):
         return await future
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            began_s = loop.time()
             some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             await self._settle([(asked, future) for asked, future in some if not future.done()])
+            if self._waiting:
+                await asyncio.sleep(began_s + PACE_S - loop.time())
         self._reading = None
 
     async def _settle(self, some: Sequence[tuple[Asked, asyncio.Future[Found]]]) -> None:

@@ -1,35 +1,46 @@
-"""The clock's own commands: attendance counts and quiz deadlines of open conferences."""
+"""The clock's own commands: attendance counts and quiz deadlines of open conferences.
+
+They follow from what was written, so that a conference in which nothing happens is asked rarely.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
+from server.activities import rules
+from server.activities.models import Run
 from server.batch import server_actor
 from server.conferences.models import Conference
 from server.db.engine import Database
 from server.db.journal import Published
-from server.errors import DomainError, Unavailable
+from server.errors import DomainError, SlowDown, Unavailable
 from server.inbox import Inbox, utc_now
 from server.live.gateway import Gateway
 from server.protocol import Command, CountAttendance, ExpireItems, ItemOpened
 
 PERIOD_S = 1.0
+EVERYWHERE_EVERY = 30
+"""Periods until all open conferences are looked at, whether anything was heard of them or not."""
 OPEN = ("lobby", "live", "paused")
 
 log = structlog.get_logger(__name__)
 
 
-def open_conferences(session: Session) -> list[int]:
-    """Ids of the conferences that go on now."""
-    return list(session.scalars(select(Conference.id).where(Conference.state.in_(OPEN))))
+def open_conferences(session: Session) -> list[tuple[int, datetime | None]]:
+    """(id, deadline of its open item) of the conferences that go on now."""
+    shown = and_(Run.conference_id == Conference.id, Run.state == rules.OPEN)
+    query = select(Conference.id, Run.deadline_at).outerjoin(Run, shown)
+    rows = session.execute(query.where(Conference.state.in_(OPEN)))
+    return [(row.id, row.deadline_at) for row in rows]
 
 
 class Ticker:
@@ -40,6 +51,10 @@ class Ticker:
         self._database = database
         self._gateway = gateway
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stirred: set[int] = set()
+        """conferences in which something was written since they were looked at"""
+        self._deadlines: dict[int, datetime] = {}
+        """of each conference, the last that is waited for"""
         inbox.listen(self)
 
     def start(self) -> None:
@@ -54,35 +69,61 @@ class Ticker:
 
     async def publish(self, events: Sequence[Published]) -> None:
         """Be there at the deadline of every item that opens."""
+        self._stirred.update(event.conference_id for event in events)
         for event in events:
             if event.type == ItemOpened.type:
                 deadline = datetime.fromisoformat(event.data["deadline_at"])
-                self._keep(self._expire(event.conference_id, deadline))
+                self._await(event.conference_id, deadline)
 
     async def rights_changed(self, conference_id: int) -> None:
         """Nothing: the clock's rights do not change."""
 
     async def _run(self) -> None:
-        while True:
+        everywhere = 0
+        for period in itertools.count():
             try:
-                conferences = set(await self._database.read(open_conferences))
-                for conference_id in conferences | set(self._gateway.connections.conferences()):
-                    await self._command(conference_id, CountAttendance())
-                    await self._command(conference_id, ExpireItems())
+                if period >= everywhere:
+                    for conference_id, deadline in await self._database.read(open_conferences):
+                        self._stirred.add(conference_id)
+                        if deadline is not None:
+                            self._await(conference_id, deadline)
+                    everywhere = period + EVERYWHERE_EVERY
+                for conference_id in list(self._stirred):
+                    await self._look(conference_id)
                 await self._gateway.tick()
-            except Unavailable:  # the database is away for a while; the clock goes on
+            except (Unavailable, SlowDown):  # the database is away for a while; the clock goes on
                 log.warning("ticker.database_away")
             except Exception:
                 log.exception("ticker.failed")
             await asyncio.sleep(PERIOD_S)
 
+    async def _look(self, conference_id: int) -> None:
+        self._stirred.discard(conference_id)  # what these two write themselves stirs it again
+        try:
+            await self._command(conference_id, CountAttendance())
+            await self._command(conference_id, ExpireItems())
+        except BaseException:
+            self._stirred.add(conference_id)
+            raise
+
+    def _await(self, conference_id: int, deadline: datetime) -> None:
+        if self._deadlines.get(conference_id) != deadline:
+            self._deadlines[conference_id] = deadline
+            self._keep(self._expire(conference_id, deadline))
+
     async def _expire(self, conference_id: int, deadline: datetime) -> None:
         await asyncio.sleep(max(0.0, (deadline - utc_now()).total_seconds()))
-        await self._command(conference_id, ExpireItems())
+        with contextlib.suppress(Unavailable, SlowDown):  # it is stirred, and looked at again
+            await self._look(conference_id)
 
     async def _command(self, conference_id: int, command: Command) -> None:
-        with contextlib.suppress(DomainError):
+        """Raises: Unavailable, SlowDown, where it is to be tried again."""
+        try:
             await self._inbox.submit(server_actor(conference_id), command)
+        except (Unavailable, SlowDown):
+            raise
+        except DomainError:
+            pass  # nothing to do there any more
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

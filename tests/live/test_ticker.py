@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from sqlalchemy import event
 
 from server.live.ticker import Ticker
 from tests.live.conftest import Venue
@@ -26,6 +29,32 @@ async def test_counts_are_announced_and_items_close_at_their_deadline(venue: Ven
         await moderator.until(lambda p: p.state["runs"][str(run["run"])]["state"] == "closed")
         item = moderator.state["runs"][str(run["run"])]
         assert item["deadline_at"] <= item["closed_at"]
+    finally:
+        await ticker.stop()
+
+
+async def test_who_comes_back_after_a_restart_sees_the_item_close_in_time(venue: Venue) -> None:
+    """The clock that heard the item open is gone with its process; nobody does anything."""
+    moderator = await venue.open(venue.cast.moderator)
+    activity = (await moderator.send("activity.create", QUIZ, "k1"))["result"]["activity"]
+    run = (await moderator.send("activity.launch", {"activity": activity}, "k2"))["result"]
+    ticker = Ticker(venue.inbox, venue.database, venue.gateway)
+    ticker.start()
+    try:
+        await moderator.until(lambda p: p.state["runs"][str(run["run"])]["state"] == "closed")
+    finally:
+        await ticker.stop()
+
+
+async def test_a_quiet_conference_is_not_written_to(venue: Venue) -> None:
+    ticker = Ticker(venue.inbox, venue.database, venue.gateway)
+    ticker.start()
+    try:
+        await asyncio.sleep(1.5)
+        begun: list[str] = []
+        event.listen(venue.database.engine, "begin", lambda _connection: begun.append("begin"))
+        await asyncio.sleep(2.5)
+        assert not begun, "neither read nor written"
     finally:
         await ticker.stop()
 
