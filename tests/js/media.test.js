@@ -6,7 +6,10 @@ globalThis.document = {
   documentElement: { lang: "vi", dataset: {} },
   addEventListener() {},
 };
-const { between, qualityText, totals } = await import("../../static/js/media/quality.js");
+const { between, qualityText, reportBetween, totals } = await import(
+  "../../static/js/media/quality.js"
+);
+const { lineRows } = await import("../../static/js/rooms/lines.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
 const { floorText, ownFloor } = await import("../../static/js/rooms/floor.js");
@@ -37,14 +40,42 @@ test("a line's quality follows loss, delay, freezes and silence", () => {
 
 test("a report's streams are added up, of candidate pairs only the nominated counts", () => {
   const report = new Map([
-    ["a", { type: "inbound-rtp", bytesReceived: 10, packetsReceived: 2, packetsLost: 1, freezeCount: 1 }],
+    ["a", { type: "inbound-rtp", bytesReceived: 10, packetsReceived: 2, packetsLost: 1, freezeCount: 1,
+      totalFreezesDuration: 0.5 }],
     ["b", { type: "inbound-rtp", bytesReceived: 5, packetsReceived: 1, packetsLost: -1 }],
     ["c", { type: "candidate-pair", nominated: true, currentRoundTripTime: 0.03 }],
     ["d", { type: "candidate-pair", nominated: false, currentRoundTripTime: 3 }],
   ]);
   assert.deepEqual(totals(report, 7), {
     at_ms: 7, bytes: 15, packets: 3, lost: 1, freezes: 1, rtt_ms: 30, fraction_lost: 0,
+    frozen_ms: 500, limited: "none",
   });
+});
+
+test("the server is told what happened since the last report, within its bounds", () => {
+  const before = sum({ at_ms: 0, freezes: 3, frozen_ms: 1000, packets: 10, limited: "none" });
+  const after = sum({ at_ms: 10_000, freezes: 5, frozen_ms: 91_000.4, packets: 100, lost: 10,
+    rtt_ms: 90_000, limited: "cpu" });
+  assert.deepEqual(reportBetween(before, after), {
+    rtt_ms: 60_000, loss: 0.1, freezes: 2, frozen_ms: 60_000, limited: "cpu",
+  });
+});
+
+test("lines are told in words: the worst of each way, and why", () => {
+  const sites = { 7: { id: 7, name: "Huế", position: 0, kind: "remote" } };
+  const line = { site: 7, way: "down", what: "room", bitrate_bps: 400_000, loss: 0, rtt_ms: 40,
+    height_px: 180, worth_px: 720, carries_bps: 612_000, reason: "delay", reduced: true,
+    limited: "none", freezes: 0, frozen_ms: 0 };
+  const up = { ...line, way: "up", what: "camera", height_px: 720, reduced: false, loss: 0.04 };
+  const [row] = lineRows(sites, [line, up, { ...line, what: "display", reduced: false }]);
+  assert.equal(row.name, "Huế");
+  assert.equal(row.up, "Camera: đường lên mất 4% gói");
+  assert.equal(row.down, "Trang kỹ thuật: hình đã giảm, đường truyền chỉ tải được 610 kbit/s");
+  assert.equal(row.upLevel, 3);
+  assert.equal(row.downLevel, 2);
+  const [silent] = lineRows(sites, []);
+  assert.equal(silent.up, "Không gửi hình và tiếng");
+  assert.equal(silent.down, "Không nhận hình");
 });
 
 test("loudness is 0 in silence, 1 at full scale, and even in decibels between", () => {
@@ -104,6 +135,9 @@ test("a room knows how it stands to the floor", () => {
   now.sites[2].floor_since = "2023-06-03T01:32:00Z";
   now.requests = {};
   assert.equal(floorText(now).about, "Chưa có điểm cầu nào phát biểu");
+  now.conference.state = "ended";
+  assert.equal(ownFloor(now), "over");
+  assert.doesNotMatch(floorText(now).about, /Bản ghi/, "none was made");
 });
 
 test("a source has its site's name; what it sends is what the server says", () => {

@@ -8,7 +8,8 @@ import { formatNumber, t } from "../i18n.js";
 import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft } from "../rooms/agenda.js";
 import { renderBoard, wireBoard, wireReading } from "../rooms/board.js";
-import { conferenceStateText, showLife } from "../rooms/conference.js";
+import { conferenceStateText, hasMedia, isOpen, isOver, recordsPauseText, showLife } from "../rooms/conference.js";
+import { LinesPanel } from "../rooms/lines.js";
 import { renderQueue, wireQueue } from "../rooms/queue.js";
 import { renderRun, renderRunCountdown, wireQuiz } from "../rooms/quiz.js";
 import { Wall } from "../rooms/wall.js";
@@ -29,6 +30,7 @@ const connection = connect({
 const act = actBy(connection);
 
 const wall = new Wall(connection, act);
+const lines = new LinesPanel(byId("lines"), connection, () => connection.state.sites);
 
 function render() {
   renderHead();
@@ -56,10 +58,12 @@ function renderHead() {
   const recording = byId("recording");
   const records = state.live?.recording?.state === "recording";
   recording.hidden = !["live", "paused"].includes(conference.state);
-  recording.classList.toggle("good", records);
-  recording.classList.remove("plain");
   recording.classList.toggle("wrong", !records);
-  fill(recording, { text: records ? t("Đang ghi") : t("Chưa ghi được") });
+  const pausing = records && conference.state === "paused";
+  recording.classList.toggle("good", records && !pausing);
+  recording.classList.toggle("plain", pausing);
+  const kept = pausing ? recordsPauseText() : t("Đang ghi");
+  fill(recording, { text: records ? kept : t("Chưa ghi được") });
   for (const button of document.querySelectorAll("[data-move]")) {
     const from = (button.getAttribute("data-from") ?? "").split(" ");
     /** @type {HTMLElement} */ (button).hidden = !from.includes(conference.state);
@@ -69,11 +73,11 @@ function renderHead() {
     const button = document.getElementById(id);
     if (button) button.hidden = !running;
   }
-  const over = ["ended", "archived"].includes(conference.state);
   const quizzes = document.getElementById("quiz-button");
-  if (quizzes) quizzes.hidden = over;
+  if (quizzes) quizzes.hidden = !isOpen(state);
+  byId("listen").hidden = !hasMedia(state);
   const replay = byId("replay-link", HTMLAnchorElement);
-  replay.hidden = !over || !conference.recording;
+  replay.hidden = !isOver(state) || !conference.recording;
   if (!replay.hidden) replay.href = `/replay/${conference.recording}`;
 }
 
@@ -131,13 +135,13 @@ function wireKeys() {
     if (event.key === "?") return byId("keys-dialog", HTMLDialogElement).showModal();
     if (!directs) return;
     if (/^[1-9]$/.test(event.key)) {
-      const buttons = document.querySelectorAll("[data-request=give]");
+      const buttons = document.querySelectorAll("[data-request=give]:not([hidden])");
       /** @type {HTMLElement | undefined} */ (buttons[Number(event.key) - 1])?.click();
     }
     const shortcut = {
       n: "#next-item:not([hidden])",
       q: "#quiz-button:not([hidden])",
-      a: "#lane-asked [data-question=approve]",
+      a: "#lane-asked [data-question=approve]:not([hidden])",
       s: "#lane-approved [data-question=put_on_stage]:not([hidden])",
       f: "[data-question=finish]:not([hidden])",
     }[event.key.toLowerCase()];
@@ -161,6 +165,10 @@ if (directs) {
   );
 }
 wireReading(connection, directs);
+byId("lines-button").addEventListener("click", () => {
+  byId("lines-dialog", HTMLDialogElement).showModal();
+  void lines.show();
+});
 byId("keys-button").addEventListener("click", () =>
   byId("keys-dialog", HTMLDialogElement).showModal(),
 );
@@ -170,7 +178,6 @@ byId("listen").addEventListener("click", () => {
   wall.listen(listening);
 });
 wireKeys();
-wall.start();
 render();
 setInterval(() => {
   fill(byId("life"), { text: lifeText() });

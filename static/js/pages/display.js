@@ -6,12 +6,12 @@ import { byId, fill, renderList, setBanner } from "../dom.js";
 import { formatNumber, formatTime, t, tn } from "../i18n.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
-import { hasMedia, isOpen, isRecorded } from "../rooms/conference.js";
+import { hasMedia, isOpen, showRecording } from "../rooms/conference.js";
 import { showReduced } from "../rooms/downlink.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { stageTile } from "../rooms/live-stage.js";
-import { countdown, currentRun, optionRows, siteRows } from "../rooms/quiz-board.js";
+import { countdown, currentRun, optionRows, siteRows, sitesTitle } from "../rooms/quiz-board.js";
 import { emptyStageText, sends, Tile } from "../rooms/stage.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 
@@ -69,7 +69,7 @@ function renderHead(state) {
   fill(status, { text: live ? t("TRỰC TIẾP") : stateTitle(state.conference) });
   fill(byId("title"), { title: state.conference.title });
   fill(byId("site"), { name: ownSite(state)?.name ?? "" });
-  byId("recording").hidden = !isRecorded(state);
+  showRecording(byId("recording"), state);
 }
 
 /** @param {import("../state.js").Entity} conference */
@@ -111,7 +111,9 @@ function renderMode(state) {
 function coverText(conference) {
   if (conference.state === "paused") return t("Quý vị vui lòng ở lại phòng, hội nghị sẽ tiếp tục.");
   if (conference.state === "ended" || conference.state === "archived") {
-    return t("Cảm ơn quý vị đã tham dự. Bản ghi có thể xem lại ngay.");
+    return conference.recording
+      ? t("Cảm ơn quý vị đã tham dự. Bản ghi có thể xem lại ngay.")
+      : t("Cảm ơn quý vị đã tham dự.");
   }
   return t("Bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) });
 }
@@ -135,7 +137,7 @@ function renderCheckIn(state) {
 function renderTurn(state) {
   const how = ownFloor(state);
   const turn = byId("turn");
-  turn.hidden = how === "silent" || how === "held"; // the cover says that there is a pause
+  turn.hidden = ["silent", "held", "over"].includes(how); // the cover says that there is a pause
   turn.classList.toggle("your-floor", how === "speaking");
   if (!turn.hidden) fill(turn, floorText(state));
 }
@@ -155,13 +157,12 @@ function renderQuiz(state) {
   const run = currentRun(state);
   byId("quiz").hidden = !run;
   if (!run) return;
-  const revealed = run.correct !== null && run.correct !== undefined;
   fill(byId("quiz"), {
     position: t("Câu %(position)s / %(items)s", { position: run.position, items: run.items }),
     quizTitle: run.title,
     question: run.text,
     answered: tn("%(n)s người đã trả lời", "%(n)s người đã trả lời", run.answered),
-    sitesTitle: revealed ? t("Trả lời đúng theo điểm cầu") : t("Đã trả lời theo điểm cầu"),
+    sitesTitle: sitesTitle(run),
   });
   const options = optionRows(run);
   const sites = siteRows(state, run);

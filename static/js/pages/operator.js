@@ -12,10 +12,11 @@ import { Publisher } from "../media/publish.js";
 import { Receiver } from "../media/receive.js";
 import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
-import { conferenceStateText, hasMedia, isRecorded } from "../rooms/conference.js";
+import { conferenceStateText, hasMedia, isOpen, isOver, showRecording } from "../rooms/conference.js";
 import { showReduced } from "../rooms/downlink.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { stageTile } from "../rooms/live-stage.js";
+import { LinesPanel } from "../rooms/lines.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
 import { questionStateText } from "../rooms/questions.js";
 import { RosterPanel } from "../rooms/roster-panel.js";
@@ -81,6 +82,10 @@ const preflight = new Preflight(camera, {
 const stage = stageTile(byId("stage"), receiver);
 const presentation = new Tile(byId("presentation"), receiver, "presentation");
 const rosterPanel = new RosterPanel(() => connection.state, act);
+const lines = new LinesPanel(byId("lines"), connection, () => {
+  const site = ownSite(connection.state);
+  return site ? { [site.id]: site } : {};
+});
 const meter = new LevelMeter(byId("level"));
 /** @type {MediaStream | null} */
 let metered = null;
@@ -92,13 +97,17 @@ let withPicture = false;
  */
 async function join(withCamera) {
   localStorage.setItem(JOINED, withCamera ? "camera" : "silent");
-  preflight.hide();
-  byId("room").hidden = false;
+  openRoom();
   withPicture = withCamera;
   if (withCamera && !camera.stream) await camera.preview();
   else if (!withCamera) camera.stop();
   render();
   byId("main").focus({ preventScroll: true });
+}
+
+function openRoom() {
+  preflight.hide();
+  byId("room").hidden = false;
 }
 
 /**
@@ -117,9 +126,10 @@ function keepMedia(state) {
   if (screen.wanted) screen.stop();
 }
 
-
 function render() {
   const { state } = connection;
+  // There is nothing to try devices for any more; the roster may still be mended.
+  if (isOver(state) && byId("room").hidden) openRoom();
   renderHead(state);
   renderFloor(state);
   renderQuestions(state);
@@ -137,7 +147,7 @@ function renderHead(state) {
   fill(byId("site"), { name: ownSite(state)?.name ?? "" });
   fill(byId("status"), { text: conferenceStateText(state.conference.state) });
   byId("status").classList.toggle("now", state.conference.state === "live");
-  byId("recording").hidden = !isRecorded(state);
+  showRecording(byId("recording"), state);
 }
 
 /** @param {State} state */
@@ -149,8 +159,11 @@ function renderFloor(state) {
   card.classList.toggle("now", how === "speaking");
   card.classList.toggle("wrong", how === "muted");
   const text = floorText(state);
-  const open = ["live", "paused"].includes(state.conference.state);
-  fill(card, { ...text, canAsk: how === "silent" && open, canWithdraw: how === "waiting" });
+  const { state: phase, recording } = state.conference;
+  const replay = how === "over" && recording;
+  if (replay) byId("replay-link", HTMLAnchorElement).href = `/replay/${recording}`;
+  byId("replay-actions").hidden = !replay;
+  fill(card, { ...text, canAsk: how === "silent" && phase === "live", canWithdraw: how === "waiting" });
   if (before && before !== how && how === "speaking") announce(text.title, { assertive: true });
 }
 
@@ -162,6 +175,7 @@ function renderQuestions(state) {
   if (shown) {
     fill(byId("question"), { text: shown.text, site: state.sites[String(shown.site)]?.name ?? "" });
   }
+  byId("ask-form").hidden = !isOpen(state);
   const own = all.filter((question) => question.site === state.me.site);
   renderList(byId("questions"), "question-template", own, (question) => question.id, (question) => ({
     text: question.text,
@@ -184,11 +198,13 @@ function renderMedia() {
   byId("pictures").classList.toggle("pair", presenting);
   renderSelf();
   renderSound();
+  byId("agenda-now").hidden = isOver(state);
   showQuality(byId("downlink"), receiver.line);
   showReduced(byId("reduced"), receiver.reducedBps);
 }
 
 function renderSelf() {
+  byId("self-card").hidden = isOver(connection.state);
   const off = camera.muted.video && camera.stream;
   showSelf(byId("self"), off ? null : camera.stream);
   fill(byId("self"), { noPicture: off ? t("Đang tắt hình") : t("Không gửi hình") });
@@ -288,10 +304,11 @@ byId("ask-form").addEventListener("submit", async (event) => {
   }
 });
 
-setUpTabs(find(document, ".operator-side .tabs"));
+setUpTabs(find(document, ".operator-side .tabs"), () => void lines.show());
 setInterval(renderTime, 1000);
 keepAwake();
 render();
 const joined = localStorage.getItem(JOINED);
-if (joined) void join(joined === "camera");
+if (isOver(connection.state)) openRoom();
+else if (joined) void join(joined === "camera");
 else void preflight.open();

@@ -7,7 +7,7 @@ import { byId, fill, find, on, renderList, setBanner } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
-import { showLife } from "../rooms/conference.js";
+import { hasMedia, isOpen, isOver, showLife } from "../rooms/conference.js";
 import { LiveStage } from "../rooms/live-stage.js";
 import { siteName } from "../rooms/questions.js";
 import { sends } from "../rooms/stage.js";
@@ -44,7 +44,12 @@ function render() {
   show("others", waiting.filter((q) => q.appointment !== me && q.state !== "on_stage"));
   show("done", questions.filter((q) => q.state === "answered").reverse());
   renderItem();
-  renderStage();
+  const wanted = hasMedia(state) && !connection.refusal;
+  byId("listen").hidden = !wanted;
+  // Either draws the stage by itself.
+  if (wanted && receiver.state === "idle") receiver.start();
+  else if (!wanted && receiver.state !== "idle") receiver.stop();
+  else renderStage();
 }
 
 /**
@@ -62,7 +67,7 @@ function show(list, questions) {
       by: q.answered_by ? `— ${q.answered_by}` : "",
       now: q.state === "on_stage",
       answered: q.state === "answered",
-      open: q.state !== "answered",
+      open: q.state !== "answered" && isOpen(connection.state),
       box: `answer-${q.id}`,
     };
   });
@@ -71,7 +76,7 @@ function show(list, questions) {
 function renderItem() {
   const { state } = connection;
   const item = state.agenda[String(state.conference.item)];
-  const ended = ["ended", "archived"].includes(state.conference.state);
+  const ended = isOver(state);
   const next = ended ? null : nextItem(state);
   byId("item-title").textContent = item?.title ?? (ended ? t("Hội nghị đã kết thúc") : t("Chưa bắt đầu mục nào"));
   byId("item-left").textContent = item ? timeLeftText(item, connection.now()) : "";
@@ -107,6 +112,5 @@ byId("listen").addEventListener("click", () => {
 });
 const liveStage = receiver.showsPictures ? null : new LiveStage(byId("stage"));
 if (!liveStage) receiver.attach("stage", find(byId("stage"), "video", HTMLVideoElement));
-receiver.start();
 render();
 setInterval(renderItem, 1000);

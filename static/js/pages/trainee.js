@@ -5,7 +5,7 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
-import { showLife } from "../rooms/conference.js";
+import { isOpen, isOver, showLife } from "../rooms/conference.js";
 import { agendaRows, timeLeftText } from "../rooms/agenda.js";
 import { questionStateText, siteName } from "../rooms/questions.js";
 
@@ -65,8 +65,7 @@ function renderHeader(state) {
 /** @param {import("../state.js").State} state */
 function renderCheckIn(state) {
   const mine = state.attendance[String(state.me.person)];
-  const open = ["lobby", "live", "paused"].includes(state.conference.state);
-  const over = ["ended", "archived"].includes(state.conference.state);
+  const [open, over] = [isOpen(state), isOver(state)];
   const when = mine ? t("Đã điểm danh lúc %(time)s", { time: formatTime(mine.checked_in_at) }) : "";
   fill(byId("check-in"), {
     done: Boolean(mine),
@@ -87,7 +86,7 @@ function renderCheckIn(state) {
 function renderNow(state) {
   const { recording } = state.conference;
   const replay = byId("replay-call", HTMLAnchorElement);
-  replay.hidden = !recording || !["ended", "archived"].includes(state.conference.state);
+  replay.hidden = !recording || !isOver(state);
   if (recording) replay.href = `/replay/${recording}`;
   const item = state.agenda[String(state.conference.item)];
   byId("agenda-now").hidden = !item;
@@ -105,6 +104,11 @@ function renderNow(state) {
 
 /** @param {import("../state.js").State} state */
 function renderQuestions(state) {
+  byId("ask-form").hidden = !isOpen(state);
+  byId("ask-closed").hidden = isOpen(state);
+  byId("ask-closed").textContent = isOver(state)
+    ? t("Hội nghị đã kết thúc, không nhận thêm câu hỏi.")
+    : t("Gửi câu hỏi được khi ban tổ chức mở phòng chờ.");
   const all = Object.values(state.questions).sort((a, b) => b.id - a.id);
   const mine = all.filter((q) => state.sent[String(q.id)]);
   const own = new Set(mine.map((q) => q.id));
@@ -131,6 +135,7 @@ function renderQuiz(state) {
   const run = currentRun();
   byId("quiz-card").hidden = !run;
   byId("quiz-empty").hidden = Boolean(run);
+  byId("quiz-soon").hidden = isOver(state);
   const open = run?.state === "open";
   byId("quiz-call").hidden = !open;
   const mine = run && state.responses[String(run.item)];

@@ -3,11 +3,12 @@
 
 import { byId, on, renderList } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
+import { isOpen } from "./conference.js";
 import { siteName } from "./questions.js";
 
 /** @param {import("../state.js").State} state */
 export function renderAdmissions(state) {
-  const asking = Object.values(state.admissions);
+  const asking = isOpen(state) ? Object.values(state.admissions) : [];
   renderList(byId("admissions"), "admission-template", asking, (each) => each.seat, (each) => ({
     seat: each.seat,
     text: t("Một màn hình xin vào %(site)s lúc %(time)s. Hỏi xem có phải màn hình của phòng đó.", {

@@ -3,6 +3,7 @@
 
 import { byId, find, on, renderList } from "../dom.js";
 import { formatNumber, formatTime, t } from "../i18n.js";
+import { isOpen } from "./conference.js";
 import { siteName } from "./questions.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
@@ -61,6 +62,7 @@ function describe(state, question) {
   const [text, answer] = [question.text, question.answer ?? ""];
   const folded = !unfolded.has(question.id);
   const long = [text, answer].some((each) => excerpt(each) !== each);
+  const open = isOpen(state);
   const assigned = state.appointments?.[String(question.appointment)];
   return {
     site: siteName(state, question.site),
@@ -75,11 +77,11 @@ function describe(state, question) {
     by: question.answered_by ? `— ${question.answered_by}` : "",
     now: question.state === "on_stage",
     answered: question.state === "answered",
-    can_approve: question.state === "asked",
-    can_stage: question.state === "approved",
-    can_finish: question.state === "on_stage",
-    can_assign: question.state === "approved",
-    can_set_aside: ["asked", "approved"].includes(question.state),
+    can_approve: open && question.state === "asked",
+    can_stage: open && question.state === "approved",
+    can_finish: open && question.state === "on_stage",
+    can_assign: open && question.state === "approved",
+    can_set_aside: open && ["asked", "approved"].includes(question.state),
   };
 }
 

@@ -7,8 +7,15 @@ import { t } from "../i18n.js";
 /** States in which people check in. */
 const OPEN = ["lobby", "live", "paused"];
 
-/** @param {import("../state.js").State} state */
+/**
+ * While it is open rooms work: outside of that the server refuses what people would do, so that no
+ * page offers it.
+ * @param {import("../state.js").State} state
+ */
 export const isOpen = (state) => OPEN.includes(state.conference.state);
+
+/** @param {import("../state.js").State} state */
+export const isOver = (state) => ["ended", "archived"].includes(state.conference.state);
 
 /**
  * Whether there is picture and sound: from the day before on, so that rooms can try them.
@@ -17,12 +24,20 @@ export const isOpen = (state) => OPEN.includes(state.conference.state);
 export const hasMedia = (state) => isOpen(state) || state.conference.state === "scheduled";
 
 /**
- * Whether it is being recorded, as people must be told.
+ * The chip by which a room's people know what is kept of them. A recording goes on through a pause,
+ * but as a card without pictures and sound.
+ * @param {HTMLElement} chip
  * @param {import("../state.js").State} state
  */
-export const isRecorded = (state) =>
-  ["live", "paused"].includes(state.conference.state) &&
-  state.live?.recording?.state === "recording";
+export function showRecording(chip, state) {
+  const live = state.conference.state === "live";
+  chip.hidden = !live && state.conference.state !== "paused";
+  if (state.live?.recording?.state !== "recording") chip.hidden = true;
+  chip.classList.toggle("recording", live);
+  fill(chip, { text: live ? t("Đang ghi hình") : recordsPauseText() });
+}
+
+export const recordsPauseText = () => t("Đang nghỉ: không ghi hình, tiếng");
 
 /** @param {string} state */
 export function conferenceStateText(state) {

@@ -2,6 +2,7 @@
 /** Who may be heard, and who waits for it. */
 
 import { formatTime, t } from "../i18n.js";
+import { isOver } from "./conference.js";
 
 /** @typedef {import("../state.js").State} State */
 /** @typedef {import("../state.js").Entity} Entity */
@@ -34,9 +35,10 @@ export const ownRequest = (state) => waiting(state).find((each) => each.site ===
  * How this page's site stands to the floor. It speaks only while the conference is live: in a
  * pause it holds the floor and goes on afterwards.
  * @param {State} state
- * @returns {"speaking" | "muted" | "held" | "waiting" | "silent"}
+ * @returns {"speaking" | "muted" | "held" | "waiting" | "silent" | "over"}
  */
 export function ownFloor(state) {
+  if (isOver(state)) return "over";
   const site = ownSite(state);
   if (site?.floor_since && state.conference.state !== "live") return "held";
   if (site?.floor_since) return site.muted ? "muted" : "speaking";
@@ -78,8 +80,15 @@ export function floorText(state) {
         title:
           state.conference.state === "paused"
             ? t("Hội nghị tạm nghỉ")
-            : t("Hội nghị đã kết thúc"),
+            : t("Hội nghị chưa bắt đầu"),
         about: t("Hãy tắt micrô khi phòng không phát biểu."),
+      };
+    case "over":
+      return {
+        title: t("Hội nghị đã kết thúc"),
+        about: state.conference.recording
+          ? t("Cảm ơn quý vị đã tham dự. Bản ghi có thể xem lại ngay.")
+          : t("Cảm ơn quý vị đã tham dự."),
       };
     case "waiting":
       return waitingText(state);

@@ -34,6 +34,7 @@ export class Preflight {
       on.join(true);
     });
     byId("join-silent").addEventListener("click", () => on.join(false));
+    byId("join-silent", HTMLButtonElement).disabled = false; // until here nothing would have heard it
     byId("preview-retry").addEventListener("click", () => void this.open());
     for (const kind of KINDS) {
       byId(kind).addEventListener("change", () => {

@@ -3,6 +3,7 @@
 
 import { byId, on, renderList } from "../dom.js";
 import { formatDuration, t } from "../i18n.js";
+import { isOpen } from "./conference.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -37,6 +38,7 @@ export function renderQueue(state, now) {
     place += 1;
     return {
       place,
+      open: isOpen(state),
       name: site?.name ?? "",
       why: [waits, spoken, request.reason].filter(Boolean).join(" · "),
     };

@@ -77,6 +77,15 @@ export function siteRows(state, run) {
 }
 
 /**
+ * What the sites' bars tell.
+ * @param {Entity} run
+ */
+export function sitesTitle(run) {
+  const revealed = run.correct !== null && run.correct !== undefined;
+  return revealed ? t("Trả lời đúng theo điểm cầu") : t("Đã trả lời theo điểm cầu");
+}
+
+/**
  * The countdown by the server's clock.
  * @param {Entity} run
  * @param {number} now_ms server time

@@ -3,6 +3,8 @@
 
 import { byId, fill, on, renderList } from "../dom.js";
 import { formatClock, formatPercent, t, tn } from "../i18n.js";
+import { isOpen } from "./conference.js";
+import { siteRows, sitesTitle } from "./quiz-board.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -50,6 +52,9 @@ export function renderRun(state) {
     correct: key === index,
   }));
   renderList(byId("run-chart"), "bar-template", bars, (bar) => bar.label, (bar) => bar);
+  const sites = siteRows(state, run);
+  fill(card, { anySite: sites.length > 0, sitesTitle: sitesTitle(run) });
+  renderList(byId("run-sites"), "site-bar-template", sites, (row) => row.id, (row) => row);
   for (const [name, shown] of Object.entries({
     close: run.state === "open",
     reveal: run.state === "closed" && run.correct === null,
@@ -57,7 +62,7 @@ export function renderRun(state) {
     finish: run.state === "closed",
   })) {
     const button = card.querySelector(`[data-run=${name}]`);
-    if (button instanceof HTMLElement) button.hidden = !shown;
+    if (button instanceof HTMLElement) button.hidden = !shown || !isOpen(state);
   }
 }
 

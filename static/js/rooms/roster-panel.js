@@ -6,6 +6,7 @@
 
 import { announce, byId, confirmDialog, fill, on, renderList, toast } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
+import { isOpen, isOver } from "./conference.js";
 import { ownSite } from "./floor.js";
 import { rosterRows } from "./roster.js";
 
@@ -61,12 +62,15 @@ export class RosterPanel {
     byId("present-meter", HTMLProgressElement).value = expected ? present / expected : 0;
     const query = byId("roster-search", HTMLInputElement).value;
     // A hundred and fifty rows are drawn only when something in them has changed.
-    const content = [query, this.#which, state.attendance, state.roster];
+    const phase = state.conference.state;
+    const content = [query, this.#which, state.attendance, state.roster, phase];
     if (content.every((part, index) => part === this.#drawn[index])) return;
     this.#drawn = content;
     const rows = rosterRows(state, query, this.#which);
     renderList(byId("roster"), "roster-template", rows, (row) => row.person, (row) => ({
       ...row,
+      canTick: isOpen(state) || phase === "ended", // mended right after the end
+      canReset: !isOver(state),
       verb: row.present ? t("Bỏ") : t("Điểm danh"),
       label: row.present
         ? t("Bỏ điểm danh %(name)s", { name: row.name })

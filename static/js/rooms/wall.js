@@ -4,6 +4,7 @@
 import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
+import { hasMedia, isOpen, isOver } from "./conference.js";
 import { siteReduced, withheldText } from "./downlink.js";
 import { fairOrder } from "./queue.js";
 import { LiveStage } from "./live-stage.js";
@@ -31,7 +32,7 @@ export class Wall {
     this.receiver = new Receiver({
       send: (type, payload) => connection.send(type, payload),
       wall: MAX_TILES,
-      onChange: () => this.render(),
+      onChange: () => this.#draw(),
       isOnline: () => connection.online,
       onSilence: () => void connection.doubt(),
       sends: (source, kind) => sends(connection.state, source, kind),
@@ -39,15 +40,14 @@ export class Wall {
     on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));
     const menu = document.getElementById("tile-menu");
     if (menu) on(menu, "click", "[data-tile]", (button) => this.#command(button));
+    this.#attach();
   }
 
-  /** Begin to receive. */
-  start() {
+  #attach() {
     if (!this.receiver.showsPictures) this.#liveStage = new LiveStage(byId("stage"));
     for (const name of this.#liveStage ? ["presentation"] : ["stage", "presentation"]) {
       this.receiver.attach(name, find(byId(name), "video", HTMLVideoElement));
     }
-    this.receiver.start();
   }
 
   /**
@@ -63,7 +63,16 @@ export class Wall {
     this.receiver.setSound(on);
   }
 
+  /** Follow the state: receive while there is something to receive, and show it. */
   render() {
+    const wanted = hasMedia(this.connection.state) && !this.connection.refusal;
+    // Either draws by itself.
+    if (wanted && this.receiver.state === "idle") this.receiver.start();
+    else if (!wanted && this.receiver.state !== "idle") this.receiver.stop();
+    else this.#draw();
+  }
+
+  #draw() {
     const { state } = this.connection;
     const sites = Object.values(state.sites).sort((a, b) => a.position - b.position);
     const order = fairOrder(state).map((request) => request.site);
@@ -74,6 +83,7 @@ export class Wall {
     this.#renderLines(sites);
     this.#renderMenu();
     const here = sites.filter((site) => sends(state, `site:${site.slug}`, "picture")).length;
+    byId("connected").hidden = !hasMedia(state);
     byId("connected").textContent = t("%(here)s / %(all)s có hình", {
       here: formatNumber(here),
       all: formatNumber(sites.filter((site) => site.kind !== "online").length),
@@ -129,10 +139,10 @@ export class Wall {
   #renderPair() {
     const { state } = this.connection;
     for (const [name, words, empty] of [
-      ["stage", t("Đang phát"), t("Sân khấu đang trống")],
+      ["stage", t("Đang phát"), isOver(state) ? t("Hội nghị đã kết thúc") : t("Sân khấu đang trống")],
       ["presentation", t("Trình chiếu"), t("Không có trình chiếu")],
     ]) {
-      const source = state.conference[name];
+      const source = isOver(state) ? null : state.conference[name];
       const site = Object.values(state.sites).find((s) => source?.split(":")[1] === s.slug);
       const label = site ? `${words} · ${site.name}` : words;
       if (name === "stage" && this.#liveStage) {
@@ -162,23 +172,25 @@ export class Wall {
 
   #renderMenu() {
     const menu = document.getElementById("tile-menu");
-    const site = this.#chosen ? this.connection.state.sites[this.#chosen] : undefined;
     if (!menu) return;
+    const { state } = this.connection;
+    byId("clear-menu").hidden = !isOpen(state);
+    const site = this.#chosen && isOpen(state) ? state.sites[this.#chosen] : undefined;
     menu.hidden = !site;
     if (!site) return;
-    fill(menu, { name: site.name });
-    const screen = this.connection.state.live?.publications?.[`site:${site.slug}:screen`]?.picture;
+    fill(menu, { name: site.name, mute: site.muted ? t("Bật tiếng lại") : t("Tắt tiếng") });
+    const screen = state.live?.publications?.[`site:${site.slug}:screen`]?.picture;
+    const silent = !site.floor_since && site.kind !== "online";
     for (const [name, shown] of Object.entries({
-      floor: !site.floor_since,
-      join: !site.floor_since,
+      floor: silent,
+      join: silent,
       take: Boolean(site.floor_since),
       stage: site.kind !== "online",
       present: Boolean(screen),
     })) {
       find(menu, `[data-tile=${name}]`).hidden = !shown;
     }
-    const mute = find(menu, "[data-tile=mute]");
-    mute.setAttribute("aria-pressed", String(Boolean(site.muted)));
+    find(menu, "[data-tile=mute]").classList.toggle("now", Boolean(site.muted));
   }
 
   /** @param {string} id */
