@@ -12,6 +12,8 @@
  * A slot whose name is not in `values` is left as it is.
  */
 
+import { drawSteadily } from "./steady.js";
+
 /** @typedef {Record<string, unknown>} Slots */
 
 /**
@@ -98,7 +100,8 @@ const slotKinds = {
 
 /**
  * Make the children of `container` show `items`, in order: known keys are refilled and moved
- * (focus and scroll stay), new ones cloned, missing ones removed. An element with
+ * (focus and scroll stay), new ones cloned, missing ones removed. While a pointer is down it waits,
+ * so that a click hits what it was aimed at. An element with
  * `data-empty-for="<container id>"` is shown while there are no items.
  * @template Item
  * @param {HTMLElement} container
@@ -109,6 +112,18 @@ const slotKinds = {
  *   also touch the element itself
  */
 export function renderList(container, templateId, items, key, describe) {
+  drawSteadily(container, () => drawList(container, templateId, items, key, describe));
+}
+
+/**
+ * @template Item
+ * @param {HTMLElement} container
+ * @param {string} templateId
+ * @param {Iterable<Item>} items
+ * @param {(item: Item) => string | number} key
+ * @param {(item: Item, element: HTMLElement) => Slots | void} describe
+ */
+function drawList(container, templateId, items, key, describe) {
   const focused = document.activeElement;
   /** @type {Map<string, HTMLElement>} */
   const known = new Map();
