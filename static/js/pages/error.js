@@ -1,18 +1,11 @@
 // @ts-check
 /**
  * A page that says what went wrong: counts down to the time when trying again helps, opens a page
- * again by itself, and goes back to a form with what was typed in it. Its links work without this.
+ * again by itself where that repeats nothing. Its links work without this. (Back by the browser's
+ * history would keep what was typed, but ask to resend where the page before answered a form.)
  */
 
-import { on } from "../dom.js";
 import { t, tn } from "../i18n.js";
-
-/** Back by the browser's history keeps what was typed, which the link's address cannot. */
-on(document, "click", "[data-back]", (link, event) => {
-  if (history.length < 2 || !document.referrer.startsWith(location.origin)) return;
-  event.preventDefault();
-  history.back();
-});
 
 const wait = document.getElementById("wait");
 if (wait) {
