@@ -107,6 +107,24 @@ def _tokens(config: configuration.Config, slug: str, viewers: int) -> list[str]:
         database.close()
 
 
+def start_ours(
+    prefix: list[str], core: int, folder: Path, config: configuration.Config
+) -> subprocess.Popen[str]:
+    """``diemcau serve``, once it does."""
+    arguments = ["serve", "--host", SERVER_ADDRESS, "--port", str(OUR_PORT)]
+    command = [*prefix, sys.executable, "-m", "server", *arguments, "--media-port", str(MEDIA_PORT)]
+    environ = {
+        "DIEMCAU_DATA_DIR": str(folder),
+        "DIEMCAU_DATABASE_URL": config.database_url,
+        "DIEMCAU_LOG_LEVEL": "warning",
+    }
+    process = servers.start(command, core, folder, realtime=True, **environ)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(3)
+    return process
+
+
 @contextmanager
 def serving_ours(
     prefix: list[str], core: int, folder: Path, options: argparse.Namespace
@@ -116,18 +134,8 @@ def serving_ours(
     migrate(config.database_url)
     plan = asyncio.run(demo.load(config, 1))
     slug, encoder = next(iter(plan.encoders.items()))
-    arguments = ["serve", "--host", SERVER_ADDRESS, "--port", str(OUR_PORT)]
-    command = [*prefix, sys.executable, "-m", "server", *arguments, "--media-port", str(MEDIA_PORT)]
-    environ = {
-        "DIEMCAU_DATA_DIR": str(folder),
-        "DIEMCAU_DATABASE_URL": config.database_url,
-        "DIEMCAU_LOG_LEVEL": "warning",
-    }
-    process = servers.start(command, core, folder, realtime=True, **environ)
+    process = start_ours(prefix, core, folder, config)
     try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(3)
         order = {
             "base": f"http://{SERVER_ADDRESS}:{OUR_PORT}",
             "conference": plan.conference,

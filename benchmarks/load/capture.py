@@ -1,10 +1,10 @@
-"""Makes ``captures/chromium-720p.json``: what Chromium publishes, packet by packet.
+"""Makes ``captures/chromium-720p.json`` and ``-180p.json``: what Chromium publishes, packet by packet.
 
 Rows of (s, kind, marker, first bytes of the payload as hex, bytes of payload), one packet each, of
-1280×720 H.264 at up to 2.5 Mbit/s and Opus, in the order and at the times in which they came. The
-camera is a file: a picture that pans a little under the grain of a cheap sensor, since the plain
-pattern of Chromium's own test camera costs a tenth of what rooms do.
-``python benchmarks/load/capture.py [seconds]``.
+H.264 (1280×720 at up to 2.5 Mbit/s, 320×180 at up to 150 kbit/s) and Opus, in the order and at the
+times in which they came. The camera is a file: a picture that pans a little under the grain of a
+cheap sensor, since the plain pattern of Chromium's own test camera costs a tenth of what rooms do.
+``python benchmarks/load/capture.py [seconds] [720 or 180]``.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ ARGUMENTS = [
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]
 HEAD_BYTES = 24
-TOP_BPS = 2_500_000
+MAX_BPS = {720: 2_500_000, 180: 150_000}
 GRAIN = 8
-SCRIPT = """async () => {
+SCRIPT = """async ([bps, scale]) => {
   const stream = await navigator.mediaDevices.getUserMedia(
     {video: {width: 1280, height: 720, frameRate: 30}, audio: true});
   const peer = window.peer = new RTCPeerConnection();
   for (const track of [...stream.getVideoTracks(), ...stream.getAudioTracks()]) {
-    const encodings = track.kind === "video" ? [{maxBitrate: BPS}] : undefined;
+    const encodings = track.kind === "video" ? [{maxBitrate: bps, scaleResolutionDownBy: scale}] : undefined;
     const line = peer.addTransceiver(track, {direction: "sendonly", sendEncodings: encodings});
     if (track.kind === "video") {
       const codecs = RTCRtpSender.getCapabilities("video").codecs;
@@ -55,7 +55,7 @@ SCRIPT = """async () => {
   }
   await peer.setLocalDescription();
   return peer.localDescription.sdp;
-}""".replace("BPS", str(TOP_BPS))
+}"""
 
 
 def film(path: Path) -> None:
@@ -121,21 +121,21 @@ class Capture(Endpoint):
                 self.peer.send_rtcp(packet)
 
 
-async def main(seconds: float) -> None:
+async def main(seconds: float, height_px: int) -> None:
     """Capture ``seconds`` once the picture has reached its size."""
     capture = Capture()
     with tempfile.TemporaryDirectory() as folder:
         camera = Path(folder) / "camera.mjpeg"
         film(camera)
-        await record(capture, camera, seconds)
+        await record(capture, camera, seconds, height_px)
     rows = capture.rows
     octets = sum(row[4] for row in rows if row[1] == "video")
     print(f"{len(rows)} packets, {octets * 8 / seconds / 1e6:.2f} Mbit/s of pictures")
-    path = Path(__file__).parents[1] / "captures" / "chromium-720p.json"
+    path = Path(__file__).parents[1] / "captures" / f"chromium-{height_px}p.json"
     path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 
-async def record(capture: Capture, camera: Path, seconds: float) -> None:
+async def record(capture: Capture, camera: Path, seconds: float, height_px: int) -> None:
     """Let Chromium publish ``camera``."""
     arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
     async with async_playwright() as playwright:
@@ -145,7 +145,7 @@ async def record(capture: Capture, camera: Path, seconds: float) -> None:
         page = await (await browser.new_context(permissions=["camera", "microphone"])).new_page()
         await page.route("**/*", lambda route: route.fulfill(body="", content_type="text/html"))
         await page.goto("http://localhost/")  # a secure context, where cameras exist
-        offer = await page.evaluate(SCRIPT)
+        offer = await page.evaluate(SCRIPT, [MAX_BPS[height_px], 720 / height_px])
         answer = capture.answer(offer)
         connecting = asyncio.create_task(capture.connect(offer))
         await page.evaluate(
@@ -161,4 +161,5 @@ async def record(capture: Capture, camera: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0))
+    given = sys.argv[1:]
+    asyncio.run(main(float(given[0]) if given else 10.0, int(given[1]) if given[1:] else 720))

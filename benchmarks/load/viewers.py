@@ -47,7 +47,7 @@ class Load:
             viewer = Viewer(self._address, sample)
             handle, offer = await session.offer([{"feed": feed}])
             answering = asyncio.create_task(viewer.connect(offer))
-            await session.accept(handle, viewer.describe(_mids(offer), "recvonly", "active"))
+            await session.accept(handle, viewer.describe(mids(offer), "recvonly", "active"))
             await answering
             viewer.count(0 if "transport-wide-cc" not in offer else TRANSPORT_ID)
             self._viewers.append(viewer)
@@ -61,7 +61,7 @@ class Load:
         http = self._http = aiohttp.ClientSession()
         publisher = self._publisher = Publisher(self._address)
         publisher.lite = False
-        answer = await _post(http, f"{base}/whip/{conference}", encoder, publisher.offer())
+        answer = await post(http, f"{base}/whip/{conference}", encoder, publisher.offer())
         await publisher.connect(answer)
         url = f"{base}/whep/{conference}?source=site:{site}"
 
@@ -70,7 +70,7 @@ class Load:
             self._viewers.append(made)
             offer = made.describe(MIDS, "recvonly", "actpass").replace("a=ice-lite\r\n", "")
             async with turn:
-                answer = await _post(http, url, tokens[number % len(tokens)], offer)
+                answer = await post(http, url, tokens[number % len(tokens)], offer)
                 await made.connect(answer)
             made.count(TRANSPORT_ID if "transport-wide-cc" in answer else 0)
 
@@ -116,13 +116,15 @@ class Load:
         return {}
 
 
-def _mids(offer: str) -> list[tuple[str, str]]:
+def mids(offer: str) -> list[tuple[str, str]]:
+    """(mid, kind) of its sections."""
     kinds = [line[2:].split()[0] for line in offer.splitlines() if line.startswith("m=")]
     mids = [line[6:] for line in offer.splitlines() if line.startswith("a=mid:")]
     return list(zip(mids, kinds, strict=True))
 
 
-async def _post(http: aiohttp.ClientSession, url: str, token: str, offer: str) -> str:
+async def post(http: aiohttp.ClientSession, url: str, token: str, offer: str) -> str:
+    """The answer by WHIP or WHEP; when there are too many at once, a little later."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
     while True:
         async with http.post(url, data=offer, headers=headers) as response:
@@ -134,9 +136,8 @@ async def _post(http: aiohttp.ClientSession, url: str, token: str, offer: str) -
         await asyncio.sleep(float(response.headers.get("Retry-After", 1)))
 
 
-async def main() -> None:
-    """Take orders until standard input ends."""
-    load = Load(sys.argv[1])
+async def take_orders(load: Any) -> None:
+    """Until standard input ends: each names a method of ``load``."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         order = json.loads(line)
@@ -149,4 +150,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(take_orders(Load(sys.argv[1])))
