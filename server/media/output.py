@@ -117,7 +117,8 @@ class Output(Switch):
         if part is not self._lane_of or self._binding.path is not self._lane_path:
             self._enter(part)
         lane = self._lane
-        if lane is None or burst.lowest < part.first_in:
+        moved = part.squeezed and not burst.timestamps.isdisjoint(part.squeezed)
+        if lane is None or moved or burst.lowest < part.first_in:
             super().forward(burst, now_s)
             return
         self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
@@ -130,7 +131,7 @@ class Output(Switch):
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""
         self._lane, self._lane_of, self._lane_path = None, part, self._binding.path
-        if part.counters is None and not part.squeezed:
+        if part.counters is None:
             payload_type = self.payload_types[part.origin.track.codec]
             shifts = part.shift, part.timestamp_shift
             self._lane = self.downlink.lane(self._head, payload_type, *shifts)

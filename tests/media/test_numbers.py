@@ -178,6 +178,21 @@ def test_who_ignores_requests_is_known() -> None:
     assert not requests.ignored
 
 
+def test_a_burst_by_a_parts_shifts_goes_on_as_packet_by_packet_does() -> None:
+    """After the past as well, whose own time stamps are others."""
+    ways: list[Rewriter[str]] = [Rewriter(90_000, plain=True) for _ in range(2)]
+    for rewriter in ways:
+        part = rewriter.switch("a", 70_000, 9_000, 1.0, [0, 3_000, 6_000])
+        for i in range(4):
+            rewriter.forward(70_000 + i, 3_000 * i, 1.0)
+    for i in (4, 5, 6):
+        numbers = ways[0].forward(70_000 + i, 3_000 * i, 1.1)
+    ways[1].advance(part, 70_006, 18_000, 1.1)
+    assert numbers == (ways[1].highest & 0xFFFF, ways[1].timestamp)
+    parts = [rewriter.switch("b", 5, 77, 1.5) for rewriter in ways]
+    assert parts[0] == parts[1]
+
+
 def test_the_past_is_squeezed_between_what_was_sent_and_now() -> None:
     rewriter: Rewriter[str] = Rewriter(90000)
     rewriter.switch("a", 65536, 0, 1.0)
