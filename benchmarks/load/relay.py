@@ -1,10 +1,11 @@
 """A bad line between browsers and a server: a UDP relay that drops, delays, reorders, duplicates and
 limits, the same way for the same seed.
 
-``python benchmarks/load/relay.py --to 127.0.0.1:7000`` prints the port that it listens on. A line of
-JSON on standard input changes what one way or both do from then on, e.g.
-``{"way": "down", "loss": 0.02, "delay_ms": 40}``: fields of ``Way``; what is not named stays. It ends
-with its standard input.
+``python benchmarks/load/relay.py --to 127.0.0.1:7000`` prints the port that it listens on, and with
+``--tcp 127.0.0.1:8080`` the one of TCP. A line of JSON on standard input changes what one way or both
+do from then on, e.g. ``{"way": "down", "loss": 0.02, "delay_ms": 40}``: fields of ``Way``; what is not
+named stays. They concern UDP alone; TCP is carried as it comes, and while all is lost both ways not
+at all. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -104,6 +105,11 @@ class Relay:
             for direction in self._directions[name]:
                 direction.way = self._ways[name]
 
+    @property
+    def dead(self) -> bool:
+        """Is everything lost, both ways?"""
+        return all(way.loss >= 1 for way in self._ways.values())
+
     @staticmethod
     def _open() -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -156,15 +162,71 @@ class Relay:
         return carry
 
 
-async def run(server: tuple[str, int], seed: int) -> None:
+class TcpRelay:
+    """Carries connections while there is a line. Those that meet its end stay, and carry nothing any
+    more: TCP would repeat so seldom by then that who waits for it waits as long again.
+    """
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self._server = server
+        self._dead: set[asyncio.StreamWriter] = set()
+        self._alive: set[asyncio.StreamWriter] = set()
+        self._cut = False
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen on ``port``."""
+        listening = await asyncio.start_server(self._serve, self._server[0], 0)
+        self.port = listening.sockets[0].getsockname()[1]
+
+    def cut(self, cut: bool) -> None:
+        """No line, or one again."""
+        self._cut = cut
+        if cut:
+            self._dead |= self._alive
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._alive.add(writer)
+        try:
+            if self._cut:
+                self._dead.add(writer)
+                await reader.read()
+                return
+            up_reader, up_writer = await asyncio.open_connection(*self._server)
+            ways = (self._carry(reader, up_writer, writer), self._carry(up_reader, writer, writer))
+            await asyncio.gather(*ways)
+        except OSError:
+            pass  # either side hung up
+        finally:
+            self._alive.discard(writer)
+            self._dead.discard(writer)
+            writer.close()
+
+    async def _carry(
+        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, client: asyncio.StreamWriter
+    ) -> None:
+        while data := await source.read(65536):
+            if client not in self._dead:
+                to.write(data)
+                await to.drain()
+        to.close()
+
+
+async def run(server: tuple[str, int], seed: int, tcp: tuple[str, int] | None) -> None:
     """Relay until standard input ends."""
     loop = asyncio.get_running_loop()
     relay = Relay(server, seed)
     print(relay.port, flush=True)
+    connections = TcpRelay(tcp) if tcp else None
+    if connections is not None:
+        await connections.start()
+        print(connections.port, flush=True)
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         relay.change(**json.loads(line))
+        if connections is not None:
+            connections.cut(relay.dead)
 
 
 def main() -> None:
@@ -172,9 +234,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", required=True, help="host:port of the server's UDP")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tcp", help="host:port of the server's pages")
     arguments = parser.parse_args()
-    host, _, port = arguments.to.rpartition(":")
-    asyncio.run(run((host, int(port)), arguments.seed))
+    tcp = _address(arguments.tcp) if arguments.tcp else None
+    asyncio.run(run(_address(arguments.to), arguments.seed, tcp))
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from server import config as configuration
 from server.activities.models import Run
 from server.conferences import joining
-from server.conferences.models import AgendaItem, Conference
+from server.conferences.models import AgendaItem, Conference, RosterEntry, Site
 from server.db.engine import Database, migrate
 from server.inbox import Inbox
 from server.people.models import Account, Person
@@ -101,15 +101,16 @@ def place(core: int, *, realtime: bool = False) -> None:
 
 
 def start(
-    command: list[str], core: int, folder: Path, *, realtime: bool = False, **environ: str
+    command: list[str], core: int | None, folder: Path, *, realtime: bool = False, **environ: str
 ) -> subprocess.Popen[str]:
+    """Start a process on ``core``, or on all where that is None."""
     return subprocess.Popen(
         command,
         env=os.environ | environ,
         stdout=subprocess.PIPE,
         stderr=(folder / "server.log").open("ab"),
         text=True,
-        preexec_fn=lambda: place(core, realtime=realtime),
+        preexec_fn=None if core is None else lambda: place(core, realtime=realtime),
     )
 
 
@@ -261,12 +262,36 @@ def _open_seats(session: Session, phones: int) -> tuple[Conference, int, list[tu
     assert organiser is not None
     conductor, secret = open_seat(session, Role.ORGANISER, conference.id, now, account_id=organiser)
     seats = [(conductor.id, secret)]
-    codes = session.scalars(select(Person.code).where(Person.code.is_not(None)).limit(phones))
-    for code in codes.all():
+    codes = list(session.scalars(select(Person.code).limit(phones)))
+    codes += _more_people(session, conference.id, phones - len(codes))
+    for code in codes:
         seat, secret = joining.join_by_code(
             session, conference.join_code, code, f"phone {code}", now
         )
         seats.append((seat.id, secret))
-    if len(seats) <= phones:
-        raise ValueError(f"the roster has {len(seats) - 1} people, not {phones}")
     return conference, organiser, seats
+
+
+def _more_people(session: Session, conference_id: int, count: int) -> list[str]:
+    """Codes of people beyond the reference conference's roster, spread over its sites."""
+    if count <= 0:
+        return []
+    sites = session.scalars(select(Site.id).where(Site.conference_id == conference_id)).all()
+    people = [
+        Person(
+            code=f"THEM{number:06}",
+            name=f"Người thứ {number}",
+            sort_name=f"{number:06}",
+            search_name=f"nguoi thu {number}",
+            post="",
+            group="",
+        )
+        for number in range(count)
+    ]
+    session.add_all(people)
+    session.flush()
+    for number, person in enumerate(people):
+        site = sites[number % len(sites)]
+        session.add(RosterEntry(conference_id=conference_id, person_id=person.id, site_id=site))
+    session.flush()
+    return [person.code for person in people]
