@@ -28,7 +28,7 @@ Shown = MutableMapping[receipts.Keyed, dict[str, Any]]
 """Results that hold a secret (a link's token): kept for a retry in memory alone, never stored."""
 
 _NO_SEAT = select(Seat.id).where(
-    among(Seat.id, "holders"),
+    among(Seat.id, "holders", str),
     Seat.revoked_at.is_not(None) | Seat.admitted_at.is_(None),
 )
 _SHOWN_ONCE = N_("Đường dẫn này chỉ hiện một lần. Hãy thu hồi nó và tạo đường dẫn mới.")

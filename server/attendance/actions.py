@@ -60,7 +60,7 @@ _EXPECTED = (
         among(RosterEntry.person_id, "persons"),
     )
 )
-_SCANNED = select(Seat.id).where(among(Seat.id, "holders"), Seat.link_id.is_not(None))
+_SCANNED = select(Seat.id).where(among(Seat.id, "holders", str), Seat.link_id.is_not(None))
 
 Expected = dict[int, tuple[int, datetime | None]]
 """person → (site, when checked in; None where not)"""

@@ -47,9 +47,11 @@ def _postgresql(element: _values, compiler: SQLCompiler, **options: Any) -> str:
     return f"(SELECT unnest({compiler.process(element.clauses, **options)}))"
 
 
-def among(column: Any, name: str) -> ColumnElement[bool]:
-    """True where ``column`` (an id or a text) is in the list that is given as ``name``."""
-    of = BigInteger() if column.type.python_type is int else Text()
-    values = _values(bindparam(name, type_=_Listed(of)))
+def among(column: Any, name: str, of: type[int] | type[str] = int) -> ColumnElement[bool]:
+    """True where ``column`` is in the list that is given as ``name``.
+
+    ``of`` is said, since a foreign key's column may not know its type before all models are loaded.
+    """
+    values = _values(bindparam(name, type_=_Listed(BigInteger() if of is int else Text())))
     compared: ColumnElement[bool] = column.op("IN", is_comparison=True)(values)
     return compared

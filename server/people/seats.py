@@ -120,7 +120,7 @@ _SEATED = (
     select(Seat, func.coalesce(Person.name, Account.name, ""))
     .outerjoin(Person, Person.id == Seat.person_id)
     .outerjoin(Account, Account.id == Seat.account_id)
-    .where(among(Seat.id, "seats"))
+    .where(among(Seat.id, "seats", str))
 )
 
 
