@@ -54,6 +54,7 @@ class Permission(StrEnum):
     SEE_RESPONSE = "see_response"
     SEE_PEOPLE = "see_people"
     SEE_REPORTS = "see_reports"
+    SEE_LINES = "see_lines"
     SEE_REPLAY = "see_replay"
     SEE_SERVER = "see_server"
 
@@ -106,6 +107,7 @@ TABLE: dict[Permission, dict[Role, Reach]] = {
     Permission.SEE_RESPONSE: {_TRAINEE: _I},
     Permission.SEE_PEOPLE: _STAFF,
     Permission.SEE_REPORTS: _STAFF,
+    Permission.SEE_LINES: {**_STAFF, _OPERATOR: _S},
     Permission.SEE_REPLAY: {**_PEOPLE, Role.VIEWER: _C},
     # Accounts that may make conferences keep the server too; a conference's organiser does not.
     Permission.SEE_SERVER: {_ORGANISER: Reach.SERVER},

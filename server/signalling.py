@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -32,9 +33,11 @@ from server.errors import (
     SlowDown,
     Unavailable,
 )
+from server.lines import Lines, Report, Row
 from server.media import messages
-from server.permissions import Actor
+from server.permissions import Actor, Permission, Target, may
 from server.placement import Placement
+from server.protocol import ReportMedia
 from server.worker_link import WorkerLink
 
 log = structlog.get_logger("signalling")
@@ -104,8 +107,9 @@ class Signalling:
         self._over: dict[str, Derived] = {}
         """conferences that have ended, until their recording has, whichever worker is left for it"""
         self._live: dict[int, dict[str, Any]] = {}
-        self.downlinks: dict[int, messages.Downlinks] = {}
-        """by conference, as last told: each receiver's line and what its slots get of it"""
+        self._lines_of: dict[int, Lines] = {}
+        self.loads: list[messages.Load | None] = [None] * len(controls)
+        """of each worker, as last told; None while it is gone"""
         self._reductions: dict[int, Reductions] = {}
         self._refreshing: dict[int, asyncio.Task[None]] = {}
         self._stale: set[int] = set()
@@ -166,12 +170,13 @@ class Signalling:
             if before is not None:
                 del self._derived[conference_id]
                 self._live.pop(conference_id, None)
-                self.downlinks.pop(conference_id, None)
+                self._lines_of.pop(conference_id, None)
                 self._reductions.pop(conference_id, None)
                 self._end(before)
             return
         self._derived[conference_id] = derived
         self._ids[derived.slug] = conference_id
+        self._lines_of.setdefault(conference_id, Lines())
         if before is None or before != derived:
             self._send(derived)
 
@@ -253,6 +258,30 @@ class Signalling:
         request = messages.View(0, session, actor.holder, heights_px)
         await self._ask(derived.slug, request)
 
+    def report(self, actor: Actor, said: ReportMedia) -> None:
+        """What a page's browser counts of one of its sessions. Raises: SlowDown."""
+        derived = self._derived.get(actor.conference_id or 0)
+        grant = derived.grants.get(actor.holder) if derived is not None else None
+        if grant is not None and actor.conference_id is not None:
+            report = Report(said.rtt_ms, said.loss, said.freezes, said.frozen_ms, said.limited)
+            lines = self._lines_of[actor.conference_id]
+            lines.report(grant, said.session, actor.holder, report, time.monotonic())
+
+    def lines(self, actor: Actor) -> list[Row]:
+        """The lines that ``actor`` may see: all, or its own site's."""
+        conference_id = actor.conference_id
+        derived = self._derived.get(conference_id or 0)
+        if derived is None or conference_id is None:
+            return []
+        rows = self._lines_of[conference_id].rows(derived, time.monotonic())
+        target = partial(Target, conference_id)
+        return [row for row in rows if may(actor, Permission.SEE_LINES, target(row.site))]
+
+    def all_lines(self) -> Iterator[tuple[Derived, Lines]]:
+        """Of every open conference, for the metrics."""
+        for conference_id, lines in self._lines_of.items():
+            yield self._derived[conference_id], lines
+
     async def _place(self, actor: Actor) -> Derived:
         """The actor's conference with the actor's grant in force."""
         if actor.conference_id is None:
@@ -302,6 +331,7 @@ class Signalling:
 
     def _ended(self, link: WorkerLink) -> None:
         """A worker is gone: what lived on it goes on elsewhere at once, if there is another."""
+        self.loads[self.links.index(link)] = None
         moved = self._placement.fell(self.links.index(link))
         if moved:
             log.warning("conferences move to other workers", conferences=moved)
@@ -329,6 +359,7 @@ class Signalling:
         worker = self.links.index(link)
         if isinstance(message, messages.Load):
             self._placement.loaded(worker, message.cpu)
+            self.loads[worker] = message
             return
         if isinstance(message, messages.Published):
             # What a worker carries already stays there when web starts anew; one that was taken
@@ -348,6 +379,7 @@ class Signalling:
                 }
                 for each in message.publications
             }
+            self._lines_of.get(conference_id, Lines()).published(message)
             self._tell(conference_id, "publications", facts, keep=True)
         elif isinstance(message, messages.Slots):
             shown = {"session": message.session, "slots": message.slots}
@@ -366,7 +398,8 @@ class Signalling:
             self._downlinks(conference_id, message)
 
     def _lines(self, conference_id: int, message: messages.Lines) -> None:
-        """All lines for staff (the gateway chooses by permission), its own for each site."""
+        """All uplinks for staff (the gateway chooses by permission), its own for each site."""
+        self._lines_of.get(conference_id, Lines()).uplinks(message)
         facts = {
             source: {
                 "bitrate_bps": line.bitrate_bps,
@@ -389,7 +422,7 @@ class Signalling:
         derived = self._derived.get(conference_id)
         if derived is None:
             return
-        self.downlinks[conference_id] = message
+        self._lines_of.get(conference_id, Lines()).downlinks(message)
         reductions = self._reductions.setdefault(conference_id, Reductions())
         for session, told in reductions.take(message.downlinks).items():
             fact = {"session": session, **asdict(told)}

@@ -80,3 +80,26 @@ class ListenMedia(MediaRequest, frozen=True, kw_only=True):
     permission = P.RECEIVE
     listens: bool
     here: bool = False
+
+
+class ReportMedia(MediaRequest, frozen=True, kw_only=True):
+    """What the browser counts of one of this page's sessions since the last report, every 10 s and
+    at most every 5 (W3C webrtc-stats). Result ``{}``."""
+
+    type = "media.report"
+    permission = P.RECEIVE
+    session: Session
+    rtt_ms: Annotated[int, Meta(ge=0, le=60_000)]
+    loss: Annotated[float, Meta(ge=0, le=1)]
+    freezes: Annotated[int, Meta(ge=0, le=1000)] = 0
+    frozen_ms: Annotated[int, Meta(ge=0, le=60_000)] = 0
+    limited: Literal["none", "cpu", "bandwidth", "other"] = "none"
+
+
+class SeeLines(MediaRequest, frozen=True, kw_only=True):
+    """How the lines are that one may see; result ``{"lines": [{site, way, what, bitrate_bps, loss,
+    rtt_ms, height_px, worth_px, carries_bps, reason, reduced, limited, freezes, frozen_ms}]}``,
+    ``way`` up or down; freezes are those of the last minute."""
+
+    type = "media.lines"
+    permission = P.SEE_LINES

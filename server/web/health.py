@@ -12,12 +12,13 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from server.errors import N_, Forbidden
 from server.web.forwarded import address_of
+from server.web.media_metrics import MediaCollector
 from server.web.site import Site, site_of
 
 log = structlog.get_logger("health")
@@ -101,7 +102,7 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text, for METRICS_NETWORKS alone. It names no person, conference or site.
+    """Prometheus text, for METRICS_NETWORKS alone. It names conferences and sites, no person.
 
     Raises: Forbidden.
     """
@@ -118,7 +119,10 @@ async def metrics(request: web.Request) -> web.Response:
     RECORDERS.set(sum(c["running"] for n, c in children.items() if n.startswith("recorder")))
     for name, child in children.items():
         RESTARTS.labels(name).set(child["restarts"])
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    media = CollectorRegistry()
+    media.register(MediaCollector(site.signalling))
+    body = generate_latest() + generate_latest(media)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 routes = [web.get("/healthz", healthz), web.get("/metrics", metrics)]

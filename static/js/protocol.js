@@ -58,6 +58,8 @@ export const MEDIA_REQUESTS = [
   "media.close",
   "media.view",
   "media.listen",
+  "media.report",
+  "media.lines",
 ];
 
 /** How each event changes the state. @type {Record<string, Effect>} */

@@ -27,6 +27,7 @@ RIGHTS = {line.split()[0]: dict(zip(ROLES, line.split()[1], strict=True)) for li
     see_response       ------I---
     see_people         CC-----C--
     see_reports        CC-----C--
+    see_lines          CC--S--C--
     see_replay         CCCCCCCC-C
     see_server         A---------
     manage_conference  C---------
@@ -73,7 +74,8 @@ COMMANDS = {
             activity.expire""",
         "respond": "activity.answer",
         "publish": "media.publish",
-        "receive": "media.receive media.accept media.listen media.view",
+        "receive": "media.receive media.accept media.listen media.view media.report",
+        "see_lines": "media.lines",
         "see_conference": "media.restart media.close",
     }.items()
     for name in names.split()

@@ -362,6 +362,8 @@ MEDIA: dict[str, dict[str, object]] = {
     "media.close": {"session": "another's"},
     "media.listen": {"listens": True},
     "media.view": {"session": "another's", "heights": {"stage": 180}},
+    "media.report": {"session": "another's", "rtt_ms": 20, "loss": 0.0},
+    "media.lines": {},
 }
 
 
@@ -378,9 +380,10 @@ async def test_requests_for_media(venue: Venue) -> None:
                 same_site=actor.site_id is not None,
                 same_person=actor.person_id is not None,
             )
-            # Nobody is there to answer who may ask, but for what the gateway notes down by itself;
+            # Nobody is there to answer who may ask, but for what web notes down by itself;
             # a trainee has no media of its own at all.
-            heard = None if type_ == "media.listen" else "unavailable"
+            noted = ("media.listen", "media.report", "media.lines")
+            heard = None if type_ in noted else "unavailable"
             assert code == (heard if may else "forbidden") or (
                 actor.role is Role.TRAINEE and code == "forbidden"
             ), (actor.role, type_, code)

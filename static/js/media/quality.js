@@ -10,8 +10,10 @@ import { t } from "../i18n.js";
  * @property {number} packets
  * @property {number} lost packets
  * @property {number} freezes
+ * @property {number} frozen_ms
  * @property {number} rtt_ms the newest round-trip time
  * @property {number} fraction_lost newest report of the other side, 0 to 1 (senders)
+ * @property {string} limited why the picture sent is no better: none, cpu, bandwidth or other
  */
 
 /**
@@ -24,7 +26,17 @@ import { t } from "../i18n.js";
  * @property {number} silent_ms for how long no packet has come or gone
  */
 
+/**
+ * @typedef {object} Report what the server is told of a session, since the last time
+ * @property {number} rtt_ms
+ * @property {number} loss 0 to 1
+ * @property {number} freezes
+ * @property {number} frozen_ms
+ * @property {string} limited
+ */
+
 const INTERVAL_MS = 1000;
+const REPORT_MS = 10_000;
 
 /**
  * Add up a report.
@@ -34,16 +46,18 @@ const INTERVAL_MS = 1000;
  */
 export function totals(report, now_ms) {
   const none = { bytes: 0, packets: 0, lost: 0, freezes: 0, rtt_ms: 0, fraction_lost: 0 };
-  const sum = { at_ms: now_ms, ...none };
+  const sum = { at_ms: now_ms, ...none, frozen_ms: 0, limited: "none" };
   for (const entry of report.values()) {
     if (entry.type === "inbound-rtp") {
       sum.bytes += entry.bytesReceived ?? 0;
       sum.packets += entry.packetsReceived ?? 0;
       sum.lost += Math.max(0, entry.packetsLost ?? 0);
       sum.freezes += entry.freezeCount ?? 0;
+      sum.frozen_ms += (entry.totalFreezesDuration ?? 0) * 1000;
     } else if (entry.type === "outbound-rtp") {
       sum.bytes += entry.bytesSent ?? 0;
       sum.packets += entry.packetsSent ?? 0;
+      if (sum.limited === "none") sum.limited = entry.qualityLimitationReason ?? "none";
     } else if (entry.type === "remote-inbound-rtp") {
       sum.fraction_lost = Math.max(sum.fraction_lost, entry.fractionLost ?? 0);
     } else if (entry.type === "candidate-pair" && entry.nominated) {
@@ -77,6 +91,24 @@ export function between(before, after, silent_ms) {
 }
 
 /**
+ * What the server is told of what happened between two totals; it refuses what is out of bounds.
+ * @param {Totals} before
+ * @param {Totals} after
+ * @returns {Report}
+ */
+export function reportBetween(before, after) {
+  const { loss, rtt_ms, freezes } = between(before, after, 0);
+  const frozen_ms = Math.max(0, Math.round(after.frozen_ms - before.frozen_ms));
+  return {
+    rtt_ms: Math.min(60_000, Math.round(rtt_ms)),
+    loss: Math.min(1, loss),
+    freezes: Math.min(1000, freezes),
+    frozen_ms: Math.min(60_000, frozen_ms),
+    limited: after.limited,
+  };
+}
+
+/**
  * ITU-T G.114 asks for under 150 ms one way, so 300 there and back; speech and pictures with
  * retransmission bear about 2 % of loss unseen and break up from 10 %.
  * @param {number} loss
@@ -85,7 +117,7 @@ export function between(before, after, silent_ms) {
  * @param {number} silent_ms
  * @returns {0 | 1 | 2 | 3 | 4}
  */
-function grade(loss, rtt_ms, freezes, silent_ms) {
+export function grade(loss, rtt_ms, freezes, silent_ms) {
   if (silent_ms >= 3000) return 0;
   if (loss > 0.1 || rtt_ms > 1000) return 1;
   if (loss > 0.05 || rtt_ms > 500 || freezes > 0) return 2;
@@ -114,16 +146,20 @@ export class LineWatch {
   /** @type {Totals[]} */
   #window = [];
   #silentSince_ms = 0;
+  /** @type {Totals | null} */
+  #reported = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
 
   /**
    * @param {RTCPeerConnection} connection
    * @param {(line: Line) => void} onLine
+   * @param {(report: Report) => void} onReport
    */
-  constructor(connection, onLine) {
+  constructor(connection, onLine, onReport) {
     this.connection = connection;
     this.onLine = onLine;
+    this.onReport = onReport;
     this.#silentSince_ms = performance.now();
     this.#timer = setInterval(() => void this.#measure(), INTERVAL_MS);
   }
@@ -141,5 +177,9 @@ export class LineWatch {
     this.#window.push(sum);
     if (this.#window.length > 3) this.#window.shift();
     this.onLine(between(this.#window[0], sum, now_ms - this.#silentSince_ms));
+    this.#reported ??= sum;
+    if (now_ms - this.#reported.at_ms < REPORT_MS) return;
+    this.onReport(reportBetween(this.#reported, sum));
+    this.#reported = sum;
   }
 }

@@ -230,10 +230,14 @@ export class MediaSession {
     try {
       await this.negotiate(connection);
       if (connection !== this.connection) return;
-      this.#watch = new LineWatch(connection, (line) => {
-        if (["disconnected", "failed"].includes(connection.connectionState)) void this.restart();
-        this.onLine(line);
-      });
+      this.#watch = new LineWatch(
+        connection,
+        (line) => {
+          if (["disconnected", "failed"].includes(connection.connectionState)) void this.restart();
+          this.onLine(line);
+        },
+        (report) => this.#report(report),
+      );
     } catch (error) {
       if (connection === this.connection) this.#retry(error);
     }
@@ -278,6 +282,12 @@ export class MediaSession {
       }
     };
     this.#timer = setTimeout(countDown, 1000);
+  }
+
+  /** @param {import("./quality.js").Report} report for those who look after the lines */
+  #report(report) {
+    if (!this.session || !this.isOnline()) return;
+    this.send("media.report", { session: this.session, ...report }).catch(() => {}); // the next will do
   }
 
   /** @param {string} session */

@@ -1,0 +1,172 @@
+// @ts-check
+/**
+ * How every site's line is, in words: the desk sees all sites, an operator the own one. Asked of the
+ * server every few seconds, and only while somebody looks.
+ */
+
+import { renderList } from "../dom.js";
+import { formatNumber, formatPercent, t, tn } from "../i18n.js";
+import { grade } from "../media/quality.js";
+
+/** @typedef {import("../state.js").Entity} Entity */
+
+/**
+ * One line now, as `media.lines` answers.
+ * @typedef {object} Line
+ * @property {number | null} site
+ * @property {"up" | "down"} way
+ * @property {string} what
+ * @property {number} bitrate_bps
+ * @property {number | null} loss
+ * @property {number | null} rtt_ms
+ * @property {number | null} height_px
+ * @property {number | null} worth_px
+ * @property {number | null} carries_bps
+ * @property {string} reason
+ * @property {boolean} reduced
+ * @property {string} limited
+ * @property {number} freezes
+ * @property {number} frozen_ms
+ */
+
+const EVERY_MS = 3000;
+const MUCH_LOSS = 0.02;
+const MUCH_DELAY_MS = 300;
+
+/** @param {number} bps to two figures: an estimate is no more exact */
+const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)));
+
+/** @param {string} what */
+function nameOf(what) {
+  /** @type {Record<string, string>} */
+  const names = {
+    camera: t("Camera"),
+    screen: t("Chia sẻ màn hình"),
+    encoder: t("Bộ mã hoá"),
+    room: t("Trang kỹ thuật"),
+    display: t("Màn hình phòng"),
+    desk: t("Trang ban tổ chức"),
+  };
+  return names[what] ?? what;
+}
+
+/**
+ * 0 to 4, as the bars of `.quality`.
+ * @param {Line} line
+ */
+function level(line) {
+  if (line.way === "down" && line.reason === "silence") return 0;
+  const worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.freezes, 0);
+  return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
+}
+
+/**
+ * What is wrong with it, the worst first; nothing said of what is well.
+ * @param {Line} line
+ */
+function sentence(line) {
+  const loss = formatPercent(line.loss ?? 0);
+  if (line.way === "up") {
+    if (line.limited === "bandwidth") return t("hình gửi lên đã giảm, đường lên hẹp");
+    if ((line.loss ?? 0) > MUCH_LOSS) return t("đường lên mất %(loss)s gói", { loss });
+    if (line.limited === "cpu") return t("máy quá tải nên gửi hình nhỏ hơn");
+  } else {
+    if (line.reason === "silence") return t("mất đường truyền, không nhận được gì");
+    if (line.reduced && line.carries_bps) {
+      const values = { rate: rate(line.carries_bps) };
+      return t("hình đã giảm, đường truyền chỉ tải được %(rate)s kbit/s", values);
+    }
+    if ((line.loss ?? 0) > MUCH_LOSS) return t("đường xuống mất %(loss)s gói", { loss });
+    if (line.freezes) return freezesText(line.freezes);
+  }
+  if ((line.rtt_ms ?? 0) > MUCH_DELAY_MS) return t("tiếng và hình đến chậm");
+  return t("tốt");
+}
+
+/** @param {number} n */
+const freezesText = (n) =>
+  tn("hình đứng %(n)s lần trong một phút qua", "hình đứng %(n)s lần trong một phút qua", n);
+
+/**
+ * For a technician on the telephone.
+ * @param {Line} line
+ */
+function figures(line) {
+  const known = [t("%(rate)s kbit/s", { rate: rate(line.bitrate_bps) })];
+  if (line.loss !== null) known.push(t("mất gói %(loss)s", { loss: formatPercent(line.loss) }));
+  if (line.rtt_ms !== null) known.push(t("trễ %(delay)s ms", { delay: formatNumber(line.rtt_ms) }));
+  if (line.height_px) known.push(`${line.height_px}p`);
+  return known.join(" · ");
+}
+
+/**
+ * The worst line of one way: what a site's row says.
+ * @param {Line[]} lines
+ * @param {string} none what is said where there is no line
+ */
+function worst(lines, none) {
+  const line = lines.reduce(
+    (/** @type {Line | null} */ found, each) => (found && level(found) <= level(each) ? found : each),
+    null,
+  );
+  if (!line) return { text: none, level: null, figures: "" };
+  const text = `${nameOf(line.what)}: ${sentence(line)}`;
+  return { text, level: level(line), figures: figures(line) };
+}
+
+/**
+ * A row for each site that publishes, in the order of the sites, and one for staff.
+ * @param {Record<string, Entity>} sites those that are to be shown
+ * @param {Line[]} lines
+ */
+export function lineRows(sites, lines) {
+  const rooms = Object.values(sites)
+    .filter((site) => site.kind !== "online")
+    .sort((a, b) => a.position - b.position || a.id - b.id)
+    .map((site) => ({ id: site.id, name: site.name }));
+  const staff = lines.some((line) => line.site === null);
+  const rows = staff ? [...rooms, { id: null, name: t("Ban tổ chức") }] : rooms;
+  return rows.map(({ id, name }) => {
+    const own = lines.filter((line) => line.site === id);
+    const up = worst(own.filter((line) => line.way === "up"), t("Không gửi hình và tiếng"));
+    const down = worst(own.filter((line) => line.way === "down"), t("Không nhận hình"));
+    return {
+      id: String(id),
+      name,
+      sends: id !== null,
+      up: up.text,
+      upLevel: up.level,
+      upFigures: up.figures,
+      down: down.text,
+      downLevel: down.level,
+      downFigures: down.figures,
+    };
+  });
+}
+
+export class LinesPanel {
+  /**
+   * @param {HTMLElement} list its parent is hidden while nobody looks
+   * @param {ReturnType<typeof import("../connection.js").connect>} connection
+   * @param {() => Record<string, Entity>} sites
+   */
+  constructor(list, connection, sites) {
+    this.list = list;
+    this.connection = connection;
+    this.sites = sites;
+    setInterval(() => void this.show(), EVERY_MS);
+  }
+
+  /** Now, if it is to be seen; else it will be, when it is. */
+  async show() {
+    const seen = this.list.parentElement?.getClientRects().length && !document.hidden;
+    if (!seen || !this.connection.online) return;
+    try {
+      const { lines } = await this.connection.send("media.lines", {});
+      const rows = lineRows(this.sites(), lines);
+      renderList(this.list, "line-template", rows, (row) => row.id, (row) => row);
+    } catch {
+      // The next time will do.
+    }
+  }
+}

@@ -1,0 +1,59 @@
+"""How lines are, as the desk and a room read it, and as Prometheus does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.conftest import Demo
+from tests.e2e.pages import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+async def test_desk_and_room_read_how_their_lines_are(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    operator = await (await visit(demo.urls["operator"])).enter()
+    await operator.sees("#voice", "Micrô thu tốt.")
+    await operator.press("#join")
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await operator.press("#tab-lines")
+    rows = operator.at("#lines > li")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("Khoái Châu")
+    for way in ("Camera: ", "Trang kỹ thuật: "):
+        await expect(rows.locator(".quality", has_text=way)).to_have_attribute(
+            "data-quality", re.compile("[0-4]")
+        )
+    await expect(rows).to_contain_text("kbit/s · mất gói")
+
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.press("#lines-button")
+    await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text("Camera: ")
+    await expect(desk.at("#lines > li", "Điểm cầu trung tâm")).to_contain_text("Bộ mã hoá: ")
+    await expect(desk.at("#lines > li", "Ban tổ chức")).to_contain_text("Trang ban tổ chức: ")
+
+    def metrics() -> str:
+        with urllib.request.urlopen(f"{demo.base_url}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    async def told() -> str:
+        return await asyncio.to_thread(metrics)
+
+    # Only the browser knows the round trip of what it sends: it reports every ten seconds.
+    rtt = re.compile(r'diemcau_line_rtt_seconds{[^}]*line="camera"[^}]*way="up"} ')
+
+    async def reported() -> bool:
+        return bool(rtt.search(await told()))
+
+    await eventually(reported, told)
+    text = await told()
+    assert re.search(r'diemcau_line_bitrate_bps{[^}]*line="desk",site="",way="down"} [1-9]', text)
+    assert re.search(r'diemcau_media_worker_packets_total{way="down",worker="0"} [1-9]', text)

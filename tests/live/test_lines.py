@@ -1,0 +1,110 @@
+"""What is told of every site's line: to those who may see it, and to Prometheus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from server.desired import Derived
+from server.errors import SlowDown
+from server.lines import Lines, Report, Row
+from server.media import messages
+from server.media.messages import Downlink, Grant, Line, Publication, Slot
+from server.permissions import Actor, Role
+from server.signalling import Signalling
+from server.web.media_metrics import MediaCollector
+
+SAID = Report(rtt_ms=80, loss=0.01, freezes=2, frozen_ms=900, limited="bandwidth")
+GRANTS = {
+    "op": Grant(publish=("site:hue", "site:hue:screen"), receive=True, own="site:hue"),
+    "display": Grant(receive=True, own="site:hue"),
+    "desk": Grant(receive=True),
+}
+DERIVED = Derived("c", {"hue": 7, "vinh": 8}, GRANTS, None, None, (), (), None)
+NARROW = {"stage": Slot(180, 720, 150_000, "line")}
+
+
+def down(holder: str, **values: object) -> Downlink:
+    usual = Downlink(holder, 400_000, 600_000, 600_000, 40, 0.02, "delay", False, NARROW)
+    return msgspec.structs.replace(usual, **values)
+
+
+def told() -> Lines:
+    lines = Lines()
+    camera = Publication("site:hue", "op", "up-1", "H264", True, True, True)
+    lines.published(messages.Published("c", (camera,)))
+    lines.uplinks(messages.Lines("c", {"site:hue": Line(1_200_000, 0.04, 1280, 720)}))
+    pages = {"d-1": down("op"), "d-2": down("display", reduced=True), "d-3": down("desk")}
+    lines.downlinks(messages.Downlinks("c", pages))
+    return lines
+
+
+def test_every_line_is_a_row_with_what_browser_and_worker_know() -> None:
+    lines = told()
+    lines.report(GRANTS["op"], "up-1", "op", SAID, 100.0)
+    lines.report(GRANTS["op"], "d-1", "op", SAID, 100.0)
+    lines.report(GRANTS["op"], "d-1", "op", SAID, 110.0)
+    up, room, display, desk = lines.rows(DERIVED, 111.0)
+    assert up == Row(7, "up", "camera", 1_200_000, 0.04, 80, 720, limited="bandwidth")
+    assert (room.what, room.freezes, room.frozen_ms) == ("room", 4, 1800)
+    assert (room.height_px, room.worth_px, room.carries_bps) == (180, 720, 600_000)
+    assert (display.site, display.what, display.reduced, display.freezes) == (7, "display", True, 0)
+    assert (desk.site, desk.what) == (None, "desk")
+    late, *_ = lines.rows(DERIVED, 200.0)
+    assert (late.rtt_ms, late.limited) == (None, "none"), "what is old says nothing of now"
+
+
+def test_reports_of_others_sessions_are_let_be_and_too_many_refused() -> None:
+    lines = told()
+    lines.report(GRANTS["op"], "d-2", "op", SAID, 100.0)
+    lines.report(GRANTS["op"], "made up", "op", SAID, 100.0)
+    assert lines.freezes == {}
+    lines.report(GRANTS["op"], "d-1", "op", SAID, 100.0)
+    with pytest.raises(SlowDown):
+        lines.report(GRANTS["op"], "d-1", "op", SAID, 101.0)
+    assert lines.freezes == {"site:hue": (2, 900)}
+    lines.downlinks(messages.Downlinks("c", {}))
+    lines.report(GRANTS["op"], "d-1", "op", SAID, 102.0)
+    assert lines.freezes == {"site:hue": (2, 900)}, "the session is gone, what it counted is not"
+
+
+@pytest.fixture
+def signalling() -> Signalling:
+    made = Signalling(None, None, [])  # type: ignore[arg-type]
+    made._derived[1], made._lines_of[1] = DERIVED, told()
+    other = replace(DERIVED, slug="other")
+    made._derived[2], made._lines_of[2] = other, told()
+    return made
+
+
+def test_a_site_sees_its_own_lines_and_staff_see_all(signalling: Signalling) -> None:
+    def seen(role: Role, site: int | None, conference: int = 1) -> list[tuple[int | None, str]]:
+        rows = signalling.lines(Actor("x", role, conference, site))
+        return [(row.site, row.what) for row in rows]
+
+    own = [(7, "camera"), (7, "room"), (7, "display")]
+    assert seen(Role.MODERATOR, None) == seen(Role.OBSERVER, None) == [*own, (None, "desk")]
+    assert seen(Role.OPERATOR, 7) == own
+    assert seen(Role.OPERATOR, 8) == seen(Role.DISPLAY, 7) == seen(Role.TRAINEE, 7) == []
+    assert seen(Role.MODERATOR, None, conference=3) == []
+
+
+def test_metrics_have_one_series_a_kind_of_line(signalling: Signalling) -> None:
+    signalling._lines_of[1].report(GRANTS["op"], "d-1", "op", SAID, 100.0)
+    second = {"d-2": down("display"), "d-4": down("display", carries_bps=300_000, loss=0.2)}
+    signalling._lines_of[1].downlinks(messages.Downlinks("c", second))
+    signalling.loads = [messages.Load(0.25, 100, 900), None]
+    registry = CollectorRegistry()
+    registry.register(MediaCollector(signalling))
+    text = generate_latest(registry).decode()
+    line = 'conference="c",line="display",site="hue",way="down"'
+    assert f"diemcau_line_estimate_bps{{{line}}} 300000.0" in text
+    assert f"diemcau_line_bitrate_bps{{{line}}} 800000.0" in text
+    assert f"diemcau_line_loss_ratio{{{line}}} 0.2" in text
+    assert 'diemcau_line_freezes_total{conference="c",site="hue"} 2.0' in text
+    assert 'diemcau_media_worker_cpu_ratio{worker="0"} 0.25' in text
+    assert 'diemcau_media_worker_packets_total{way="down",worker="0"} 900.0' in text
+    assert 'worker="1"' not in text
