@@ -38,7 +38,7 @@ BATCH = 512
 PACE_S = 0.02
 """Between the beginnings of two batches, where jobs wait already for the second: a steady stream
 shares transactions as well. Who comes alone waits for nobody."""
-CAPACITY = 8192
+CAPACITY = 16_384
 """Jobs that may wait; beyond it callers are told to slow down."""
 PATIENCE_S = 1.0
 """A batch that waited longer for a database that is away is refused with all that wait behind it:

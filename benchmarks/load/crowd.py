@@ -19,6 +19,7 @@ from typing import Any
 
 READ_BYTES = 1 << 16
 PATIENCE_S = 60.0
+PHONES_AN_ADDRESS = 4000
 
 
 def frame(text: bytes) -> bytes:
@@ -37,7 +38,9 @@ class Phone:
     __slots__ = ("socket", "unread", "auth", "sent_s", "ready_s")
 
     def __init__(self, address: tuple[str, int], order: dict[str, Any], auth: object) -> None:
-        self.socket = socket.create_connection(address)
+        # An address of the loopback network a few thousand phones: ports are 28,000 an address.
+        source = f"127.0.0.{2 + order.get('number', 0) // PHONES_AN_ADDRESS}"
+        self.socket = socket.create_connection(address, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.unread = b""
         self.auth = json.dumps(auth, separators=(",", ":")).encode() if auth else b""
@@ -146,7 +149,7 @@ class Crowd:
             due = began + number / order["per_s"]
             while (left := due - time.perf_counter()) > 0:
                 self.turn(left)
-            phone = Phone(address, each, each.get("auth"))
+            phone = Phone(address, each | {"number": len(self.phones)}, each.get("auth"))
             self.phones.append(phone)
             self._by_fd[phone.socket.fileno()] = phone
             self._poll.register(phone.socket.fileno(), select.EPOLLIN)

@@ -14,8 +14,8 @@ COMMANDS_PER_S = 40.0
 """Lasting rate of one seat: far more than a person or a desk presses, less than harms."""
 BURST = 200
 """Commands that may come at once, e.g. what a page kept while its line was lost."""
-MOST_WAITING = 6000
-"""Commands of one conference that may wait: three of each phone, and room for other conferences
+MOST_WAITING = 12_000
+"""Commands of one conference that may wait: one of each of ten thousand phones, and room for others
 in the inbox."""
 WAITING_RETRY_S = 2.0
 FORGET_ABOVE = 20_000
