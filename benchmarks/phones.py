@@ -16,7 +16,6 @@ import tempfile
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from load import servers
 from load.driven import Driven
@@ -33,35 +32,17 @@ def figure(values: list[float], quantile: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * quantile))]
 
 
-class Joined(NamedTuple):
-    """Some phones have joined: CPU of the server, how long each and all of them took."""
-
-    cpu_s: float
-    ms: list[float]
-    seconds: float
-
-
-def _join(served: Served, crowd: Driven, phones: list[dict[str, Any]]) -> Joined:
-    cpu_s = served.cpu_s()
-    where = {"host": "127.0.0.1", "port": served.port, "ready": served.ready}
-    joined = crowd.do("connect", **where, per_s=MOST_JOINS_PER_S, phones=phones)
-    return Joined(served.cpu_s() - cpu_s, joined["ms"], joined["seconds"])
-
-
 def measure(served: Served, crowd: Driven, options: argparse.Namespace) -> Figures:
     """Everything about one server."""
     phones, found = len(served.phones), Figures()
-    # Memory is that of the second half: the first fills what starting has left free.
-    half = len(served.phones) // 2
-    first = _join(served, crowd, served.phones[:half])
-    time.sleep(SETTLING_S)
-    memory_kb = served.memory_kb()
-    second = _join(served, crowd, served.phones[half:])
-    time.sleep(SETTLING_S)
-    found["memory"] = (served.memory_kb() - memory_kb) / (phones - half)
-    found["join_cpu"] = (first.cpu_s + second.cpu_s) / phones * 1e6
-    found["join_p99"] = figure(first.ms + second.ms, 0.99)
-    found["join_all"] = first.seconds + second.seconds
+    memory_kb, cpu_s = served.memory_kb(), served.cpu_s()
+    where = {"host": "127.0.0.1", "port": served.port, "ready": served.ready}
+    joined = crowd.do("connect", **where, per_s=MOST_JOINS_PER_S, phones=served.phones)
+    found["join_cpu"] = (served.cpu_s() - cpu_s) / phones * 1e6
+    found["join_p99"] = figure(joined["ms"], 0.99)
+    found["join_all"] = joined["seconds"]
+    time.sleep(min(SETTLING_S, options.idle))
+    found["memory"] = max(0, served.memory_kb() - memory_kb) / phones
 
     cpu_s = served.cpu_s()
     time.sleep(options.idle)
@@ -101,7 +82,7 @@ UNITS = {
     "burst_p99": "ms, all at once",
     "spread_cpu": "µs CPU an acknowledged activity.answer, spread over 2 s",
     "spread_p99": "ms, spread over 2 s",
-    "memory": "kB a connected phone, of the second half of them",
+    "memory": "kB a connected phone",
     "join_cpu": "µs CPU a phone that joins",
     "join_p99": "ms to join",
     "join_all": "s until all have joined, at most 400 a second",

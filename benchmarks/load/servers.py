@@ -54,7 +54,8 @@ class Processes:
         return sum(map(_cpu_s, self.pids()))
 
     def memory_kb(self) -> int:
-        """What they hold: proportional set size, so that shared pages count once."""
+        """What they have allocated: anonymous pages. Those of libraries are shared with whatever
+        else the machine runs, which comes and goes meanwhile."""
         return sum(map(_memory_kb, self.pids()))
 
 
@@ -90,7 +91,7 @@ def _cpu_s(pid: int) -> float:
 
 def _memory_kb(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
 
 
 def place(core: int, *, realtime: bool = False) -> None:
