@@ -22,6 +22,11 @@ UNLIMITED_BPS = 100_000_000
 """the budget of a line that nothing is known of"""
 REPORTS_PER_S, REPORTS_BURST = 50, 50
 """browsers send 4 to 20 a second; more than this is not read"""
+LOSSY, LOSSY_S, FULL_S = 0.01, 10.0, 0.15
+"""a share of losses from which, and for so long, sound is sent twice; packets that wait longer than
+``FULL_S`` show that what is sent is too much already"""
+FULL_FOR_S = 3.0
+"""what looks like a queue for longer is another, longer way"""
 PACE_S = 0.01
 """between bursts of a probe: a longer pause would make queues of its own"""
 
@@ -40,6 +45,11 @@ class Downlink:
         """sent so far: headers and payloads, without what SRTP and IP add"""
         self.padding = 0
         """of these, those that only probed"""
+        self.full = False
+        """does a queue stand? Nothing is repeated then"""
+        self.lossy = False
+        """is sound worth sending twice?"""
+        self._lossy_until_s = self._free_at_s = float("-inf")
         self._reports = Allowance(REPORTS_PER_S, REPORTS_BURST)
         self._probe: asyncio.TimerHandle | None = None
         self._wanted_bps = 0
@@ -103,6 +113,7 @@ class Downlink:
         if estimator is None:
             return
         estimator.tick(now_s)
+        self._judge(estimator, now_s)
         # Who cannot probe finds out by trying: slowly, and by a picture that may stutter.
         estimator.blind_bps = 0 if pad is not None else wanted_bps
         if pad is not None and self._probe is None and estimator.heard:
@@ -110,6 +121,15 @@ class Downlink:
             if target_bps:
                 self._wanted_bps, self._pad = wanted_bps, pad
                 self._fill(now_s, self.octets)
+
+    def _judge(self, estimator: Estimator, now_s: float) -> None:
+        queued = estimator.flight.state.queue_s > FULL_S
+        if not queued:
+            self._free_at_s = now_s
+        self.full = queued and now_s - self._free_at_s < FULL_FOR_S
+        if estimator.loss > LOSSY and not queued:
+            self._lossy_until_s = now_s + LOSSY_S
+        self.lossy = now_s < self._lossy_until_s and not queued
 
     def _fill(self, begin_s: float, octets: int) -> None:
         """Keep the probe's rate, media included, until its end."""

@@ -29,7 +29,7 @@ class Repairs:
     """Which retransmissions one outgoing stream is worth.
 
     They earn their place by packets sent: a receiver that asks for everything gets at most
-    ``SHARE`` more than the stream itself, and no packet twice within ``AGAIN_S``.
+    ``share`` more than the stream itself, and no packet twice within ``AGAIN_S``.
     """
 
     SHARE = 0.5
@@ -40,13 +40,14 @@ class Repairs:
     """less than any round trip over which repeating is of use"""
     REMEMBERED = 512
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = SHARE) -> None:
+        self._share = share
         self._credit = float(self.BURST)
         self._repeated_at_s: dict[int, float] = {}
 
     def sent(self, count: int = 1) -> None:
         """Packets of the stream itself were sent."""
-        credit = self._credit + self.SHARE * count
+        credit = self._credit + self._share * count
         self._credit = credit if credit < self.BURST else float(self.BURST)
 
     def allows(self, sequence: int, now_s: float) -> bool:

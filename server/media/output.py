@@ -15,7 +15,7 @@ from server.media.negotiation import Line, Sources, normal_name
 from server.media.publication import CNAME
 from server.media.rewrite import Part
 from server.media.sending import Lane
-from server.media.switching import Switch
+from server.media.switching import CUT_LIMIT_S, Switch
 from server.media.timeline import ntp
 from server.media.track import Layer, Track
 
@@ -23,6 +23,9 @@ PLEAS_PER_S, PLEAS_BURST = 0.5, 5
 """keyframes that one stream of one subscriber may ask for"""
 WALL_OFFSET_S = time.time() - time.monotonic()
 """sender reports count from here: the wall clock may be set, this one goes on evenly"""
+BEHIND = 2
+"""packets of sound, behind which one comes again on a line that loses some: later than a burst of
+losses lasts, sooner than a browser would play what it makes up, and than any NACK"""
 REPEATABLE = 64
 """of the latest packets, those that a probe repeats"""
 PADDING = bytes(254) + b"\xff"
@@ -46,7 +49,7 @@ class Output(Switch):
         self._head = rtp.Head(sources.media)
         self._rtx_head = rtp.Head(sources.rtx)
         self._rtx_sequence = random.randrange(1, 0x7FFF)
-        self._repairs = Repairs()
+        self._repairs = Repairs(1.0 if line.kind == "audio" else Repairs.SHARE)
         self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
         self.packets = 0
         """sent, without repeated ones"""
@@ -67,6 +70,8 @@ class Output(Switch):
         mid_id = line.extensions.get(rtp.MID_URI)
         mid = [(mid_id, self.mid.encode())] if mid_id and len(self.mid) <= 16 else []
         transport_id = line.extensions.get(rtp.TRANSPORT_CC_URI, 0)
+        if self.kind == "audio":
+            transport_id = 0  # a packet of sound may come again: the very same, see ``_repeat``
         if transport_id:
             self.downlink.measure()
         self._head = rtp.Head(self._sources.media, mid, transport_id)
@@ -112,7 +117,7 @@ class Output(Switch):
     def forward(self, burst: Burst, now_s: float) -> None:
         """To the peer, all at once where each packet only changes its numbers."""
         part = self.rewriter.part
-        if part is None:
+        if part is None or (self.pending is not None and self._gives_way(now_s)):
             return
         if part is not self._lane_of or self._binding.path is not self._lane_path:
             self._enter(part)
@@ -127,6 +132,20 @@ class Output(Switch):
         self._repairs.sent(count)
         self.packets += count
         self._octets += burst.octets
+        if self.downlink.lossy and self.kind == "audio":
+            newest = self.rewriter.highest - BEHIND
+            self.retransmit([(newest - i) & 0xFFFF for i in range(count)], now_s)
+
+    def _gives_way(self, now_s: float) -> bool:
+        """A line that has become narrow: does the larger layer stop, so that the keyframe of the
+        smaller one is not held up behind it?
+        """
+        shown, pending = self.shown, self.pending
+        if not self.downlink.full or shown is None or pending is None or pending is shown:
+            return False
+        smaller = pending.meter.bitrate_bps < shown.meter.bitrate_bps
+        soon = now_s - self._pending_since_s < CUT_LIMIT_S
+        return smaller and soon and pending.track is shown.track
 
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""
@@ -137,7 +156,11 @@ class Output(Switch):
             self._lane = self.downlink.lane(self._head, payload_type, *shifts)
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
-        """Answer a NACK (RFC 4585) from the layers' histories."""
+        """Answer a NACK (RFC 4585) from the layers' histories; what a full line lost would only be
+        lost again, or hold up what comes next.
+        """
+        if self.downlink.full:
+            return
         for sequence in sequences:
             found = self.rewriter.origin(sequence)
             if found is None:
