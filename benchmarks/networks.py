@@ -152,12 +152,12 @@ async def blocked(legs: Legs) -> Figures:
     """UDP never comes through: the page begins anew, and goes by TCP."""
     await legs.page.evaluate("localStorage.setItem('tcp', '1')")
     legs.bad.change(way="up", loss=1.0)
-    await legs.page.reload()
+    await legs.page.reload(wait_until="domcontentloaded")
     back_s = await legs.watch.moves(BACK_WITHIN_S)
     figures = {"back": back_s, **await steady(legs)}
     await legs.page.evaluate("localStorage.removeItem('tcp')")
     legs.bad.change(way="up", loss=0.0)
-    await legs.page.reload()
+    await legs.page.reload(wait_until="domcontentloaded")
     return figures
 
 
@@ -178,7 +178,7 @@ async def play(legs: Legs, leg: str, scenario: str) -> Figures:
     legs.leg = leg
     delay_ms, lines = SCENARIOS[scenario]
     legs.bad.change(delay_ms=delay_ms)
-    await legs.page.reload()
+    await legs.page.reload(wait_until="domcontentloaded")
     await legs.watch.moves(min(SETTLE_S, legs.seconds), LARGEST_PX)
     figures = await lines(legs)
     legs.bad.change(**CLEAR)

@@ -163,9 +163,11 @@ class Relay:
 
 
 class TcpRelay:
-    """Carries connections while there is a line. Those that meet its end stay, and carry nothing any
-    more: TCP would repeat so seldom by then that who waits for it waits as long again.
+    """Carries connections while there is a line. Those that meet its end carry nothing any more, and
+    are reset some time after its return: TCP repeats so seldom by then.
     """
+
+    RESET_S = 10.0
 
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
@@ -181,9 +183,16 @@ class TcpRelay:
 
     def cut(self, cut: bool) -> None:
         """No line, or one again."""
+        if self._cut and not cut:
+            asyncio.get_running_loop().call_later(self.RESET_S, self._reset, set(self._dead))
         self._cut = cut
         if cut:
             self._dead |= self._alive
+
+    @staticmethod
+    def _reset(writers: set[asyncio.StreamWriter]) -> None:
+        for writer in writers:
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._alive.add(writer)
