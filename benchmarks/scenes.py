@@ -1,4 +1,4 @@
-"""A conference of eleven rooms and one of sixty, side by side with Janus 1.1 as in ``sfu.py``.
+"""A conference of eleven rooms (``--rooms``), side by side with Janus 1.1 as in ``sfu.py``.
 
 Every room publishes and every room's page receives the stage, its sound, and a tile of each other
 room (``load/scenes.py`` has the details). What is told is the CPU of all processes of a server while
@@ -141,7 +141,7 @@ def measure(
 def main() -> None:
     """Print one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rooms", type=int, nargs="+", default=[11, 60])
+    parser.add_argument("--rooms", type=int, nargs="+", default=[11])
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--warm", type=float, default=12.0, help="until lines are known to be wide")
     parser.add_argument("--only", choices=("ours", "peer"), help="leave the other one out")
