@@ -1,0 +1,33 @@
+"""Real Chromium pages at bad lines come back: the benchmark's short form. No figure is asserted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[2]
+LINES = {
+    "receiver": ["bursts_10", "narrowing", "nothing", "tcp"],
+    "publisher": ["bursts_10", "nothing"],
+}
+
+
+async def test_pictures_and_sound_come_back_from_every_bad_line() -> None:
+    names = [f"{leg}.{line}" for leg, lines in LINES.items() for line in lines]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "benchmarks" / "networks.py"), "--seconds", "1.5"),
+        *("--rounds", "1", "--only", *names),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
+    for name in names:
+        assert rows[f"networks.{name}.returned"]["value"] is not None, errors.decode()
+        assert {"unit", "peer_value", "ratio", "ran_on"} <= set(rows[f"networks.{name}.returned"])
