@@ -22,7 +22,6 @@ import structlog
 from server import turn
 from server.config import Config
 from server.desired import Derived, derive, open_conferences
-from server.downlinks import Reductions
 from server.errors import (
     N_,
     Conflict,
@@ -38,6 +37,7 @@ from server.media import messages
 from server.permissions import Actor, Permission, Target, may
 from server.placement import Placement
 from server.protocol import ReportMedia
+from server.telling import Telling
 from server.worker_link import WorkerLink
 
 log = structlog.get_logger("signalling")
@@ -71,46 +71,24 @@ class Reader(Protocol):
         """Run ``function(session, *arguments)`` in a thread of the pool."""
 
 
-class OnLive(Protocol):
-    """Hears fleeting facts (``protocol.LIVE``): for one holder, one site's seats, or all."""
-
-    def __call__(
-        self,
-        conference_id: int,
-        type: str,
-        data: Any,
-        holder: str | None = None,
-        site: int | None = None,
-    ) -> None: ...
-
-
-def _nobody(
-    conference_id: int, type: str, data: Any, holder: str | None = None, site: int | None = None
-) -> None:
-    """The ear before the gateway sets its own."""
-
-
 class Signalling:
     """Keeps each open conference's worker in step, and negotiates sessions for its seats.
 
-    ``controls`` are the workers' control sockets. ``on_live`` is set by the gateway.
+    ``controls`` are the workers' control sockets.
     """
 
     def __init__(self, config: Config, database: Reader, controls: Sequence[str]) -> None:
         self._config = config
         self._database = database
-        self.on_live: OnLive = _nobody
+        self.telling = Telling()
         self.links = [WorkerLink(p, self._heard, self._connected, self._ended) for p in controls]
         self._derived: dict[int, Derived] = {}
         self._ids: dict[str, int] = {}
         self._placement = Placement(len(controls))
         self._over: dict[str, Derived] = {}
         """conferences that have ended, until their recording has, whichever worker is left for it"""
-        self._live: dict[int, dict[str, Any]] = {}
-        self._lines_of: dict[int, Lines] = {}
         self.loads: list[messages.Load | None] = [None] * len(controls)
         """of each worker, as last told; None while it is gone"""
-        self._reductions: dict[int, Reductions] = {}
         self._refreshing: dict[int, asyncio.Task[None]] = {}
         self._stale: set[int] = set()
         self._revision = 0
@@ -169,14 +147,12 @@ class Signalling:
         if derived is None:
             if before is not None:
                 del self._derived[conference_id]
-                self._live.pop(conference_id, None)
-                self._lines_of.pop(conference_id, None)
-                self._reductions.pop(conference_id, None)
+                self.telling.forget(conference_id)
                 self._end(before)
             return
         self._derived[conference_id] = derived
         self._ids[derived.slug] = conference_id
-        self._lines_of.setdefault(conference_id, Lines())
+        self.telling.open(conference_id)
         if before is None or before != derived:
             self._send(derived)
 
@@ -264,7 +240,7 @@ class Signalling:
         grant = derived.grants.get(actor.holder) if derived is not None else None
         if grant is not None and actor.conference_id is not None:
             report = Report(said.rtt_ms, said.loss, said.freezes, said.frozen_ms, said.limited)
-            lines = self._lines_of[actor.conference_id]
+            lines = self.telling.lines[actor.conference_id]
             lines.report(grant, said.session, actor.holder, report, time.monotonic())
 
     def lines(self, actor: Actor) -> list[Row]:
@@ -273,13 +249,13 @@ class Signalling:
         derived = self._derived.get(conference_id or 0)
         if derived is None or conference_id is None:
             return []
-        rows = self._lines_of[conference_id].rows(derived, time.monotonic())
+        rows = self.telling.lines[conference_id].rows(derived, time.monotonic())
         target = partial(Target, conference_id)
         return [row for row in rows if may(actor, Permission.SEE_LINES, target(row.site))]
 
     def all_lines(self) -> Iterator[tuple[Derived, Lines]]:
         """Of every open conference, for the metrics."""
-        for conference_id, lines in self._lines_of.items():
+        for conference_id, lines in self.telling.lines.items():
             yield self._derived[conference_id], lines
 
     async def _place(self, actor: Actor) -> Derived:
@@ -313,10 +289,6 @@ class Signalling:
 
     # --- what workers tell ---
 
-    def current(self, conference_id: int) -> dict[str, Any]:
-        """The last live facts of a conference, for a page that connects now: type → data."""
-        return dict(self._live.get(conference_id, {}))
-
     def standing(self) -> list[bool]:
         """Which workers are connected, by index."""
         return [link.connected.is_set() for link in self.links]
@@ -343,8 +315,8 @@ class Signalling:
             if derived.slug in slugs:
                 self._send(derived)
             if derived.slug in rejoin:
-                self._tell(conference_id, "publications", {}, keep=True)
-                self._tell(conference_id, "media_ready", {})
+                self.telling.tell(conference_id, "publications", {}, keep=True)
+                self.telling.tell(conference_id, "media_ready", {})
         for derived in self._over.values():
             if derived.slug in slugs:
                 self._send(derived)
@@ -367,70 +339,9 @@ class Signalling:
             if not self._placement.carried(message.conference, worker):
                 link.send(messages.Forget(message.conference, moved=True))
         conference_id = self._ids.get(message.conference)
-        if conference_id is None or self._placement.of(message.conference) != worker:
+        if conference_id is None or self._placement.of(message.conference) not in (None, worker):
             return
-        if isinstance(message, messages.Published):
-            facts = {
-                each.source: {
-                    "video": each.video,
-                    "audio": each.audio,
-                    "alive": each.alive,
-                    "picture": each.picture,
-                }
-                for each in message.publications
-            }
-            self._lines_of.get(conference_id, Lines()).published(message)
-            self._tell(conference_id, "publications", facts, keep=True)
-        elif isinstance(message, messages.Slots):
-            shown = {"session": message.session, "slots": message.slots}
-            self.on_live(conference_id, "slots", shown, holder=message.holder)
-        elif isinstance(message, messages.Layers):
-            layers = {"session": message.session, "rids": message.rids}
-            self.on_live(conference_id, "layers", layers, holder=message.holder)
-        elif isinstance(message, messages.Closed):
-            ended = {"session": message.session, "source": message.source, "reason": message.reason}
-            self.on_live(conference_id, "media_closed", ended, holder=message.holder)
-        elif isinstance(message, messages.Speaking):
-            self._tell(conference_id, "speaking", list(message.sources), keep=True)
-        elif isinstance(message, messages.Lines):
-            self._lines(conference_id, message)
-        elif isinstance(message, messages.Downlinks):
-            self._downlinks(conference_id, message)
-
-    def _lines(self, conference_id: int, message: messages.Lines) -> None:
-        """All uplinks for staff (the gateway chooses by permission), its own for each site."""
-        self._lines_of.get(conference_id, Lines()).uplinks(message)
-        facts = {
-            source: {
-                "bitrate_bps": line.bitrate_bps,
-                "loss": line.loss,
-                "width": line.width,
-                "height": line.height,
-            }
-            for source, line in message.lines.items()
-        }
-        self._tell(conference_id, "lines", facts, keep=True)
-        for slug, site_id in self._derived[conference_id].sites.items():
-            own = {
-                s: fact for s, fact in facts.items() if s in (f"site:{slug}", f"site:{slug}:screen")
-            }
-            if own:
-                self.on_live(conference_id, "lines", own, site=site_id)
-
-    def _downlinks(self, conference_id: int, message: messages.Downlinks) -> None:
-        """Its own line for each page, all sites for staff; only what is news."""
-        derived = self._derived.get(conference_id)
-        if derived is None:
-            return
-        self._lines_of.get(conference_id, Lines()).downlinks(message)
-        reductions = self._reductions.setdefault(conference_id, Reductions())
-        for session, told in reductions.take(message.downlinks).items():
-            fact = {"session": session, **asdict(told)}
-            holder = message.downlinks[session].holder
-            self.on_live(conference_id, "downlink", fact, holder=holder)
-        sites = reductions.sites(message.downlinks, derived.grants)
-        if sites != self._live.get(conference_id, {}).get("downlinks", {}):
-            self._tell(conference_id, "downlinks", sites, keep=True)
+        self.telling.hear(conference_id, self._derived.get(conference_id), message)
 
     def _recorded(self, message: messages.Recorded) -> None:
         for slug, over in list(self._over.items()):
@@ -444,9 +355,4 @@ class Signalling:
         for conference_id, derived in self._derived.items():
             if derived.recording is not None and derived.recording.id == message.recording:
                 data = {"state": message.state, "duration_ms": message.duration_ms}
-                self._tell(conference_id, "recording", data, keep=True)
-
-    def _tell(self, conference_id: int, type: str, data: Any, *, keep: bool = False) -> None:
-        if keep:
-            self._live.setdefault(conference_id, {})[type] = data
-        self.on_live(conference_id, type, data)
+                self.telling.tell(conference_id, "recording", data, keep=True)

@@ -86,7 +86,7 @@ class Gateway:
         self._asked = itertools.count(1)
         self._media_tasks: set[asyncio.Task[dict[str, Any]]] = set()
         self.live = self._facts.tell
-        signalling.on_live = self._facts.tell
+        signalling.telling.on_live = self._facts.tell
         inbox.listen(self)
         server.on("connect", self._on_connect)
         server.on("disconnect", self._on_disconnect)
@@ -172,7 +172,7 @@ class Gateway:
 
     async def _welcome(self, connection: Connection, since: int | None) -> None:
         await self._delivery.catch_up(connection, since)
-        facts = self._signalling.current(connection.conference_id)
+        facts = self._signalling.telling.current(connection.conference_id)
         self._facts.welcome(connection, facts, utc_now())
 
     async def _on_disconnect(self, sid: str, *_reason: object) -> None:

@@ -74,9 +74,9 @@ def test_reports_of_others_sessions_are_let_be_and_too_many_refused() -> None:
 @pytest.fixture
 def signalling() -> Signalling:
     made = Signalling(None, None, [])  # type: ignore[arg-type]
-    made._derived[1], made._lines_of[1] = DERIVED, told()
+    made._derived[1], made.telling.lines[1] = DERIVED, told()
     other = replace(DERIVED, slug="other")
-    made._derived[2], made._lines_of[2] = other, told()
+    made._derived[2], made.telling.lines[2] = other, told()
     return made
 
 
@@ -93,9 +93,9 @@ def test_a_site_sees_its_own_lines_and_staff_see_all(signalling: Signalling) -> 
 
 
 def test_metrics_have_one_series_a_kind_of_line(signalling: Signalling) -> None:
-    signalling._lines_of[1].report(GRANTS["op"], "d-1", "op", SAID, 100.0)
+    signalling.telling.lines[1].report(GRANTS["op"], "d-1", "op", SAID, 100.0)
     second = {"d-2": down("display"), "d-4": down("display", carries_bps=300_000, loss=0.2)}
-    signalling._lines_of[1].downlinks(messages.Downlinks("c", second))
+    signalling.telling.lines[1].downlinks(messages.Downlinks("c", second))
     signalling.loads = [messages.Load(0.25, 100, 900), None]
     registry = CollectorRegistry()
     registry.register(MediaCollector(signalling))

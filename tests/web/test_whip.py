@@ -101,7 +101,9 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
     frame = await asyncio.wait_for(track.recv(), 20)
     assert (frame.width, frame.height) == (160, 120)
     signalling = house.server.app[SITE].signalling
-    facts = await eventually(lambda: signalling.current(house.cast.conference_id)["publications"])
+    facts = await eventually(
+        lambda: signalling.telling.current(house.cast.conference_id)["publications"]
+    )
     assert facts["site:hue"]["alive"] and facts["site:hue"]["audio"]
     stranger = a_token(house, Role.ENCODER, house.cast.da_nang)
     for path, token in ((location, encoder), (location, encoder), (watching, stranger)):
@@ -109,7 +111,9 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
         answer, _ = await browser.raw("DELETE", path, headers=bearer(token))
         assert answer.status == wanted
     await eventually(
-        lambda: not signalling.current(house.cast.conference_id)["publications"].get("site:hue")
+        lambda: not signalling.telling.current(house.cast.conference_id)["publications"].get(
+            "site:hue"
+        )
     )
 
 
@@ -188,7 +192,7 @@ async def test_a_revoked_token_ends_its_session(
     conference = house.cast.conference_id
 
     def published() -> bool:
-        return "site:da-nang" in signalling.current(conference).get("publications", {})
+        return "site:da-nang" in signalling.telling.current(conference).get("publications", {})
 
     await eventually(published)
     with house.database.write_session() as session:
