@@ -48,7 +48,7 @@ CHROMIUM = [
 BACK_WITHIN_S = 30.0
 SETTLE_S = 12.0
 """so long the largest picture is waited for before a line becomes bad"""
-LOWEST_PX, LARGEST_PX = 180, 720
+LARGEST_PX = 720
 UNITS = {
     "longest_interval": "ms without a new picture",
     "freezes": "freezes as the browser counts them",
@@ -56,8 +56,8 @@ UNITS = {
     "height": "px high, the picture shown most",
     "frames": "pictures shown a second",
     "concealment": "% of sound that the browser made up",
-    "adapted_down": "s until the lowest picture is shown",
-    "adapted_up": "s until a larger picture is shown again",
+    "adapted_down": "s until a smaller picture is shown",
+    "adapted_up": "s until the largest picture is shown again",
     "back": "s from the line's return to ten new pictures and sound: the first of them",
 }
 Figures = dict[str, float | None]
@@ -126,8 +126,8 @@ async def narrowing(legs: Legs) -> Figures:
     narrow = found.between(marks[1], marks[2])
     wide = found.between(marks[2], found.end_ms)
     figures = _figures(found)
-    figures["adapted_down"] = _first(narrow, lambda px: px <= LOWEST_PX)
-    figures["adapted_up"] = _first(wide, lambda px: px > LOWEST_PX)
+    figures["adapted_down"] = _first(narrow, lambda px: px < LARGEST_PX)
+    figures["adapted_up"] = _first(wide, lambda px: px >= LARGEST_PX)
     figures["narrow_height"] = narrow.height_px
     figures["narrow_longest_interval"] = narrow.longest_ms
     figures["narrow_frames"] = narrow.frames_per_s
