@@ -35,6 +35,7 @@ def figure(values: list[float], quantile: float) -> float:
 def measure(served: Served, crowd: Driven, options: argparse.Namespace) -> Figures:
     """Everything about one server."""
     phones, found = len(served.phones), Figures()
+    time.sleep(min(SETTLING_S, options.idle))  # a server that has just started is still at it
     memory_kb, cpu_s = served.memory_kb(), served.cpu_s()
     where = {"host": "127.0.0.1", "port": served.port, "ready": served.ready}
     joined = crowd.do("connect", **where, per_s=MOST_JOINS_PER_S, phones=served.phones)
