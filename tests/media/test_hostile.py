@@ -60,8 +60,9 @@ async def test_forgeries_disturb_nobody_and_the_log_says_whose(
             stranger.recv(2000)
     assert len(page.got("audio0")) >= number - 2
     assert worker.process.memory_kb() - before_kb < 8_000
-    line = await eventually(lambda: worker.process.logged("refused kind=media from="))
-    assert "127.0.0.1" in line and f"{SLUG}/seat-a" in line
+    # Told once in 10 s: others' tests may have had the last telling.
+    told = "refused kind=media from=127.0.0.1"
+    await eventually(lambda: f"{SLUG}/seat-a" in worker.process.logged(told), timeout_s=15)
     assert worker.web.last(messages.Closed) is None
 
 

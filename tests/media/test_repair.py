@@ -100,6 +100,8 @@ async def test_layers_are_told_apart_by_rid_and_switched_at_a_keyframe(
     camera.all(4, 15_000, SLICE)
     await eventually(lambda: camera.items(rtcp.KeyframeRequest))
     assert camera.asked() == {11}, "only the layer that is wanted is asked"
+    # What still waits for the rest of its frame when the keyframe comes is not sent any more.
+    await eventually(lambda: len(page.got("stage")) == 3)
     camera.all(5, 18_000, PARAMETERS)
     camera.all(6, 21_000, SLICE)
     await eventually(lambda: len(page.got("stage")) == 5)
