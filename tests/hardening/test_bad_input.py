@@ -57,7 +57,7 @@ def test_a_demo_on_a_port_in_use_leaves_nothing_behind(
         port = str(taken.getsockname()[1])
         words = [word for pair in (free | {option: port}).items() for word in pair]
         ended = diemcau(tmp_path, "demo", *words, TMPDIR=str(place))
-    one_sentence(ended, 2, port, "Hãy chọn cổng khác")
+    one_sentence(ended, 2, port, f"chọn cổng khác bằng {option}")
     assert not list(place.iterdir())
 
 
