@@ -16,6 +16,9 @@ const MAX_TILES = 16;
 /** Below this a site's picture is visibly poor; media.md has the rates of the layers. */
 const POOR_LOSS = 0.05;
 
+/** @param {string} fact short: of several in a tile, none is broken in two */
+const unbroken = (fact) => (fact.length < 16 ? fact.replaceAll(" ", "\u00a0") : fact);
+
 export class Wall {
   /** @type {string | null} id of the chosen site */
   #chosen = null;
@@ -82,7 +85,8 @@ export class Wall {
     this.#renderPair();
     this.#renderLines(sites);
     this.#renderMenu();
-    const here = sites.filter((site) => sends(state, `site:${site.slug}`, "picture")).length;
+    const known = state.live?.publications ?? {};
+    const here = sites.filter((site) => known[`site:${site.slug}`]?.picture).length;
     byId("connected").hidden = !hasMedia(state);
     byId("connected").textContent = t("%(here)s / %(all)s có hình", {
       here: formatNumber(here),
@@ -120,7 +124,7 @@ export class Wall {
     ];
     return {
       name: site.name,
-      facts: facts.filter(Boolean).join(" · "),
+      facts: facts.filter(Boolean).map(unbroken).join(" · "),
       picture: arriving && !withheld,
       withheld,
       live: state.conference.stage === source,
@@ -138,11 +142,15 @@ export class Wall {
 
   #renderPair() {
     const { state } = this.connection;
+    const over = isOver(state);
+    byId("stage").classList.toggle("live", !over);
     for (const [name, words, empty] of [
-      ["stage", t("Đang phát"), isOver(state) ? t("Hội nghị đã kết thúc") : t("Sân khấu đang trống")],
+      over
+        ? ["stage", t("Sân khấu"), t("Hội nghị đã kết thúc")]
+        : ["stage", t("Đang phát"), t("Sân khấu đang trống")],
       ["presentation", t("Trình chiếu"), t("Không có trình chiếu")],
     ]) {
-      const source = isOver(state) ? null : state.conference[name];
+      const source = over ? null : state.conference[name];
       const site = Object.values(state.sites).find((s) => source?.split(":")[1] === s.slug);
       const label = site ? `${words} · ${site.name}` : words;
       if (name === "stage" && this.#liveStage) {
