@@ -34,6 +34,7 @@ export function renderRun(state) {
   });
   const run = Object.values(state.runs)[0];
   const card = byId("run-card");
+  const begins = run && card.hidden;
   card.hidden = !run;
   if (!run) return;
   const key = run.correct ?? state.keys?.[String(run.item)]?.key;
@@ -64,6 +65,8 @@ export function renderRun(state) {
     const button = card.querySelector(`[data-run=${name}]`);
     if (button instanceof HTMLElement) button.hidden = !shown || !isOpen(state);
   }
+  // Its column may have been scrolled to the agenda; what is under way is what is needed now.
+  if (begins) card.scrollIntoView({ block: "nearest" });
 }
 
 /** @param {import("../connection.js").Connection} connection */
