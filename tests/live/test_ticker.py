@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import event
 
 from server.live.ticker import Ticker
-from tests.live.conftest import Venue
+from tests.live.conftest import Page, Venue
 
 QUIZ = {"title": "Bài", "items": [{"text": "?", "options": ["a", "b"], "correct": 0, "seconds": 5}]}
+
+
+def closed(run: int) -> Callable[[Page], bool]:
+    """Whether a page knows that a run's item is closed; before its snapshot it knows nothing."""
+    return lambda page: page.state.get("runs", {}).get(str(run), {}).get("state") == "closed"
 
 
 async def test_counts_are_announced_and_items_close_at_their_deadline(venue: Venue) -> None:
@@ -26,7 +32,7 @@ async def test_counts_are_announced_and_items_close_at_their_deadline(venue: Ven
         here = str(venue.cast.da_nang)
         await moderator.until(lambda p: p.state["sites"][here]["present"] == 1)
         await moderator.until(lambda p: "presence" in p.live)
-        await moderator.until(lambda p: p.state["runs"][str(run["run"])]["state"] == "closed")
+        await moderator.until(closed(run["run"]))
         item = moderator.state["runs"][str(run["run"])]
         assert item["deadline_at"] <= item["closed_at"]
     finally:
@@ -41,7 +47,7 @@ async def test_who_comes_back_after_a_restart_sees_the_item_close_in_time(venue:
     ticker = Ticker(venue.inbox, venue.database, venue.gateway)
     ticker.start()
     try:
-        await moderator.until(lambda p: p.state["runs"][str(run["run"])]["state"] == "closed")
+        await moderator.until(closed(run["run"]))
     finally:
         await ticker.stop()
 
