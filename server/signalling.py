@@ -101,7 +101,8 @@ class Signalling:
             link.start()
         waits = [link.connected.wait() for link in self.links]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*waits), CONNECT_GRACE_S)
+            async with asyncio.timeout(CONNECT_GRACE_S):
+                await asyncio.gather(*waits)
             await asyncio.sleep(0.05)  # their reports of what they carry follow at once
         for conference_id in await self._database.read(open_conferences):
             self.refresh(conference_id)

@@ -107,7 +107,7 @@ class WorkerLink:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         decoder = messages.Decoder(messages.FromWorker)
-        while data := await asyncio.wait_for(reader.read(1 << 16), SILENCE_S):
+        while data := await self._read(reader):
             for message in decoder.feed(data):
                 assert isinstance(message, messages.FromWorker)
                 if isinstance(message, Answer):
@@ -119,6 +119,13 @@ class WorkerLink:
                     self._heard(self, message)
                 except Exception:
                     log.exception("message not handled", kind=type(message).__name__)
+
+    @staticmethod
+    async def _read(reader: asyncio.StreamReader) -> bytes:
+        # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with data
+        # (python/cpython#86296), and a worker reports often: the link would never end.
+        async with asyncio.timeout(SILENCE_S):
+            return await reader.read(1 << 16)
 
     def _lost(self, writer: asyncio.StreamWriter) -> None:
         self.connected.clear()

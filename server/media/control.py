@@ -149,7 +149,8 @@ class RecorderLink:
         if self._writer is not None:
             self._write()
             with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(self._writer.drain(), 1)
+                async with asyncio.timeout(1):
+                    await self._writer.drain()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=1)
