@@ -34,6 +34,8 @@ UPLINK_EXTENSIONS = (
     rtp.AUDIO_LEVEL_URI,
     rtp.TRANSPORT_CC_URI,
 )
+_NAMES = {"h264": ("H264", 90000), "vp8": ("VP8", 90000), "opus": ("opus", 48000)}
+"""our name and the only clock rate of each (RFC 6184, 8.2.1; RFC 7741, 6.1; RFC 7587, 4.1)"""
 MAX_LAYERS = 4
 AUDIO_SLOTS = 3
 
@@ -79,10 +81,12 @@ class Remote:
 
 def normal_name(codec: sdp.Codec) -> str | None:
     """``H264``, ``VP8`` or ``opus`` for what can be carried, None for anything else."""
-    name = codec.name.lower()
-    if name == "h264" and codec.format.get("packetization-mode") == "1":
-        return "H264"
-    return {"vp8": "VP8", "opus": "opus"}.get(name)
+    name, clock_rate_hz = _NAMES.get(codec.name.lower(), (None, 0))
+    if codec.clock_rate_hz != clock_rate_hz:
+        return None
+    if name == "H264" and codec.format.get("packetization-mode") != "1":
+        return None
+    return name
 
 
 def _preference(codec: sdp.Codec) -> int:

@@ -162,11 +162,11 @@ def _attribute(section: Section, name: str, value: str) -> None:
         number, uri = value.split()[:2]
         section.extensions[uri] = int(number.partition("/")[0])
     elif name == "ssrc":
-        ssrc = int(value.split()[0])
+        ssrc = _ssrc(value.split()[0])
         if ssrc not in section.ssrcs:
             section.ssrcs.append(ssrc)
     elif name == "ssrc-group" and value.startswith("FID"):
-        media, *repairing = (int(ssrc) for ssrc in value.split()[1:])
+        media, *repairing = (_ssrc(ssrc) for ssrc in value.split()[1:])
         section.repairs.update((media, ssrc) for ssrc in repairing[:1])
     elif name == "simulcast":
         section.rids = _sent_rids(value)
@@ -180,6 +180,14 @@ def _attribute(section: Section, name: str, value: str) -> None:
         for codec in section.codecs.values():
             if number in ("*", str(codec.payload_type)):
                 codec.feedback.append(feedback.strip())
+
+
+def _ssrc(text: str) -> int:
+    """32 bits (RFC 5576, 4.1): what we write of it into RTCP has no room for more."""
+    ssrc = int(text)
+    if not 0 <= ssrc <= 0xFFFFFFFF:
+        raise ValueError("not an SSRC")
+    return ssrc
 
 
 def _sent_rids(value: str) -> list[str]:

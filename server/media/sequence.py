@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 MAX_GAP = 400
 """a longer jump is not asked for again: it would only fill the line"""
+MAX_HOLES = 1000
+"""the oldest are given up first: whoever leaves gaps all the time must not fill the memory"""
 RESTART_GAP = 3000
 """MAX_DROPOUT of RFC 3550, A.1: beyond this the sender has begun anew"""
 MAX_TRIES = 10
@@ -67,6 +69,8 @@ class Arrivals:
                 gap = range(self.highest + 1, extended)
                 if len(gap) <= MAX_GAP:
                     self.holes.update((missing, Hole(now_s)) for missing in gap)
+                    while len(self.holes) > MAX_HOLES:
+                        del self.holes[next(iter(self.holes))]
                 self.highest = extended
                 self._measure_jitter(timestamp, now_s)
             elif self.holes.pop(extended, None) is None:

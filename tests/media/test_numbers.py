@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from server.media import keyframes, levels, resolution
 from server.media.history import History
 from server.media.rewrite import Rewriter
-from server.media.sequence import MAX_TRIES, RETRY_S, Arrivals, extend
+from server.media.sequence import MAX_GAP, MAX_HOLES, MAX_TRIES, RETRY_S, Arrivals, extend
 from server.media.timeline import SourceClock, Timeline
 
 
@@ -31,6 +31,15 @@ def test_arrivals_find_holes_and_duplicates() -> None:
     assert arrivals.report() == (64, 1), "one of four"
     assert arrivals.receive(2, 0, 10, 0.2) == base + 4
     assert arrivals.report() == (0, 1)
+
+
+def test_arrivals_remember_few_holes() -> None:
+    """Nobody asks for lost sound, so nothing else ever takes its holes away."""
+    arrivals = Arrivals(48000)
+    for number in range(0, 100 * MAX_GAP, MAX_GAP):
+        arrivals.receive(number & 0xFFFF, 0, 10, 0.0)
+    assert len(arrivals.holes) == MAX_HOLES
+    assert arrivals.highest is not None and arrivals.highest - 1 in arrivals.holes, "the newest"
 
 
 def test_arrivals_give_up_and_begin_anew() -> None:

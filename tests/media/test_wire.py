@@ -237,6 +237,24 @@ def test_what_firefox_offers_only_bundled_is_accepted() -> None:
     assert negotiation.accept_offer(refused, publishing=True)[1] is None
 
 
+@pytest.mark.parametrize("ssrc", ["4294967296", "-1"])
+@pytest.mark.parametrize("line", ["ssrc:{} cname:x", "ssrc-group:FID 11 {}"])
+def test_an_ssrc_that_no_packet_can_have_is_refused(line: str, ssrc: str) -> None:
+    """It would be written into RTCP at every tick, and stop the whole conference's."""
+    offer = (PACKETS / "chromium-simulcast-offer.sdp").read_text()
+    with pytest.raises(sdp.InvalidDescription):
+        sdp.parse(f"{offer}a={line.format(ssrc)}\r\n")
+
+
+def test_a_codec_has_one_clock_rate() -> None:
+    names = {
+        negotiation.normal_name(sdp.Codec(96, name, clock_rate_hz))
+        for name in ("VP8", "opus", "AV1")
+        for clock_rate_hz in (0, -1, 8000, 10**400)
+    }
+    assert names == {None}
+
+
 texts = st.text(alphabet=st.sampled_from("avm=:/ 0123456789-\r\nrtpmapfmtpssrcsetup"), max_size=200)
 
 
