@@ -14,6 +14,9 @@ Pure: times, sizes and reports in; bits per second and the bytes of a probe out.
 
 from __future__ import annotations
 
+from collections import deque
+
+from server.media.delays import BIN_S, BINS
 from server.media.flight import WINDOW_S, Flight, flight
 from server.media.losses import Losses
 
@@ -23,11 +26,16 @@ MAX_BPS = 40_000_000
 
 QUEUE_S = 0.025
 """a trend of delays without a queue is noise: a busy machine at either end"""
-PERSISTING_S = 0.15
-"""so long a queue has to be seen: one that vanishes at once was a pause, not a narrow line"""
 STANDING_S = 0.15
 """a queue that stands (a full one no longer grows) is overuse as well"""
 EMPTY_S = 0.05
+SHORT = 0.95
+"""a queue is the line's only if less than this share of what is sent comes through meanwhile"""
+LONGER_PARTS, LONGER_PART_S, LONGER_WITHIN_S = 3, 1.0, 0.01
+"""what all packets of so many parts wait, the same but for so much, is a longer way: a queue
+grows or drains"""
+LOSSLESS = 0.02
+"""and one that is full loses more than this"""
 
 BETA = 0.85
 """what is left of the delivered rate after overuse (draft, 5.5)"""
@@ -43,6 +51,10 @@ SETTLE_S = 0.25
 """after a change, and a round trip, before the next cut"""
 
 SILENCE_S = 1.0
+TICK_S = 0.1
+"""the longest pause of our own that counts as silence of the receiver"""
+LOST_IN_SILENCE = 0.1
+"""of the packets that it reports first; more shows that the line was dead"""
 PROBE_S = 0.2
 PROBE_FACTOR = 1.6
 PROBE_AFTER_SUCCESS_S = 0.8
@@ -70,8 +82,12 @@ class Estimator:
         """up to here it grows without probes, where there can be none"""
         self.flight = flying or flight()
         self._losses = Losses()
-        self._cut_at_s = now_s
-        self._queued_since_s: float | None = None
+        self._cut_at_s = self._ticked_at_s = now_s
+        self._unheard = (-1.0, 0.0)
+        """since when nothing has been reported, and for how many seconds in which we ran"""
+        self._waits_s: deque[float] = deque(maxlen=LONGER_PARTS)
+        """the least that packets waited in each part"""
+        self._part_until_s = now_s
         self._link_bps = MAX_BPS
         """where the line was last found to end"""
         self._grown_at_s = now_s
@@ -97,7 +113,7 @@ class Estimator:
             return
         state = self.flight.state
         if self.silent and state.arrived:
-            self._wake(now_s)
+            self._wake(now_s, lost=state.lost > LOST_IN_SILENCE * state.arrived)
         self._losses.report(state.lost, state.total, now_s)
         if state.unheard_since_s < 0 and (state.arrived or self.heard):
             self.delivered_bps = round(state.arrived_bytes * 8 / WINDOW_S)
@@ -106,11 +122,13 @@ class Estimator:
             self.rtt_s += (told_s - self.rtt_s) * RTT_WEIGHT
         self._decide(now_s)
 
-    def _wake(self, now_s: float) -> None:
-        """The line is back; nothing of before says what it carries now."""
+    def _wake(self, now_s: float, *, lost: bool) -> None:
+        """Reports are back. If the line was dead, nothing of before says what it carries now; if
+        nothing was lost, only its far end was late.
+        """
         self.silent = False
         self._losses.restart()
-        self._set(self.estimate_bps // 2, "silence")
+        self._set(self.estimate_bps // 2 if lost else self.estimate_bps, "silence")
         self._cut_at_s = now_s
         self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S
 
@@ -124,29 +142,53 @@ class Estimator:
     def tick(self, now_s: float) -> None:
         """Every 50 ms or so: notice a line that has fallen silent."""
         since_s = self.flight.state.unheard_since_s
-        if since_s >= 0 and now_s - since_s > SILENCE_S + self.rtt_s:
+        before_s, for_s = self._unheard
+        # While this process stood still, reports waited for it.
+        for_s += min(now_s - self._ticked_at_s, TICK_S)
+        self._unheard = (since_s, for_s if since_s == before_s else 0.0)
+        self._ticked_at_s = now_s
+        if since_s >= 0 and self._unheard[1] > SILENCE_S + self.rtt_s:
             self.silent = True
             self._probe = None
 
     def _decide(self, now_s: float) -> None:
         state = self.flight.state
         settled = now_s - self._cut_at_s > self.rtt_s + SETTLE_S
-        standing = state.queue_s > STANDING_S
-        if not (standing or (state.overused and state.queue_s > QUEUE_S)):
-            self._queued_since_s = None
-        elif self._queued_since_s is None:
-            self._queued_since_s = now_s
-        if self._queued_since_s is not None:
-            if settled and now_s - self._queued_since_s >= PERSISTING_S:
-                beta = DRAIN_BETA if standing else BETA
-                self._cut(round(beta * self._queued_bps()), "delay", now_s)
+        standing = state.floor_s > STANDING_S
+        queued = standing or (state.overused and state.floor_s > QUEUE_S)
+        if settled and queued and self._falls_short():
+            self._cut(
+                round((DRAIN_BETA if standing else BETA) * self._queued_bps()), "delay", now_s
+            )
         elif settled and self._losses.congested(now_s):
             self._cut(round(0.95 * self.delivered_bps), "loss", now_s)
         elif self._probe is not None and now_s > self._probe[0] + self.rtt_s:
-            self._carried(now_s)
-        elif not state.draining and state.queue_s < EMPTY_S:
+            self._probed(now_s)
+        elif not state.draining and state.floor_s < EMPTY_S:
             self._grow(now_s)
         self._grown_at_s = now_s
+        self._follow_way(now_s)
+
+    def _falls_short(self) -> bool:
+        """Does clearly less come through than is sent? What waits ever longer comes through slower
+        by as much; a full queue drops the rest.
+        """
+        kept = 1 - self._losses.fraction()
+        return kept / (1 + self.flight.state.rise_s / (BINS * BIN_S)) < SHORT
+
+    def _follow_way(self, now_s: float) -> None:
+        """Notice a way that has become longer, and stays so."""
+        floor_s, waits_s = self.flight.state.floor_s, self._waits_s
+        if self.loss > LOSSLESS:
+            waits_s.clear()
+        if not waits_s or now_s >= self._part_until_s:
+            same = len(waits_s) == LONGER_PARTS and max(waits_s) - min(waits_s) < LONGER_WITHIN_S
+            if same and min(waits_s) > QUEUE_S:
+                self.flight.rebase()
+                floor_s = 0.0
+            waits_s.append(floor_s)
+            self._part_until_s = now_s + LONGER_PART_S
+        waits_s[-1] = min(waits_s[-1], floor_s)
 
     def _queued_bps(self) -> int:
         """What comes through while a queue stands is what the line carries: so the latest is true."""
@@ -159,6 +201,7 @@ class Estimator:
         self._cut_at_s = now_s
         self.flight.count_anew()
         self._losses.restart()
+        self._waits_s.clear()
         self._probe_at_s = now_s + PROBE_AFTER_CUT_S
         if self._probe is not None:
             self._probe = None
@@ -188,7 +231,7 @@ class Estimator:
             end_s, target_bps = self._probe
             return target_bps if now_s < end_s else 0
         state = self.flight.state
-        quiet = not (self.silent or state.overused or state.queue_s > EMPTY_S)
+        quiet = not (self.silent or state.overused or state.floor_s > EMPTY_S)
         if wanted_bps <= self.estimate_bps or now_s < self._probe_at_s or not quiet:
             return 0
         now_bps = max(self.estimate_bps, self.delivered_bps)
@@ -196,11 +239,15 @@ class Estimator:
         self._probe = (now_s + PROBE_S, target_bps)
         return target_bps
 
-    def _carried(self, now_s: float) -> None:
-        """The probe has ended and no queue has grown: the line carries what it delivered."""
+    def _probed(self, now_s: float) -> None:
+        """The probe has ended: if no queue has grown, the line carries what it delivered."""
         assert self._probe is not None
         target_bps = self._probe[1]
         self._probe = None
+        if self.flight.state.overused and self.flight.state.queue_s > QUEUE_S:
+            self._probe_at_s = now_s + self._probe_wait_s
+            self._probe_wait_s = min(PROBE_LATEST_S, self._probe_wait_s * 1.5)
+            return
         if not self._losses.excessive(now_s) and target_bps > self.estimate_bps:
             self._set(target_bps, "probe")
             if target_bps > 1.2 * self._link_bps:

@@ -17,6 +17,8 @@ THRESHOLD_DOWN = 0.039
 """gains of the adaptive threshold (draft, 5.4)"""
 OVERUSE_S = 0.01
 BASE_PARTS, BASE_PART_S = 6, 10.0
+BINS, BIN_S = 5, 0.05
+"""so many bins of packets that arrived within so long: the quarter of a second that ``floor_s`` is of"""
 
 
 class Delays:
@@ -32,6 +34,9 @@ class Delays:
         self._quickest: deque[float] = deque(maxlen=BASE_PARTS)
         """the least arrival - sending of each part of that minute"""
         self._part_until_s = float("-inf")
+        self._bins: deque[float] = deque(maxlen=2 * BINS)
+        """the least arrival - sending of each bin"""
+        self._bin_until_s = float("-inf")
         self._least_s = float("inf")
         self._group: list[float] | None = None
         """first sent, last sent, last arrived"""
@@ -51,6 +56,11 @@ class Delays:
         delay_s = arrived_s - sent_s
         if delay_s < self._least_s or sent_s > self._part_until_s:
             self._quicker(sent_s, delay_s)
+        if arrived_s > self._bin_until_s:
+            self._bins.append(delay_s)
+            self._bin_until_s = arrived_s + BIN_S
+        elif delay_s < self._bins[-1]:
+            self._bins[-1] = delay_s
         self.queue_s += (delay_s - self._least_s - self.queue_s) * 0.1
         group = self._group
         if group is None:
@@ -65,6 +75,25 @@ class Delays:
                 self._change((arrival_s - (group[1] - self._before[0])) * 1000, group[2])
             self._before = (group[1], group[2])
             self._group = [sent_s, sent_s, arrived_s]
+
+    @property
+    def floor_s(self) -> float:
+        """How long the quickest packet of the last quarter of a second has waited (as CoDel asks,
+        RFC 8289): a receiver that reads late reads some packet on time, a queue lets none pass.
+        """
+        return min(list(self._bins)[-BINS:]) - self._least_s if self._bins else 0.0
+
+    @property
+    def rise_s(self) -> float:
+        """How much longer that is than in the quarter before; 0 while there is none."""
+        bins = list(self._bins)
+        return min(bins[-BINS:]) - min(bins[:-BINS]) if len(bins) > BINS else 0.0
+
+    def rebase(self) -> None:
+        """The way has become longer: its quickest packet of late is the quickest there is."""
+        self._least_s += self.floor_s
+        self._quickest = deque([self._least_s], BASE_PARTS)
+        self.queue_s = 0.0
 
     def restart(self) -> None:
         """What came before says nothing any more."""

@@ -28,11 +28,13 @@
 #define OVERUSE_S 0.01
 #define PARTS 6
 #define PART_S 10.0
+#define BINS 5
+#define BIN_S 0.05
 
 enum { LOST, SMALL, LARGE };
 
 struct state { /* what Python reads; flight.State */
-    double unheard_since_s, queue_s, newest_sent_s;
+    double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
     int64_t arrived_bytes;
     int32_t arrived, lost, total;
     uint8_t overused, draining;
@@ -57,6 +59,8 @@ struct group { /* of packets sent within GROUP_S */
 struct delays {
     double queue_s, least_s, part_until_s, parts[PARTS];
     int part_count, part_at;
+    double bins[2 * BINS], bin_until_s;
+    int bin_count, bin_at;
     struct group group, before;
     int has_group, has_before, groups;
     double sum_ms, smooth_ms, threshold_ms, trend;
@@ -84,7 +88,7 @@ static void restart_delays(struct delays *d) {
     memset(d, 0, sizeof *d);
     d->threshold_ms = threshold_ms;
     d->least_s = INFINITY;
-    d->part_until_s = -INFINITY;
+    d->part_until_s = d->bin_until_s = -INFINITY;
 }
 
 struct state *diemcau_flight_open(void *memory) {
@@ -128,6 +132,36 @@ static void quicker(struct delays *d, double sent_s, double delay_s) {
         if (part < d->least_s)
             d->least_s = part;
     }
+}
+
+static void sort_into_bin(struct delays *d, double arrived_s, double delay_s) {
+    if (arrived_s > d->bin_until_s) {
+        d->bin_at = (d->bin_at + 1) % (2 * BINS);
+        d->bins[d->bin_at] = delay_s;
+        d->bin_count += d->bin_count < 2 * BINS;
+        d->bin_until_s = arrived_s + BIN_S;
+    } else if (delay_s < d->bins[d->bin_at]) {
+        d->bins[d->bin_at] = delay_s;
+    }
+}
+
+/* The least of the bins from the `first` latest one to that before `last`. */
+static double least_of_bins(const struct delays *d, int first, int last) {
+    double least_s = INFINITY;
+    for (int i = first; i < last && i < d->bin_count; i++) {
+        double bin = d->bins[(d->bin_at + 2 * BINS - i) % (2 * BINS)];
+        if (bin < least_s)
+            least_s = bin;
+    }
+    return least_s;
+}
+
+static double floor_of(const struct delays *d) {
+    return d->bin_count ? least_of_bins(d, 0, BINS) - d->least_s : 0;
+}
+
+static double rise_of(const struct delays *d) {
+    return d->bin_count > BINS ? least_of_bins(d, 0, BINS) - least_of_bins(d, BINS, 2 * BINS) : 0;
 }
 
 static double slope(const struct delays *d) {
@@ -191,6 +225,7 @@ static void delayed(struct delays *d, double sent_s, double arrived_s) {
     double delay_s = arrived_s - sent_s;
     if (delay_s < d->least_s || sent_s > d->part_until_s)
         quicker(d, sent_s, delay_s);
+    sort_into_bin(d, arrived_s, delay_s);
     d->queue_s += (delay_s - d->least_s - d->queue_s) * 0.1;
     struct group *group = &d->group;
     if (d->has_group && sent_s - group->first_sent_s <= GROUP_S) {
@@ -290,7 +325,6 @@ static void begin_anew(struct flight *f) {
     restart_delays(&f->delays);
     f->arrivals_begin = f->arrivals_end;
     f->state.arrived_bytes = 0;
-    f->state.lost = f->state.total = 0;
 }
 
 static void take(struct flight *f, const struct report *report, int anew) {
@@ -338,9 +372,20 @@ int diemcau_hear(struct flight *f, const uint8_t *fci, int size, int anew) {
             forget_oldest(f);
     }
     f->state.queue_s = f->delays.queue_s;
+    f->state.floor_s = floor_of(&f->delays);
+    f->state.rise_s = rise_of(&f->delays);
     f->state.overused = (uint8_t)f->delays.overused;
     f->state.draining = (uint8_t)f->delays.draining;
     return 1;
+}
+
+/* The way has become longer: its quickest packet of late is the quickest there is. */
+void diemcau_rebase(struct flight *f) {
+    struct delays *d = &f->delays;
+    d->least_s += floor_of(d);
+    d->part_count = 1;
+    d->parts[d->part_at] = d->least_s;
+    d->queue_s = 0;
 }
 
 int64_t diemcau_arrived_within(const struct flight *f, double seconds) {

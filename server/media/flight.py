@@ -32,6 +32,9 @@ class State:
     """the first packet sent since something was last reported; negative: none"""
     queue_s: float = 0.0
     """as in ``Delays``, like ``overused`` and ``draining``"""
+    floor_s: float = 0.0
+    """as in ``Delays``, like ``rise_s``"""
+    rise_s: float = 0.0
     newest_sent_s: float = 0.0
     """when the newest packet that is known to have arrived was sent"""
     arrived_bytes: int = 0
@@ -61,11 +64,14 @@ class Flight(Protocol):
 
     def hear(self, fci: bytes, *, anew: bool) -> bool:
         """A report; False where it is malformed. ``anew``: what came before its first arrival
-        says nothing any more.
+        says nothing any more, and of losses it counts those before it.
         """
 
     def count_anew(self) -> None:
         """Losses of what was sent until now say nothing any more."""
+
+    def rebase(self) -> None:
+        """The way has become longer; see ``Delays``."""
 
     def arrived_within(self, seconds: float) -> int:
         """The bytes of the last ``seconds`` (up to half a second), by the receiver's clock."""
@@ -135,7 +141,7 @@ class Plain:
                 self._arrived(number, self._unwrap(arrived_s))
         self._forget()
         delays = self._delays
-        state.queue_s = delays.queue_s
+        state.queue_s, state.floor_s, state.rise_s = delays.queue_s, delays.floor_s, delays.rise_s
         state.overused, state.draining = int(delays.overused), int(delays.draining)
         return True
 
@@ -143,7 +149,7 @@ class Plain:
         self._counted_from = self._next
         self._delays.restart()
         self._arrivals.clear()
-        self.state.arrived_bytes = self.state.lost = self.state.total = 0
+        self.state.arrived_bytes = 0
 
     def _unwrap(self, arrived_s: float) -> float:
         before_s = self._clock_s
@@ -165,6 +171,10 @@ class Plain:
             state.arrived_bytes -= self._arrivals.popleft()[1]
         self._arrivals.append((arrived_s, self._sizes[i]))
         state.arrived_bytes += self._sizes[i]
+
+    def rebase(self) -> None:
+        """See ``Flight``."""
+        self._delays.rebase()
 
     def _forget(self) -> None:
         arrivals = self._arrivals
@@ -207,6 +217,10 @@ class Compiled:
     def count_anew(self) -> None:
         """See ``Flight``."""
         self._code.diemcau_count_anew(self.memory)
+
+    def rebase(self) -> None:
+        """See ``Flight``."""
+        self._code.diemcau_rebase(self.memory)
 
     def arrived_within(self, seconds: float) -> int:
         """See ``Flight``."""

@@ -11,7 +11,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 int diemcau_version(void);
@@ -28,12 +28,14 @@ void diemcau_flush(void *queue);
 void diemcau_fan(void *queue, const struct stream *const *, int streams,
                  const struct packet *, int count, double now_s);
 
-struct state { double unheard_since_s, queue_s, newest_sent_s; int64_t arrived_bytes;
-               int32_t arrived, lost, total; uint8_t overused, draining; };
+struct state { double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
+               int64_t arrived_bytes; int32_t arrived, lost, total;
+               uint8_t overused, draining; };
 unsigned long diemcau_flight_bytes(void);
 struct state *diemcau_flight_open(void *flight);
 uint16_t diemcau_sent(void *flight, int size, double now_s);
 void diemcau_count_anew(void *flight);
+void diemcau_rebase(void *flight);
 int diemcau_hear(void *flight, const uint8_t *fci, int size, int anew);
 int64_t diemcau_arrived_within(const void *flight, double seconds);
 """

@@ -45,6 +45,10 @@ class Both(flight.Plain):
         super().count_anew()
         self._compiled.count_anew()
 
+    def rebase(self) -> None:
+        super().rebase()
+        self._compiled.rebase()
+
     def arrived_within(self, seconds: float) -> int:
         octets = super().arrived_within(seconds)
         assert self._compiled.arrived_within(seconds) == octets
@@ -98,13 +102,17 @@ class Line:
         delay_s = self.delay_s + self._random.random() * self.jitter_s
         heapq.heappush(self._underway, (self._free_s + delay_s, number))
 
+    def sends_bps(self, demand_bps: float) -> float:
+        """What a source of ``demand_bps`` may send."""
+        return min(demand_bps, self.estimator.budget_bps)
+
     def run(self, seconds: float, demand_bps: float) -> None:
         """A source of ``demand_bps`` at most; 25 frames a second; padding where probed."""
         ticks = round(seconds / 0.01)
         for tick in range(ticks):
             self.now_s += 0.01
             if tick % 4 == 0:
-                self._credit += min(demand_bps, self.estimator.budget_bps) * FRAME_S / 8
+                self._credit += self.sends_bps(demand_bps) * FRAME_S / 8
                 self._flush()
             self.estimator.tick(self.now_s)
             target_bps = self.estimator.probe(round(demand_bps), self.now_s)
