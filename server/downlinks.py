@@ -46,6 +46,10 @@ class Reductions:
         before, self._told = self._told, told
         return {s: now for s, now in told.items() if now != before.get(s, Reduction())}
 
+    def forget(self, session: str) -> None:
+        """Its page was told nothing yet."""
+        self._told.pop(session, None)
+
     def sites(
         self, downlinks: Mapping[str, messages.Downlink], grants: Mapping[str, messages.Grant]
     ) -> dict[str, int]:

@@ -230,10 +230,15 @@ class Signalling:
         return await self._ask(derived.slug, messages.Close(0, session, actor.holder))
 
     async def view(self, actor: Actor, session: str, heights_px: dict[str, int]) -> None:
-        """How high a page shows its slots. Raises: as ``publish``, NotFound."""
+        """How high a page shows its slots; it is told anew of them and of its line.
+
+        Raises: as ``publish``, NotFound.
+        """
         derived = await self._place(actor)
         request = messages.View(0, session, actor.holder, heights_px)
         await self._ask(derived.slug, request)
+        if actor.conference_id is not None:
+            self.telling.tell_again(actor.conference_id, session)
 
     def report(self, actor: Actor, said: ReportMedia) -> None:
         """What a page's browser counts of one of its sessions. Raises: SlowDown."""

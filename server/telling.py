@@ -59,6 +59,11 @@ class Telling:
             self._live.setdefault(conference_id, {})[type] = data
         self.on_live(conference_id, type, data)
 
+    def tell_again(self, conference_id: int, session: str) -> None:
+        """Its page knows nothing of its line, and takes it that all is well."""
+        if conference_id in self._reductions:
+            self._reductions[conference_id].forget(session)
+
     def hear(
         self, conference_id: int, derived: Derived | None, message: messages.FromWorker
     ) -> None:

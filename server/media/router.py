@@ -183,8 +183,11 @@ class Conference:
             self.feed.follow(now_s)
 
     def view(self, session: Session, heights_px: dict[str, int]) -> None:
-        """A page tells how it shows its slots."""
+        """A page tells how it shows its slots; what they show it is told anew: it may have been away
+        from web when that changed.
+        """
         if isinstance(session, Receiver):
+            session.changed = True
             session.heights_px = {m: px for m, px in heights_px.items() if m in session.outputs}
             if session.peer.connected:
                 session.choose(time.monotonic())

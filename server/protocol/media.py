@@ -63,7 +63,8 @@ Pixels = Annotated[int, Meta(ge=0, le=10_000)]
 
 class ViewMedia(MediaRequest, frozen=True, kw_only=True):
     """How high (in device pixels) a receiving page shows its slots, by mid; 0: not to be seen. What
-    is not named gets what is usual. Result ``{}``."""
+    is not named gets what is usual. Result ``{}``; ``slots`` follows, and ``downlink`` unless all is
+    well: a page that comes back says this again, for it has missed what was told meanwhile."""
 
     type = "media.view"
     permission = P.RECEIVE

@@ -24,6 +24,15 @@ def test_a_page_is_told_once_and_that_it_is_over() -> None:
     assert told.take({}) == {}
 
 
+def test_a_page_that_was_away_is_told_again_what_is_not_well() -> None:
+    told = Reductions()
+    told.take({"s": line("a", 600_000), "t": line("a", 2_000_000, reduced=False)})
+    for session in ("s", "t", "gone"):
+        told.forget(session)
+    again = told.take({"s": line("a", 600_000), "t": line("a", 2_000_000, reduced=False)})
+    assert again == {"s": Reduction(600_000)}
+
+
 def test_a_line_of_which_nothing_is_known_is_not_told_of() -> None:
     assert Reductions().take({"s": line("a", None)}) == {}
 

@@ -212,6 +212,25 @@ async def test_vp8_goes_only_to_those_who_can_show_it(worker: WorkerProcess, raw
     assert slots is not None and slots.slots["stage"] is None
 
 
+async def test_who_tells_its_views_again_is_told_its_slots_again(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    """A page whose line to web was away does not know what it missed."""
+    web, page = worker.web, raw()
+    web.desire(GRANTS, stage="site:a")
+    await page.receive(worker, "display")
+
+    def told() -> list[messages.Slots]:
+        return [each for each in web.received if isinstance(each, messages.Slots)]
+
+    await eventually(told)
+    before = len(told())
+    answer = await web.ask(messages.View, session=page.session, holder="display", heights_px={})
+    assert isinstance(answer, messages.Answered)
+    await eventually(lambda: len(told()) > before)
+    assert told()[-1] == told()[0]
+
+
 async def test_malformed_packets_change_nothing(worker: WorkerProcess, raw: Make) -> None:
     worker.web.desire(GRANTS, stage="site:a")
     a, page = raw(), raw()

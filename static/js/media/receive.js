@@ -74,6 +74,14 @@ export class Receiver extends MediaSession {
     this.become("idle");
   }
 
+  /** What was told while we were away is missed: who tells its views again is told it again. */
+  resume() {
+    super.resume();
+    if (!this.session) return;
+    this.#setReduced({ session: this.session, carries_bps: null, withheld: [] });
+    this.#views.renew();
+  }
+
   /**
    * Show a slot in a video element; the element follows every reconnection.
    * @param {string} mid
@@ -81,6 +89,7 @@ export class Receiver extends MediaSession {
    */
   attach(mid, video) {
     video.muted = true; // pictures never carry sound here, and muted ones may start by themselves
+    for (const [other, shown] of this.#videos) if (shown === video) this.#videos.delete(other);
     this.#videos.set(mid, video);
     this.#views.watch(mid, video);
     this.#show(mid);
