@@ -24,7 +24,11 @@ def configure(format_: str, level: str) -> None:
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if is_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Where rich is installed, structlog's own choice prints every local variable.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     tail = [structlog.processors.format_exc_info] if is_json else []
     handler = logging.StreamHandler(sys.stderr)

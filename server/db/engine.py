@@ -43,9 +43,10 @@ _CONNECTING = {
     "tcp_user_timeout": 15_000,
 }
 """libpq's parameters: seconds, but for the last, which is in milliseconds"""
-_JSON: dict[str, Any] = {
+_COMMON: dict[str, Any] = {
     "json_serializer": lambda value: msgspec.json.encode(value).decode(),
     "json_deserializer": msgspec.json.decode,
+    "hide_parameters": True,  # errors are logged, and what people wrote is not for the log
 }
 _SQLITE_AWAY = {
     sqlite3.SQLITE_BUSY,
@@ -97,10 +98,10 @@ def make_engine(url: str) -> Engine:
     """An engine for ``url``. Raises: DatabaseUnusable on a wrong ``url``; it does not connect."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_CONNECTING, **_JSON)
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_CONNECTING, **_COMMON)
         event.listen(engine, "connect", _prepare_postgres)
         return engine
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **_JSON)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **_COMMON)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

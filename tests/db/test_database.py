@@ -8,7 +8,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from server.db import models
 from server.db.base import Base
@@ -85,6 +85,13 @@ def test_foreign_keys_hold(database: Database) -> None:
             )
         )
         session.flush()
+
+
+def test_an_error_says_nothing_of_what_people_wrote(database: Database) -> None:
+    """It may end in the log."""
+    with database.write_session() as session, pytest.raises(SQLAlchemyError) as wrong:
+        session.execute(text("SELECT 1 FROM nowhere WHERE name = :name"), {"name": "Nguyễn Thị Lan"})
+    assert "nowhere" in str(wrong.value) and "Lan" not in str(wrong.value)
 
 
 def test_a_reader_sees_one_moment(database: Database) -> None:
