@@ -61,6 +61,11 @@ class Gathered(Generic[Asked, Found]):
         try:
             found = await self._database.read(self._read, [asked for asked, _ in some])
         except Exception as error:
+            if len(some) > 1 and not isinstance(error, DomainError):
+                half = len(some) // 2  # down to the one that spoils it for the others
+                await self._settle(some[:half])
+                await self._settle(some[half:])
+                return
             found = [error] * len(some)
         for (_, future), each in zip(some, found, strict=True):
             if future.done():
