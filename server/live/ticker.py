@@ -82,15 +82,17 @@ class Ticker:
         everywhere = 0
         for period in itertools.count():
             try:
+                await self._gateway.tick()  # needs no database
                 if period >= everywhere:
                     for conference_id, deadline in await self._database.read(open_conferences):
                         self._stirred.add(conference_id)
                         if deadline is not None:
                             self._await(conference_id, deadline)
                     everywhere = period + EVERYWHERE_EVERY
-                for conference_id in list(self._stirred):
-                    await self._look(conference_id)
-                await self._gateway.tick()
+                looks = map(self._look, list(self._stirred))
+                for problem in await asyncio.gather(*looks, return_exceptions=True):
+                    if problem is not None:  # of one; the others were looked at
+                        raise problem
             except (Unavailable, SlowDown):  # the database is away for a while; the clock goes on
                 log.warning("ticker.database_away")
             except Exception:
@@ -112,7 +114,8 @@ class Ticker:
             self._keep(self._expire(conference_id, deadline))
 
     async def _expire(self, conference_id: int, deadline: datetime) -> None:
-        await asyncio.sleep(max(0.0, (deadline - utc_now()).total_seconds()))
+        while (left_s := (deadline - utc_now()).total_seconds()) >= 0:  # clocks may be set back
+            await asyncio.sleep(left_s)
         with contextlib.suppress(Unavailable, SlowDown):  # it is stirred, and looked at again
             await self._look(conference_id)
 

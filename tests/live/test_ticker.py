@@ -52,6 +52,17 @@ async def test_who_comes_back_after_a_restart_sees_the_item_close_in_time(venue:
         await ticker.stop()
 
 
+async def test_who_is_here_is_told_while_nothing_can_be_written(venue: Venue) -> None:
+    await venue.inbox.stop()
+    ticker = Ticker(venue.inbox, venue.database, venue.gateway)
+    ticker.start()
+    try:
+        page = await venue.open(venue.cast.moderator)
+        await page.until(lambda p: "presence" in p.live)
+    finally:
+        await ticker.stop()
+
+
 async def test_a_quiet_conference_is_not_written_to(venue: Venue) -> None:
     ticker = Ticker(venue.inbox, venue.database, venue.gateway)
     ticker.start()
