@@ -87,5 +87,12 @@ class Shared:
         key = (actor.role, actor.conference_id, actor.site_id)
         known = self._built.get(key)
         if known is None or known[0] != seq or now - known[1] > SHARED_FOR:
-            known = self._built[key] = (seq, now, _common(session, actor, now))
+            known = (seq, now, _common(session, actor, now))
+            self._forget(now)
+            self._built[key] = known
         return known[2]
+
+    def _forget(self, now: datetime) -> None:
+        for key, (_seq, built_at, _state) in list(self._built.items()):
+            if now - built_at > SHARED_FOR:
+                self._built.pop(key, None)

@@ -18,7 +18,7 @@ from server.live import metrics
 from server.live.gateway import MOST_IN_FLIGHT
 from server.live.websocket import MOST_QUEUED_BYTES
 from server.permissions import Actor
-from server.snapshot import Shared, build
+from server.snapshot import SHARED_FOR, Shared, build
 from tests.cast import START
 from tests.live.conftest import PATIENCE_S, Page, Venue
 
@@ -321,3 +321,13 @@ async def test_shared_snapshots_are_each_ones_own(venue: Venue) -> None:
     with venue.database.read_session() as session:
         states = shared.build(session, everyone, 0, START)
         assert states == [build(session, actor, START) for actor in everyone]
+
+
+async def test_shared_snapshots_are_not_kept(venue: Venue) -> None:
+    shared = Shared()
+    with venue.database.read_session() as session:
+        for actor in (venue.cast.moderator, venue.cast.operator):
+            shared.build(session, [actor], 0, START)
+        assert len(shared._built) == 2
+        shared.build(session, [venue.cast.display], 0, START + 2 * SHARED_FOR)
+    assert len(shared._built) == 1
