@@ -121,7 +121,10 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[VISITOR] = found
     token = request.cookies.get(SIGN_IN)
     if token and not request.path.startswith(_QUIET_PATHS[:2]):
-        found.account = await site.database.read(_account, token)
+        try:
+            found.account = await site.database.read(_account, token)
+        except DomainError as error:  # the database is away
+            return _told(request, error)
     response = await handler(request)
     if is_new and response.content_type == "text/html" and not response.prepared:
         shared.set_cookie(request, response, DEVICE, found.device)

@@ -10,6 +10,7 @@ import pytest
 from server.i18n import choose, read_languages
 from server.web.middleware import masked
 from server.web.rates import MAX_BUCKETS, Buckets, Rate, Rates
+from tests.db.test_outage import away
 from tests.web.conftest import PASSWORD, House
 
 
@@ -106,6 +107,14 @@ async def test_what_breaks_inside_shows_nothing_of_the_inside(
     answer, text = await house.browser().get("/sign-in", headers={"Accept": "*/*"})
     assert answer.status == 500
     assert "123" not in text and "RuntimeError" not in text and "Máy chủ gặp lỗi" in text
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_while_the_database_is_away_a_signed_in_browser_is_told_so(house: House) -> None:
+    with away(house.config.database_url):
+        answer, text = await house.browser().get("/sign-in", cookies={"sign_in": "somebody"})
+    assert answer.status == 503 and "Retry-After" in answer.headers
+    assert "Thử lại" in text
 
 
 async def test_no_log_line_holds_a_links_token_a_cookie_or_a_password(house: House) -> None:
