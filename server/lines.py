@@ -18,7 +18,7 @@ from server.errors import SlowDown
 from server.media import messages
 
 REPORT_EVERY_S = 10.0
-"""how often pages report (``static/js/media/report.js``)"""
+"""how often pages report (``static/js/media/quality.js``)"""
 LEAST_S = 5.0
 MINUTE_REPORTS = 6
 FORGET_S = 30.0

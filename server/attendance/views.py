@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from server.attendance.models import CheckIn
 from server.db.lists import among
-from server.permissions import Actor, Permission, Reach, reach
+from server.permissions import Actor, Permission, Reach, Role, reach
 
 
 def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
 
 def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
     """``attendance`` of each who sees their own alone; ``actors`` are of one conference."""
-    seeing = [a for a in actors if reach(a.role, Permission.SEE_ATTENDANCE) is Reach.SELF]
-    persons = [a.person_id for a in seeing if a.person_id is not None]
+    sees = {role: reach(role, Permission.SEE_ATTENDANCE) is Reach.SELF for role in Role}
+    persons = [a.person_id for a in actors if sees[a.role] and a.person_id is not None]
     query = select(CheckIn).where(
         CheckIn.conference_id == actors[0].conference_id,
         CheckIn.undone_at.is_(None),
@@ -39,7 +39,9 @@ def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[s
     )
     found = _built(session, query.params(persons=persons))["attendance"] if persons else {}
     seen = {person: {person: entry} for person, entry in found.items()}
-    return [{"attendance": seen.get(str(a.person_id), {})} if a in seeing else {} for a in actors]
+    return [
+        {"attendance": seen.get(str(a.person_id), {})} if sees[a.role] else {} for a in actors
+    ]
 
 
 def _built(session: Session, query: Select[CheckIn]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from server.db.base import Base
 
 T = TypeVarTuple("T")
 Rows = Sequence[dict[str, Any]]
-"""column → value; all rows have the same columns, those that they leave out become NULL"""
+"""column → value; all rows have the same columns. Those that they leave out become NULL in a new row,
+and stay in one that is there"""
 _PARAMSTYLES = {"sqlite": "qmark", "postgresql": "format"}
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.db.lists import among
 from server.people.models import Seat
 from server.permissions import Actor, Role
 
@@ -28,6 +29,7 @@ def moved(actor: Actor, place: Place) -> Actor:
 def standing(session: Session, seats: set[str]) -> dict[str, Place]:
     """Which of ``seats`` are in force, and as what."""
     query = select(Seat.id, Seat.role, Seat.site_id, Seat.person_id).where(
-        Seat.id.in_(seats), Seat.revoked_at.is_(None), Seat.admitted_at.is_not(None)
+        among(Seat.id, "seats", str), Seat.revoked_at.is_(None), Seat.admitted_at.is_not(None)
     )
-    return {row.id: (row.role, row.site_id, row.person_id) for row in session.execute(query)}
+    rows = session.execute(query, {"seats": list(seats)})
+    return {row.id: (row.role, row.site_id, row.person_id) for row in rows}
