@@ -27,16 +27,22 @@ MAX_UNSENT_BYTES = 1 << 20
 
 
 class Child:
-    """The process. Nothing here blocks; ``dead`` once it is gone."""
+    """The process. Nothing here blocks; ``dead`` once it is gone. Raises: OSError where there can be
+    none now.
+    """
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             module = [sys.executable, "-m", "server.recorder.transcoder"]
             arguments = [*module, "--fd", str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-            )
+            try:
+                self._process = subprocess.Popen(
+                    arguments, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
+            except OSError:
+                ours.close()
+                raise
         ours.setblocking(False)
         self.pid = self._process.pid
         self.dead = False
@@ -126,7 +132,12 @@ class TranscodedSource(VideoSource):
         if self.child is None:
             if not frame.key or now_us - self._died_us < RESTART_US:
                 return
-            self.child = Child()
+            try:
+                self.child = Child()
+            except OSError as error:  # no memory, too many processes: the recording itself goes on
+                log.warning("transcoder does not begin: %s", error)
+                self._died_us = now_us
+                return
             log.info("transcoder began pid=%d", self.child.pid)
         if self._skipping and not frame.key:
             return

@@ -16,6 +16,7 @@ import pytest
 
 from server.recorder import rtp, vp8
 from server.recorder.transcoder import NICE
+from server.recorder.transcoding import TranscodedSource
 from tests.hardening.conference import LUMA, Made, make_conference
 from tests.hardening.test_workers import Room, until_true
 from tests.recorder.publisher import replay
@@ -62,6 +63,14 @@ def test_descriptors_of_every_form_are_skipped(descriptor: str) -> None:
     assert vp8.descriptor_length(head + KEY) == len(head)
     with pytest.raises(ValueError, match="cut off"):
         vp8.descriptor_length(head)
+
+
+def test_a_source_waits_where_no_process_can_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    source, opened = TranscodedSource(), len(os.listdir("/proc/self/fd"))
+    source.push(packet(START + KEY, 1), 5_000_000)
+    assert source.child is None and source.waiting
+    assert len(os.listdir("/proc/self/fd")) == opened
 
 
 @pytest.fixture
