@@ -34,7 +34,7 @@ from server.live.gathering import Gathered
 from server.live.limits import Limits
 from server.live.sockets import Server, acknowledgement, make_server
 from server.people.seats import actors_of_seats
-from server.permissions import Target, require
+from server.permissions import Actor, Target, require
 from server.protocol import (
     AcceptMedia,
     CloseMedia,
@@ -84,6 +84,7 @@ class Gateway:
         self._facts = Facts(self.connections, self._delivery.emit)
         self._limits = Limits()
         self._asked = itertools.count(1)
+        self._rights_changes = 0
         self._media_tasks: set[asyncio.Task[dict[str, Any]]] = set()
         self.live = self._facts.tell
         signalling.telling.on_live = self._facts.tell
@@ -137,7 +138,7 @@ class Gateway:
             secret = request.cookies.get(f"seat_{hello.seat}")
             if secret is None:
                 raise Unauthenticated()
-            actor = await self._seated((hello.seat, secret))
+            actor = await self._seat(hello.seat, secret)
         except DomainError as error:
             raise self._refuse(error, language) from None
         except Exception:
@@ -152,6 +153,16 @@ class Gateway:
         )
         self.connections.add(connection)
         self._delivery.spawn(self._welcome(connection, hello.since))
+
+    async def _seat(self, seat: str, secret: str) -> Actor:
+        """Who connects; looked up again where rights changed meanwhile: ``rights_changed`` looks at
+        those who are connected alone. Raises: Unauthenticated, Forbidden, Unavailable.
+        """
+        while True:
+            changes = self._rights_changes
+            actor = await self._seated((seat, secret))
+            if changes == self._rights_changes:
+                return actor
 
     def _refuse(self, error: DomainError, language: Language) -> Exception:
         refusal = _refusal(error, language)
@@ -184,6 +195,7 @@ class Gateway:
 
     async def rights_changed(self, conference_id: int) -> None:
         """Cut the seats that are no more; those whose place changed get a fresh snapshot."""
+        self._rights_changes += 1
         members = self.connections.of_conference(conference_id)
         standing = await self._database.read(
             seats.standing, {each.actor.holder for each in members}

@@ -11,7 +11,7 @@ from socketio.exceptions import ConnectionError as Refused
 
 from server.live.missed import MOST_MISSED
 from server.permissions import Actor
-from server.protocol import COMMANDS, INTERNAL
+from server.protocol import COMMANDS, INTERNAL, RevokeSeat
 from server.snapshot import build
 from tests.cast import START
 from tests.live.conftest import PATIENCE_S, Venue
@@ -197,6 +197,22 @@ async def test_a_revoked_seat_is_cut_at_once(venue: Venue) -> None:
     await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
     await trainee.until(lambda p: p.closed)
     assert await refusal(venue, venue.cast.trainee)
+
+
+async def test_a_seat_that_is_revoked_while_it_connects_stays_outside(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seat, read = venue.cast.trainee.holder, venue.gateway._seated
+
+    async def revoked_behind_the_read(asked: tuple[str, str]) -> Actor:
+        actor = await read(asked)
+        monkeypatch.undo()
+        await venue.inbox.submit(venue.cast.organiser, RevokeSeat(seat=seat), "k")
+        return actor
+
+    monkeypatch.setattr(venue.gateway, "_seated", revoked_behind_the_read)
+    assert await refusal(venue, venue.cast.trainee)
+    assert not venue.gateway.connections.of_seats([seat])
 
 
 async def test_a_reload_brings_a_fresh_snapshot(venue: Venue) -> None:
