@@ -6,6 +6,8 @@ MIN_INTERVAL_S = 0.5
 """at most two requests a second and source: each costs the publisher a large frame"""
 PATIENCE_S = 0.7
 """a keyframe that comes later than this after a request came by itself"""
+OVERDUE_S, AGAIN_S = 10.0, 60.0
+"""a keyframe that has not come for so long is told of, and how soon again"""
 
 Bytes = bytes | memoryview
 
@@ -102,6 +104,7 @@ class Requests:
         self._unanswered_since_s: float | None = None
         self.ignored = False
         """does the publisher pay no heed? Encoders often do not"""
+        self._told_at_s = float("-inf")
 
     def want(self) -> None:
         """Somebody needs a keyframe."""
@@ -118,6 +121,14 @@ class Requests:
         elif now_s - self._unanswered_since_s >= PATIENCE_S:
             self.ignored = True
         return True
+
+    def overdue_s(self, now_s: float) -> float:
+        """For how long a keyframe has been asked for in vain; 0 where that is no news."""
+        since_s = self._unanswered_since_s
+        if since_s is None or now_s - since_s < OVERDUE_S or now_s - self._told_at_s < AGAIN_S:
+            return 0.0
+        self._told_at_s = now_s
+        return now_s - since_s
 
     def arrived(self, now_s: float) -> None:
         """A keyframe has begun; wishes from before it are fulfilled."""

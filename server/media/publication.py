@@ -30,6 +30,8 @@ EXCESS_S = 10.0
 """who goes on so long beyond it is cut off"""
 MAX_SSRCS = 32
 TELL_AGAIN_S = 5.0
+RESIZES_PER_S, RESIZES_BURST, RESIZES_TOLD_S = 0.1, 6, 60.0
+"""pictures of another size, beyond which the log tells of them, and how soon again"""
 REBINDS_PER_S, REBINDS_BURST = 0.5, 4
 """new SSRCs of a layer, each a new beginning for all who receive it"""
 
@@ -62,6 +64,8 @@ class Publication:
         self._excess: tuple[float, float] | None = None
         """first and latest packet beyond the allowance"""
         self._rebinds = Allowance(REBINDS_PER_S, REBINDS_BURST)
+        self._resizes = Allowance(RESIZES_PER_S, RESIZES_BURST)
+        self._resizes_told_at_s = float("-inf")
         self.on_excess: Callable[[], None] = lambda: None
         for line in self.lines:
             if line is not None:
@@ -228,16 +232,24 @@ class Publication:
         first_s, latest_s = self._excess or (now_s, now_s)
         if now_s - latest_s > UPLINK_BURST_S or self._excess is None:
             first_s = now_s
-            log.warning(
-                "sends too much: source=%s holder=%s limit_bps=%d",
-                *(self.source, self.holder, MAX_UPLINK_BPS),
-            )
+            self.warn("sends too much", f"limit_bps={MAX_UPLINK_BPS}")
         self._excess = (first_s, now_s)
         if now_s - first_s > EXCESS_S:
-            log.warning("cut off: source=%s holder=%s", self.source, self.holder)
+            self.warn("cut off", f"after_s={EXCESS_S:.0f}")
             self._excess = None
             self.on_excess()
         return False
+
+    def resized(self, now_s: float) -> None:
+        """A picture has another size than before; each time is a keyframe, and work for all."""
+        often = not self._resizes.take(1, now_s)
+        if often and now_s - self._resizes_told_at_s >= RESIZES_TOLD_S:
+            self._resizes_told_at_s = now_s
+            self.warn("changes its resolution all the time", f"more_than_per_s={RESIZES_PER_S}")
+
+    def warn(self, what: str, details: str) -> None:
+        """Tell the log what this publisher does, and who it is."""
+        log.warning("%s: source=%s holder=%s %s", what, self.source, self.holder, details)
 
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()

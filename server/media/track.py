@@ -121,12 +121,19 @@ class Layer:
         if begins:
             self.requests.arrived(now_s)
             self._entered = (number, now_s)
-            self.size = resolution.size(self.track.codec, view) or self.size
+            self._measured(resolution.size(self.track.codec, view), now_s)
         if self.outputs:
             self._burst.append(Packet(number, header, packet, begins))
             if not self._deferred:
                 self._deferred = True
                 self.track.publication.peer.defer(self._drained)
+
+    def _measured(self, size: tuple[int, int] | None, now_s: float) -> None:
+        if size is None or size == self.size:
+            return
+        if self.size is not None:
+            self.track.publication.resized(now_s)
+        self.size = size
 
     def _drained(self) -> None:
         """All that has come is read: on with it, or wait a little for the rest of the frame."""
@@ -286,4 +293,7 @@ class Track:
                 if layer.ssrc is not None and layer.requests.due(now_s):
                     out += rtcp.pli(ours, layer.ssrc)
                     self._asked_at_s = now_s
+                    overdue_s = layer.requests.overdue_s(now_s)
+                    if overdue_s and layer.alive(now_s):
+                        self.publication.warn("sends no keyframe", f"asked_for_s={overdue_s:.0f}")
         return out
