@@ -28,6 +28,7 @@ from server.db import journal, receipts
 from server.db.engine import Database, is_outage
 from server.db.journal import Published
 from server.errors import DomainError, SlowDown, Unavailable
+from server.people import tries
 from server.permissions import Actor
 from server.protocol import Command
 
@@ -238,7 +239,7 @@ class Inbox:
         try:
             with self._database.write_session() as session:
                 late = self._settled(session)
-                self._forget_receipts(session, now)
+                self._forget(session, now)
                 batch = Batch(session, now, jobs, self._shown)
                 answers = batch.answers(jobs)
                 events = [*late, *batch.write()]
@@ -274,9 +275,11 @@ class Inbox:
             if event.seq <= journal.head(session, event.conference_id)
         ]
 
-    def _forget_receipts(self, session: Session, now: datetime) -> None:
+    def _forget(self, session: Session, now: datetime) -> None:
+        """What nobody asks for any more, once in a while."""
         if self._forgot_at is None or now - self._forgot_at > FORGET_EVERY:
             receipts.forget(session, now - RECEIPTS_KEPT)
+            tries.forget_old(session, now)
             self._shown.clear()
             self._forgot_at = now
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from server.errors import N_, DomainError, SlowDown
@@ -30,6 +31,7 @@ class Limit:
 CODE = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
 PIN = Limit(free=10, wait_s=60, longest_wait_s=600, memory_s=3600)
 PASSWORD = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
+LONGEST_MEMORY = timedelta(seconds=max(limit.memory_s for limit in (CODE, PIN, PASSWORD)))
 
 _SECONDS = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(seconds)d giây.")
 _MINUTES = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(minutes)d phút.")
@@ -90,3 +92,8 @@ def forget(session: Session, subject: str) -> None:
     tried = session.get(WrongTry, subject)
     if tried is not None:
         session.delete(tried)
+
+
+def forget_old(session: Session, now: datetime) -> None:
+    """Delete what no limit remembers: strangers with ever new devices must not fill the table."""
+    session.execute(delete(WrongTry).where(WrongTry.last_at < now - LONGEST_MEMORY))

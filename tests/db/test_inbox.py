@@ -17,8 +17,9 @@ from server.db.engine import Database
 from server.db.journal import Emit, JournalEntry, Published
 from server.db.outcome import Outcome
 from server.errors import Conflict, DomainError, Forbidden, Invalid, Unauthenticated, Unavailable
-from server.inbox import Inbox
-from server.people.models import Link, Seat
+from server.inbox import Inbox, utc_now
+from server.people import tries
+from server.people.models import Link, Seat, WrongTry
 from server.permissions import Actor, Role
 from server.protocol import (
     AddSite,
@@ -204,6 +205,20 @@ async def test_work_before_a_domain_error_is_kept(inbox: Inbox, database: Databa
         await inbox.transact(count_and_refuse)
     query = text("SELECT count(*) FROM unit_levels")
     assert database.read_now(lambda s: s.scalar(query)) == 1
+
+
+async def test_wrong_tries_that_are_forgotten_fill_no_table(database: Database) -> None:
+    limit_s = tries.LONGEST_MEMORY.total_seconds()
+    with database.write_session() as session:
+        for age_s in (1, limit_s - 60, limit_s + 60):
+            at = utc_now() - timedelta(seconds=age_s)
+            session.add(WrongTry(subject=f"code:1:{age_s}", count=1, last_at=at))
+        session.commit()
+    inbox = Inbox(database)
+    inbox.start()
+    await inbox.transact(lambda session: None)
+    await inbox.stop()
+    assert count(database, WrongTry) == 2
 
 
 async def test_a_revoked_seat_can_do_nothing_not_even_in_the_same_batch(
