@@ -1,8 +1,9 @@
 """A conference of eleven rooms (``--rooms``), side by side with Janus 1.1 as in ``sfu.py``.
 
-Every room publishes and every room's page receives the stage, its sound, and a tile of each other
-room (``load/scenes.py`` has the details). What is told is the CPU of all processes of a server while
-all see all, and ``idle``: what of it they use before anybody has come. Ours records the stage.
+Every room publishes, and every room's page receives the stage, its sound, and a tile of each other
+room, but never its own sound or tile (``load/scenes.py`` has the details). What is told is the CPU
+of all processes of a server while all see all, and ``idle``: what of it they use before anybody has
+come. Ours records the stage.
 
 Needs root, for the namespaces, and ``apt-get install janus``.
 """
@@ -15,7 +16,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +43,9 @@ from server.simulation import demo
 
 SMALL = sfu.CAPTURE.with_name("chromium-180p.json")
 IDLE_S = 3.0
+SAMPLE = 16
+"""one packet in so many tells its delay"""
+Figures = dict[str, Any]
 
 
 async def _prepare(config: configuration.Config, count: int) -> tuple[str, list[dict[str, Any]]]:
@@ -79,7 +82,9 @@ def _rooms(session: Session, conference: int, stage: str, count: int) -> list[di
             session, Role.ENCODER, conference, now, until, site_id=site.id, reusable=True
         )
         seat, secret = open_seat(session, Role.DISPLAY, conference, now, site_id=site.id)
-        rooms.append({"encoder": token, "seat": seat.id, "cookie": f"seat_{seat.id}={secret}"})
+        cookie = f"seat_{seat.id}={secret}"
+        given = {"source": f"site:{site.slug}", "encoder": token, "seat": seat.id, "cookie": cookie}
+        rooms.append(given)
     return rooms
 
 
@@ -110,15 +115,14 @@ def serving_janus(
         yield served, (what, order | {"rooms": count})
 
 
-def measure(
-    served: Processes, load: Driven, connect: Any, options: argparse.Namespace
-) -> dict[str, float]:
-    """CPU of one core, packets a second out, what was lost."""
+def measure(served: Processes, load: Driven, connect: Any, options: argparse.Namespace) -> Figures:
+    """CPU of one core, packets a second out, what was lost, streams of each page, delays in ms, and
+    µs CPU a packet: a server that falls behind looks cheap."""
     begin_s, cpu_s = time.monotonic(), served.cpu_s()
     time.sleep(IDLE_S)
     idle = (served.cpu_s() - cpu_s) / (time.monotonic() - begin_s)
     what, order = connect
-    load.do(what, **order)
+    load.do(what, sample=SAMPLE, **order)
     times = {"seconds": options.seconds, "warm": options.warm}
     load.tell("play", large=str(sfu.CAPTURE), small=str(SMALL), **times)
     load.hear()
@@ -130,9 +134,13 @@ def measure(
         "core": core,
         "idle": idle,
         "rate": came["received"] / came["seconds"],
+        "cpu": core * came["seconds"] / came["received"] * 1e6,
         "lost": 1 - came["received"] / came["expected"],
+        "repeated": came["repeated"] / came["seconds"],
         "streams": came["streams"],
         "load": came["load"],
+        "p50": came["delays_ms"][len(came["delays_ms"]) // 2],
+        "p99": came["delays_ms"][int(len(came["delays_ms"]) * 0.99)],
     }
     print(json.dumps(found), file=sys.stderr, flush=True)
     return found
@@ -152,8 +160,8 @@ def main() -> None:
             found = {}
             for name, serving in (("peer", serving_janus), ("ours", serving_ours)):
                 if options.only in (None, name):
-                    with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
-                        with serving(server_prefix, cores[0], Path(folder), count) as given:
+                    with servers.workplace() as folder:
+                        with serving(server_prefix, cores[0], folder, count) as given:
                             load = Driven(
                                 "scenes.py",
                                 sfu.LOAD_ADDRESS,
@@ -167,10 +175,14 @@ def main() -> None:
             report(count, found)
 
 
-def report(count: int, found: dict[str, dict[str, float]]) -> None:
+def report(count: int, found: dict[str, Figures]) -> None:
     """The line."""
     ours, peer = found.get("ours"), found.get("peer")
-    about = {f"{who}_{key}": round(each[key], 4) for who, each in found.items() for key in each}
+    about = {
+        f"{who}_{key}": round(value, 4) if isinstance(value, float) else value
+        for who, each in found.items()
+        for key, value in each.items()
+    }
     line = {
         "name": f"sfu.scene_{count}",
         "unit": "% of a core",

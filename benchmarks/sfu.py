@@ -17,7 +17,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +45,8 @@ SAMPLE = 64
 """one packet in so many tells its delay"""
 MOST_LOST = 0.001
 RAMP = 1.25
+JANUS_PATIENCE_S = 5.0
+"""it does not end while it has many handles: nothing is lost by killing it"""
 VIEWERS_A_TOKEN = 15
 """more posts at once with one token are slowed down (server/web/rates.py)"""
 Figures = dict[str, float]
@@ -88,7 +89,7 @@ def serving_janus(
         base = f"http://{SERVER_ADDRESS}:{JANUS_PORT}/janus"
         yield Processes([process]), ("connect_janus", {"base": base})
     finally:
-        servers.stop(process)
+        servers.stop(process, JANUS_PATIENCE_S)
 
 
 def _tokens(config: configuration.Config, slug: str, viewers: int) -> list[str]:
@@ -213,8 +214,8 @@ def main() -> None:
         for name, serving in (("peer", serving_janus), ("ours", serving_ours)):
             if options.only not in (None, name):
                 continue
-            with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
-                with serving(server_prefix, cores[0], Path(folder), options) as (served, connect):
+            with servers.workplace() as folder:
+                with serving(server_prefix, cores[0], folder, options) as (served, connect):
                     load = Driven(
                         "viewers.py",
                         LOAD_ADDRESS,

@@ -6,12 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+PATIENCE_S = 20.0
+"""for hanging up all, before it is killed"""
+
 
 class Driven:
-    """``script`` of this folder with ``arguments``, behind ``prefix``; ``prepare`` runs in it first."""
+    """``script`` of this folder with ``arguments``, behind ``prefix``; ``prepare`` runs in it first.
+
+    What it writes to its standard error is seen on ours.
+    """
 
     def __init__(
         self,
@@ -49,8 +56,14 @@ class Driven:
         return self.hear()
 
     def stop(self) -> None:
-        """Hang up all."""
+        """Hang up all, by force where that takes long. Never raises: it would hide why one stops."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(20)
+        try:
+            with suppress(OSError):  # it may have ended before it read all orders
+                self._process.stdin.close()
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            print(f"the load did not end within {PATIENCE_S:.0f} s: killed", file=sys.stderr)
+            self._process.kill()
+            self._process.wait()
         self._process.stdout.close()

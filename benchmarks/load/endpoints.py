@@ -26,7 +26,7 @@ PAUSE_S = 0.033
 """between a capture's end and its next beginning"""
 STAMP = struct.Struct("!4sd")
 STAMP_MARK = b"bnch"
-VIDEO_TYPE, AUDIO_TYPE, TRANSPORT_ID, LEVEL_ID = 102, 111, 3, 4
+VIDEO_TYPE, RTX_TYPE, AUDIO_TYPE, TRANSPORT_ID, LEVEL_ID = 102, 103, 111, 3, 4
 CERTIFICATE = make_certificate()
 
 LINE = """m={kind} 9 UDP/TLS/RTP/SAVPF {type}
@@ -192,11 +192,13 @@ class Publisher(Endpoint):
 class Stream:
     """What a viewer counts of one SSRC."""
 
-    __slots__ = ("base", "first", "highest", "received")
+    __slots__ = ("first", "highest", "received", "repeats")
 
-    def __init__(self, sequence: int) -> None:
+    def __init__(self, sequence: int, payload_type: int) -> None:
         self.first = self.highest = sequence + 65536
         self.received = 0
+        self.repeats = payload_type == RTX_TYPE
+        """retransmissions and the padding of probes: no media that anybody waits for"""
 
 
 class Viewer(Endpoint):
@@ -229,9 +231,20 @@ class Viewer(Endpoint):
         self.delays_s.clear()
 
     def totals(self) -> tuple[int, int]:
-        """(expected, received) since ``restart``."""
-        expected = sum(s.highest - s.first + 1 for s in self.streams.values())
-        return expected, sum(s.received for s in self.streams.values())
+        """(expected, received) of media since ``restart``."""
+        media = self.media
+        expected = sum(s.highest - s.first + 1 for s in media)
+        return expected, sum(s.received for s in media)
+
+    @property
+    def media(self) -> list[Stream]:
+        """What comes but for what is repeated."""
+        return [stream for stream in self.streams.values() if not stream.repeats]
+
+    @property
+    def repeated(self) -> int:
+        """Packets beside the media since ``restart``."""
+        return sum(stream.received for stream in self.streams.values() if stream.repeats)
 
     def _readable(self) -> None:
         buffer, view, receive = self._buffer, self._view, self.socket.recvfrom_into
@@ -250,14 +263,14 @@ class Viewer(Endpoint):
             ssrc = buffer[8] << 24 | buffer[9] << 16 | buffer[10] << 8 | buffer[11]
             stream = streams.get(ssrc)
             if stream is None:
-                stream = streams[ssrc] = Stream(sequence)
+                stream = streams[ssrc] = Stream(sequence, buffer[1] & 127)
             stream.received += 1
             ahead = (sequence - stream.highest) & 0xFFFF
             if 0 < ahead < 0x8000:
                 stream.highest += ahead
             if self._transport_id and buffer[0] & 0x10:
                 self._heard(size)
-            if self._sample and sequence % self._sample == 0:
+            if self._sample and sequence % self._sample == 0 and not stream.repeats:
                 self.peer.handle_srtp(view[:size], time.monotonic())
 
     def _heard(self, size: int) -> None:

@@ -2,13 +2,16 @@
 
 One room is on stage and sends 1280×720 with sound, the others send what walls show (320×180 at 15
 frames a second): no layer that nobody receives is sent to either server. Each page receives the
-stage with its sound and a tile of every other room. Orders come as those of ``viewers.py``.
+stage, its sound where that is not its own (a room would hear itself), and a tile of every room that
+is neither on stage nor its own: as many streams from either server, to each page alike. Orders come
+as those of ``viewers.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -77,12 +80,11 @@ class Page:
                 if len(rest) < len(text) and not rest[:1].isdigit() and not future.done():
                     future.set_result(rest)
 
-    async def hide(self) -> None:
-        """Do without the tile of the room on stage: it is large already."""
-        slots = self.slots.items()
-        hidden = [mid for mid, source in slots if source is not None and mid.startswith("wall")
-                  and source == self.slots["stage"]]  # fmt: skip
-        heights = dict.fromkeys(hidden, 0)
+    async def hide(self, own: str) -> None:
+        """Do without the tiles of the room on stage, which is large already, and of ``own``."""
+        needless = (self.slots["stage"], own)
+        tiles = [mid for mid in self.slots if mid.startswith("wall")]
+        heights = {mid: 0 for mid in tiles if self.slots[mid] in needless}
         await self.request("media.view", session=self.session, heights=heights)
 
     async def close(self) -> None:
@@ -99,10 +101,12 @@ class Scene:
         self._publishers: list[Publisher] = []
         self._viewers: list[Viewer] = []
         self._pages: list[Page] = []
+        self._own: list[str] = []
+        """the source of each page's room"""
         self._playing: list[asyncio.Task[None]] = []
         self._http: aiohttp.ClientSession | None = None
 
-    async def connect_janus(self, base: str, rooms: int) -> dict[str, Any]:
+    async def connect_janus(self, base: str, rooms: int, sample: int) -> dict[str, Any]:
         """A room of Janus's."""
         http = self._http = aiohttp.ClientSession()
         session = Session(http, base)
@@ -116,9 +120,10 @@ class Scene:
             feeds.append(feed)
         await asyncio.sleep(1)  # Janus knows of them a little later
         for own in feeds:
-            streams = [{"feed": feeds[0], "mid": mid} for mid in ("0", "1")]
+            streams = [{"feed": feeds[0], "mid": "0"}]
+            streams += [{"feed": feeds[0], "mid": "1"}] if own != feeds[0] else []
             streams += [{"feed": feed, "mid": "0"} for feed in feeds[1:] if feed != own]
-            viewer = Viewer(self._address)
+            viewer = Viewer(self._address, sample)
             handle, offer = await session.offer(streams)
             answering = asyncio.create_task(viewer.connect(offer))
             answer = viewer.describe(mids(offer), "recvonly", "active")
@@ -129,7 +134,7 @@ class Scene:
         return {}
 
     async def connect_ours(
-        self, base: str, conference: str, rooms: list[dict[str, Any]]
+        self, base: str, conference: str, rooms: list[dict[str, Any]], sample: int
     ) -> dict[str, Any]:
         """Rooms that publish as encoders do, and receive as pages."""
         http = self._http = aiohttp.ClientSession()
@@ -142,8 +147,9 @@ class Scene:
         for room in rooms:
             page = await Page.open(http, base, room)
             self._pages.append(page)
-            given = await page.request("media.receive", wall=len(rooms) - 1)
-            viewer = Viewer(self._address)
+            self._own.append(room["source"])
+            given = await page.request("media.receive", wall=len(rooms))
+            viewer = Viewer(self._address, sample)
             answer = viewer.describe(mids(given["sdp"]), "recvonly", "active")
             answer = answer.replace("SAVPF 102\r\n", "SAVPF 102 103\r\n")
             answer = answer.replace("a=rtpmap:102 H264/90000\r\n", RTX)
@@ -162,11 +168,11 @@ class Scene:
         for i, publisher in enumerate(self._publishers):
             capture, speed = (tile, SMALL_SPEED) if i else (big, 1.0)
             await asyncio.sleep(0.01)  # not all at the same moment
-            playing = publisher.play(capture, warm + seconds, speed)
+            playing = publisher.play(capture, math.inf, speed)
             self._playing.append(asyncio.create_task(playing))
         await asyncio.sleep(warm / 2)
-        for page in self._pages:
-            await page.hide()
+        hiding = zip(self._pages, self._own, strict=True)
+        await asyncio.gather(*(page.hide(own) for page, own in hiding))
         await asyncio.sleep(warm / 2)
         for viewer in self._viewers:
             viewer.restart()
@@ -176,13 +182,19 @@ class Scene:
         elapsed_s = time.monotonic() - begin_s
         totals = [viewer.totals() for viewer in self._viewers]
         expected, received = (sum(column) for column in zip(*totals, strict=True))
-        await asyncio.gather(*self._playing)
+        for task in self._playing:
+            task.cancel()
+        if not expected:
+            raise RuntimeError("nothing came")
+        delays_s = sorted(d for viewer in self._viewers for d in viewer.delays_s)
         return {
             "seconds": elapsed_s,
             "expected": expected,
             "received": received,
             "load": (time.process_time() - own_s) / elapsed_s,
-            "streams": min(len(viewer.streams) for viewer in self._viewers),
+            "delays_ms": [round(d * 1000, 3) for d in delays_s[:: max(1, len(delays_s) // 2000)]],
+            "streams": sorted({len(viewer.media) for viewer in self._viewers}),
+            "repeated": sum(viewer.repeated for viewer in self._viewers),
         }
 
     async def close(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -37,6 +38,7 @@ from server.simulation import demo
 HERE = Path(__file__).parent
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PATIENCE_S = 60.0
+LOG, LOG_LINES = "server.log", 40
 
 
 @dataclass
@@ -101,6 +103,19 @@ def place(core: int, *, realtime: bool = False) -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for a server; the end of its log is shown where what is done there fails."""
+    with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
+        try:
+            yield Path(folder)
+        except BaseException:
+            log = Path(folder, LOG)
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            print(*lines[-LOG_LINES:], sep="\n", file=sys.stderr, flush=True)
+            raise
+
+
 def start(
     command: list[str], core: int | None, folder: Path, *, realtime: bool = False, **environ: str
 ) -> subprocess.Popen[str]:
@@ -109,15 +124,21 @@ def start(
         command,
         env=os.environ | environ,
         stdout=subprocess.PIPE,
-        stderr=(folder / "server.log").open("ab"),
+        stderr=(folder / LOG).open("ab"),
         text=True,
         preexec_fn=None if core is None else lambda: place(core, realtime=realtime),
     )
 
 
-def stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[str], patience_s: float = PATIENCE_S) -> None:
+    """End it, by force where that takes long; why one stops is not hidden by that."""
     process.terminate()
-    process.wait(PATIENCE_S)
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        print(f"pid {process.pid} did not end within {patience_s:.0f} s: killed", file=sys.stderr)
+        process.kill()
+        process.wait()
     if process.stdout is not None:
         process.stdout.close()
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ async def take_orders(load: Any) -> None:
         try:
             answer = await getattr(load, order.pop("do"))(**order)
         except Exception as error:  # the order's giver decides
+            traceback.print_exc()
             answer = {"error": repr(error)}
         print(json.dumps(answer), flush=True)
     await load.close()
