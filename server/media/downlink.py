@@ -11,12 +11,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from server.media import rtp
+from server.media import rtcp, rtp
 from server.media.bandwidth import Estimator
 from server.media.bursts import Burst
+from server.media.coarse import Coarse
 from server.media.limits import Allowance
 from server.media.peer import Peer
 from server.media.sending import Lane
+from server.media.timeline import WALL_OFFSET_S, ntp
 
 UNLIMITED_BPS = 100_000_000
 """the budget of a line that nothing is known of"""
@@ -27,6 +29,8 @@ LOSSY, LOSSY_S, FULL_S = 0.01, 10.0, 0.15
 ``FULL_S`` show that what is sent is too much already"""
 FULL_FOR_S = 3.0
 """what looks like a queue for longer is another, longer way"""
+RATE_S = 1.0
+"""the rate sent is measured over so long"""
 PACE_S = 0.01
 """between bursts of a probe: a longer pause would make queues of its own"""
 
@@ -34,13 +38,14 @@ PACE_S = 0.01
 class Downlink:
     """Sends to one peer.
 
-    Without transport-wide feedback (it was not agreed on, or none ever comes) the budget is
-    unlimited: nothing is known.
+    Without transport-wide feedback (it was not agreed on, or none ever comes) only receiver reports
+    and REMB tell: the budget is unlimited until they show that too much is sent.
     """
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.estimator: Estimator | None = None
+        self._coarse = Coarse()
         self.octets = 0
         """sent so far: headers and payloads, without what SRTP and IP add"""
         self.padding = 0
@@ -53,6 +58,8 @@ class Downlink:
         self._reports = Allowance(REPORTS_PER_S, REPORTS_BURST)
         self._probe: asyncio.TimerHandle | None = None
         self._wanted_bps = 0
+        self._sent = (0, time.monotonic(), 0.0)
+        """octets sent and when they were counted, and the rate until then"""
         self._pad: Callable[[float], None] = lambda now_s: None
 
     def measure(self) -> None:
@@ -61,11 +68,11 @@ class Downlink:
             self.estimator = Estimator(time.monotonic())
 
     @property
-    def known(self) -> Estimator | None:
-        """The estimator, if it knows anything: one that has never heard of its packets does not."""
+    def known(self) -> Estimator | Coarse | None:
+        """What knows anything: an estimator that has never heard of its packets does not."""
         estimator = self.estimator
         if estimator is None or (estimator.silent and not estimator.heard):
-            return None
+            return self._coarse if self._coarse.heard else None
         return estimator
 
     @property
@@ -105,10 +112,29 @@ class Downlink:
             return
         self.estimator.report(fci, now_s)
 
+    def tell(self, item: rtcp.ReportBlock | rtcp.Remb, now_s: float) -> None:
+        """A receiver report on a stream of ours, or REMB: of use where there is nothing better."""
+        told = self.estimator is not None and self.estimator.heard
+        if told or not self._reports.take(1, now_s):
+            return
+        sent_bps = self._sent[2]
+        if isinstance(item, rtcp.Remb):
+            self._coarse.limit(item.bitrate_bps, sent_bps, now_s)
+        else:
+            middle = ntp(now_s + WALL_OFFSET_S) >> 16 & 0xFFFFFFFF
+            self._coarse.report(item, middle, sent_bps, self._wanted_bps, now_s)
+        if self._coarse.loss > LOSSY:
+            self._lossy_until_s = now_s + LOSSY_S
+        self.lossy = now_s < self._lossy_until_s
+
     def tick(self, now_s: float, wanted_bps: int, pad: Callable[[float], None] | None) -> None:
         """Every 50 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
         padding, None where there is nothing to pad with.
         """
+        octets, at_s, _ = self._sent
+        if now_s - at_s >= RATE_S:
+            self._sent = (self.octets, now_s, (self.octets - octets) * 8 / (now_s - at_s))
+        self._wanted_bps = wanted_bps
         estimator = self.estimator
         if estimator is None:
             return
@@ -119,7 +145,7 @@ class Downlink:
         if pad is not None and self._probe is None and estimator.heard:
             target_bps = estimator.probe(wanted_bps, now_s)
             if target_bps:
-                self._wanted_bps, self._pad = wanted_bps, pad
+                self._pad = pad
                 self._fill(now_s, self.octets)
 
     def _judge(self, estimator: Estimator, now_s: float) -> None:

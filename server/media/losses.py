@@ -58,7 +58,8 @@ class Losses:
         """
         before = self._before_cut
         if not self.excessive(now_s):
-            if before is not None and 0.0 < self.fraction(2.0) < before / 2:
+            known = self._total >= MIN_COUNTED
+            if before is not None and known and self.fraction(2.0) < before / 2:
                 self._before_cut = None
             return False
         if before is not None and self.fraction(1.0) > before * 0.67:

@@ -255,7 +255,8 @@ class Downlink(msgspec.Struct, frozen=True):
     loss: float | None
     """0 to 1"""
     reason: str
-    """of the estimate's last change: start, growth, probe, delay, loss, silence; or unknown"""
+    """of the estimate's last change: start, growth, probe, delay, loss, silence, remb; or
+    unknown"""
     reduced: bool
     """has it made a picture smaller, for some seconds now?"""
     slots: dict[str, Slot]

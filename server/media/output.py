@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable
 
 from server.media import rtcp, rtp, rtx
@@ -16,13 +15,11 @@ from server.media.publication import CNAME
 from server.media.rewrite import Part
 from server.media.sending import Lane
 from server.media.switching import CUT_LIMIT_S, Switch
-from server.media.timeline import ntp
+from server.media.timeline import WALL_OFFSET_S, ntp
 from server.media.track import Layer, Track
 
 PLEAS_PER_S, PLEAS_BURST = 0.5, 5
 """keyframes that one stream of one subscriber may ask for"""
-WALL_OFFSET_S = time.time() - time.monotonic()
-"""sender reports count from here: the wall clock may be set, this one goes on evenly"""
 BEHIND = 2
 """packets of sound, behind which one comes again on a line that loses some: later than a burst of
 losses lasts, sooner than a browser would play what it makes up, and than any NACK"""

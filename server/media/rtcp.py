@@ -19,6 +19,7 @@ PAYLOAD_FEEDBACK = 206
 NACK = 1
 PLI = 1
 FIR = 4
+APPLICATION = 15
 TRANSPORT_WIDE = 15
 """format of draft-holmer-rmcat-transport-wide-cc-extensions-01"""
 
@@ -79,7 +80,14 @@ class Congestion:
     fci: bytes
 
 
-Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Bye | Congestion
+@dataclass(frozen=True, slots=True)
+class Remb:
+    """The rate that a receiver estimates (draft-alvestrand-rmcat-remb-03, 2.2)."""
+
+    bitrate_bps: int
+
+
+Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Bye | Congestion | Remb
 
 
 def parse(data: Bytes) -> Iterator[Item]:
@@ -110,6 +118,10 @@ def _parse_one(count: int, kind: int, body: bytes) -> Iterator[Item]:
         yield Congestion(body[8:])
     elif kind == PAYLOAD_FEEDBACK and count == PLI and len(body) >= 8:
         yield KeyframeRequest(_U32.unpack_from(body, 4)[0])
+    elif kind == PAYLOAD_FEEDBACK and count == APPLICATION and body[8:12] == b"REMB":
+        if len(body) >= 16:
+            exponent, mantissa = body[13] >> 2, (body[13] & 3) << 16 | body[14] << 8 | body[15]
+            yield Remb(mantissa << exponent)
     elif kind == PAYLOAD_FEEDBACK and count == FIR:
         for position in range(8, len(body) - 7, 8):
             yield KeyframeRequest(_U32.unpack_from(body, position)[0])
@@ -141,6 +153,14 @@ def packet(count: int, kind: int, body: bytes) -> bytes:
 def pli(sender: int, ssrc: int) -> bytes:
     """Ask for a keyframe."""
     return packet(PLI, PAYLOAD_FEEDBACK, struct.pack("!II", sender, ssrc))
+
+
+def remb(sender: int, bitrate_bps: int, ssrcs: Sequence[int]) -> bytes:
+    """No more than this, for all these streams together; an upper bound of 18 significant bits."""
+    exponent = max(0, bitrate_bps.bit_length() - 18)
+    head = len(ssrcs) << 24 | exponent << 18 | bitrate_bps >> exponent
+    body = struct.pack("!II4sI", sender, 0, b"REMB", head)
+    return packet(APPLICATION, PAYLOAD_FEEDBACK, body + b"".join(map(_U32.pack, ssrcs)))
 
 
 def nack(sender: int, ssrc: int, sequences: Sequence[int]) -> bytes:

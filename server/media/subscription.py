@@ -149,20 +149,23 @@ class Subscriber:
             if isinstance(item, rtcp.Congestion):
                 self.downlink.receive(item.fci, now_s)
                 continue
+            if isinstance(item, rtcp.Remb):
+                self.downlink.tell(item, now_s)
             output = self._by_ssrc.get(getattr(item, "ssrc", 0))
             if output is None:
                 continue
-            if isinstance(item, rtcp.Nack):
+            if isinstance(item, rtcp.ReportBlock):
+                self.downlink.tell(item, now_s)
+            elif isinstance(item, rtcp.Nack):
                 output.retransmit(item.sequences[:MAX_NACKED], now_s)
             elif isinstance(item, rtcp.KeyframeRequest):
                 output.plead(now_s)
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms."""
-        if self.downlink.estimator is not None:
-            outputs = self.outputs.values()
-            pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
-            self.downlink.tick(now_s, self._wanted_bps, pad)
+        outputs = self.outputs.values()
+        pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
+        self.downlink.tick(now_s, self._wanted_bps, pad)
         budget_bps = self.downlink.budget_bps
         if budget_bps < min(self._budget_bps, self._spent_bps):
             self.choose(now_s)  # down at once, up by the beat

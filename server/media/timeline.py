@@ -6,8 +6,12 @@ in step whichever sources a page shows. Pure.
 
 from __future__ import annotations
 
+import time
+
 NTP_UNIX_S = 2208988800
 """seconds from 1900 to 1970"""
+WALL_OFFSET_S = time.time() - time.monotonic()
+"""sender reports count from here: the wall clock may be set, this one goes on evenly"""
 
 
 def ntp(unix_s: float) -> int:
