@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import signal
 import socket
 import ssl
@@ -15,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from server import config as configuration
-from server import logs
+from server import garbage, logs
 from server.config import Config
 from server.db.engine import Database
 from server.inbox import Inbox
@@ -41,8 +40,9 @@ from server.web.rates import Rates
 from server.web.site import SITE, Site
 from server.web.vitals import Vitals
 
-COLLECT_AFTER = 50_000
-"""New objects until the youngest are looked at: some 5 MB."""
+YOUNG, OLDER = 50_000, 20
+"""New objects until garbage.collect_seldom looks at the youngest: some 5 MB. A burst of commands makes
+thousands of them that live until it is answered, and would be looked at again and again."""
 
 log = structlog.get_logger("app")
 
@@ -151,20 +151,11 @@ async def serve(config: Config, http: socket.socket, runtime: str) -> None:
     await runner.setup()
     try:
         await web.SockSite(runner, http, ssl_context=tls_context(config), backlog=1024).start()
-        collect_rarely()
+        garbage.collect_seldom(YOUNG, OLDER)
         log.info("serving", url=config.base_url(http.getsockname()[1]))
         await stopped.wait()
     finally:
         await runner.cleanup()
-
-
-def collect_rarely() -> None:
-    """Look for cycles seldom: reference counts free nearly all, while a burst of commands makes
-    thousands of objects that live until it is answered, and would be looked at again and again.
-    What was made until now stays for good."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 def main() -> None:

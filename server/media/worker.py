@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from server import garbage
 from server.media import messages, tcp
 from server.media.control import ControlServer
 from server.media.ice import Binding, IceLite, host_of
@@ -33,6 +34,8 @@ from server.media.sessions import Negotiator, Refusal
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+YOUNG, OLDER = 10_000, 5
+"""for garbage.collect_seldom: packets come and go without cycles, sessions leave some behind"""
 MAX_NAMED = 8
 """sessions named in a line of the log"""
 SOCKET_BUFFER_BYTES = 4 << 20
@@ -326,6 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=logging.INFO,
         format=f"%(levelname)s media[{arguments.index}] %(name)s: %(message)s",
     )
+    garbage.collect_seldom(YOUNG, OLDER)
     addresses = [a.strip() for a in arguments.address.split(",") if a.strip()]
     asyncio.run(
         run(

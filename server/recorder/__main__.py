@@ -7,7 +7,11 @@ import asyncio
 import logging
 from pathlib import Path
 
+from server import garbage
 from server.recorder.process import run
+
+YOUNG, OLDER = 10_000, 5
+"""for garbage.collect_seldom: packets come and go without cycles"""
 
 
 def main() -> None:
@@ -17,6 +21,7 @@ def main() -> None:
     parser.add_argument("--font", type=Path, help="font file for the card")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+    garbage.collect_seldom(YOUNG, OLDER)
     asyncio.run(run(arguments.listen, arguments.font))
 
 
