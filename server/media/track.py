@@ -222,7 +222,7 @@ class Track:
         """the latest packet of any layer"""
         self.stall = (float("-inf"), float("-inf"))
         """the last time that no layer came: its begin and end"""
-        self._nack = "nack" in codec.feedback and line.kind == "video"
+        self._nack = "nack" in codec.feedback
         self._asked_at_s = float("-inf")
 
     def received(self, now_s: float) -> None:

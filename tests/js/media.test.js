@@ -10,6 +10,7 @@ const { between, qualityText, reportBetween, totals } = await import(
   "../../static/js/media/quality.js"
 );
 const { lineRows } = await import("../../static/js/rooms/lines.js");
+const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
 const { floorText, ownFloor } = await import("../../static/js/rooms/floor.js");
@@ -175,4 +176,15 @@ test("a quiz counts down by the given clock, then shows options and sites", () =
   );
   assert.deepEqual(siteRows(state(), run), []);
   assert.deepEqual(optionRows(revealed).map((row) => row.correct), [false, true]);
+});
+
+test("an offer says that sound is repeated when asked for, and is else as it was", () => {
+  const lines = [
+    "a=rtpmap:63 red/48000/2", "a=rtpmap:111 opus/48000/2", "a=fmtp:111 minptime=10;useinbandfec=1",
+    "a=rtpmap:102 H264/90000",
+  ];
+  const offered = offeringRepeats(lines.join("\r\n") + "\r\n")?.split("\r\n") ?? [];
+  assert.deepEqual(offered.filter((line) => !lines.includes(line)), ["a=rtcp-fb:111 nack", ""]);
+  assert.equal(offered[2], "a=rtcp-fb:111 nack");
+  assert.equal(offeringRepeats(undefined), undefined);
 });

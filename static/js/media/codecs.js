@@ -29,6 +29,14 @@ export function offeredVideoCodecs() {
     .map((each) => each.codec);
 }
 
+/**
+ * An offer that also offers to repeat sound that is asked for again (NACK, RFC 4585): Chromium does so,
+ * but never says it by itself.
+ * @param {string | undefined} sdp
+ */
+export const offeringRepeats = (sdp) =>
+  sdp?.replace(/^a=rtpmap:(\d+) opus\/.*$/gim, "$&\r\na=rtcp-fb:$1 nack");
+
 /** @param {RTCRtpCodec} codec */
 function rank({ mimeType, sdpFmtpLine = "" }) {
   const kind = mimeType.toLowerCase();

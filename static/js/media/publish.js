@@ -7,7 +7,7 @@
  * of, so that its light goes out and others know that there is none.
  */
 
-import { canSendH264, offeredVideoCodecs } from "./codecs.js";
+import { canSendH264, offeredVideoCodecs, offeringRepeats } from "./codecs.js";
 import { describeRefusal } from "./devices.js";
 import { MediaSession } from "./session.js";
 
@@ -158,7 +158,8 @@ export class Publisher extends MediaSession {
   async negotiate(connection) {
     if (this.stream) this.#addTracks(connection, this.stream);
     const offer = await connection.createOffer();
-    const answer = await this.send("media.publish", { source: this.source, sdp: offer.sdp });
+    const sdp = offeringRepeats(offer.sdp);
+    const answer = await this.send("media.publish", { source: this.source, sdp });
     if (!this.adopt(connection, answer.session)) return;
     for (const session of this.#layers.keys()) {
       if (session !== answer.session) this.#layers.delete(session);
@@ -176,7 +177,8 @@ export class Publisher extends MediaSession {
    */
   async renegotiate(connection, session) {
     const offer = await connection.createOffer({ iceRestart: true });
-    const answer = await this.send("media.restart", { session, sdp: offer.sdp });
+    const sdp = offeringRepeats(offer.sdp);
+    const answer = await this.send("media.restart", { session, sdp });
     if (connection !== this.connection) return;
     this.relayBy(connection, answer);
     await connection.setLocalDescription(offer);
