@@ -32,6 +32,17 @@ DONE = {
     "created": N_("Đã tạo hội nghị. Hãy làm lần lượt các bước dưới đây."),
 }
 """What ``?done=`` on the page after a form may say."""
+TIMEZONES = {
+    "Asia/Ho_Chi_Minh": N_("Việt Nam (GMT+7)"),
+    "Asia/Bangkok": N_("Thái Lan (GMT+7)"),
+    "Asia/Vientiane": N_("Lào (GMT+7)"),
+    "Asia/Phnom_Penh": N_("Campuchia (GMT+7)"),
+    "Asia/Singapore": N_("Singapore (GMT+8)"),
+    "Asia/Tokyo": N_("Nhật Bản (GMT+9)"),
+    "Europe/Paris": N_("Pháp (GMT+1, mùa hè GMT+2)"),
+    "UTC": N_("Giờ quốc tế (UTC)"),
+}
+"""Zones that a conference is offered (tz database names), and what people call them."""
 _NO_CONFERENCE = N_("Không tìm thấy hội nghị này.")
 
 
@@ -175,6 +186,7 @@ def page(
         may_change=found.may_change,
         manages=found.manages,
         state_names=STATE_NAMES,
+        zone_name=TIMEZONES.get(found.conference.timezone, found.conference.timezone),
         form_key=form_key,
         form=form,
         done=DONE.get(request.query.get("done", "")),

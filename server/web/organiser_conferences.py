@@ -30,6 +30,7 @@ from server.people.models import Link
 from server.permissions import Actor, Role
 from server.protocol import ConferenceState, CreateConference, MoveConference, UpdateConference
 from server.web.organiser_access import (
+    TIMEZONES,
     Organised,
     form_key,
     join_url,
@@ -41,16 +42,6 @@ from server.web.organiser_access import (
 from server.web.organiser_forms import Form
 from server.web.site import DEFAULT_TIMEZONE, Account, now, render, see_other, site_of
 
-TIMEZONES = (
-    "Asia/Ho_Chi_Minh",
-    "Asia/Bangkok",
-    "Asia/Vientiane",
-    "Asia/Phnom_Penh",
-    "Asia/Singapore",
-    "Asia/Tokyo",
-    "Europe/Paris",
-    "UTC",
-)
 MOVES = {
     SCHEDULED: (N_("Lên lịch"), "calendar", "quiet"),
     LOBBY: (N_("Mở phòng chờ"), "users", ""),
@@ -230,8 +221,8 @@ async def move(request: web.Request) -> web.Response:
 
 
 def _edit_form(request: web.Request, found: Organised, form: Form) -> web.Response:
-    zones = dict.fromkeys((found.conference.timezone, *TIMEZONES))
-    return page(request, found, "edit", form=form, timezones=tuple(zones))
+    known = found.conference.timezone
+    return page(request, found, "edit", form=form, timezones={known: known} | TIMEZONES)
 
 
 async def edit(request: web.Request) -> web.Response:
