@@ -58,7 +58,13 @@ class Language:
     def explain(self, error: DomainError) -> str:
         """The sentence of a domain error for a reader of this language."""
         text = self.gettext(error.message)
-        return text % error.values if error.values else text
+        values = {
+            name: (
+                self.format_number(value) if type(value) is int and f"%({name})s" in text else value
+            )
+            for name, value in error.values.items()
+        }
+        return text % values if values else text
 
     def script(self) -> str:
         """The module that hands this language's messages to ``static/js/i18n.js``."""

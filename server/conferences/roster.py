@@ -314,11 +314,16 @@ def lines(conference_id: int, place: Any) -> Select[Any]:
     )
 
 
-def listed(session: Session, conference_id: int, site_id: int | None = None) -> list[Expected]:
-    """The roster in the Vietnamese order of names, of one site or all (by their positions)."""
+def listed(
+    session: Session, conference_id: int, site_id: int | None = None, part: slice = slice(None)
+) -> list[Expected]:
+    """The roster in the Vietnamese order of names, of one site or all (by their positions); of that
+    the ``part`` from its start to its stop."""
     query = lines(conference_id, RosterEntry.site_id)
     if site_id is not None:
         query = query.where(RosterEntry.site_id == site_id)
+    if part.stop is not None:
+        query = query.slice(part.start or 0, part.stop)
     make: Callable[..., Expected] = Expected
     return [make(*row) for row in session.execute(query)]
 

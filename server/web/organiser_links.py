@@ -17,13 +17,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.conferences.models import Site
-from server.conferences.roster import Expected, listed
+from server.conferences.roster import Expected, listed, recount
 from server.conferences.sites import sites_of
 from server.errors import N_, Conflict, DomainError
 from server.people.models import Link
 from server.protocol import CreateLink, LinkRole, RevokeLink
 from server.web.organiser_access import Organised, join_url, organised, page, qr
-from server.web.organiser_forms import Form, submit
+from server.web.organiser_forms import Form, submit, whole
 from server.web.organiser_sites import sites_of_conference
 from server.web.site import base_url, now, see_other, site_of
 
@@ -33,6 +33,8 @@ ROLES = {
     "encoder": N_("Bộ mã hóa hình (WHIP)"),
     "viewer": N_("Người xem (WHEP, xem lại)"),
 }
+SLIPS_PAGE = 500
+"""slips a page: about 60 sheets of A4"""
 SITE_ROLES = frozenset({"operator", "display", "encoder"})
 
 
@@ -188,27 +190,50 @@ async def revoke(request: web.Request) -> web.Response:
     return see_other(f"{found.home}/links?done=revoked")
 
 
-def _slips(
-    session: Session, conference_id: int, site_id: int | None
-) -> tuple[list[Expected], dict[int, str]]:
-    names = {site.id: site.name for site in sites_of(session, conference_id)}
-    return listed(session, conference_id, site_id), names
+@dataclass(frozen=True, slots=True)
+class Slips:
+    """A page of slips, and what else there is to print."""
+
+    people: list[Expected]
+    total: int
+    """of the site or sites chosen"""
+    site: int | None
+    """None: every site"""
+    counts: dict[int, int]
+    """site → how many are expected there"""
+    number: int
+    pages: int
+
+
+def _slips(session: Session, conference_id: int, asked: str, number: int) -> Slips:
+    counts = recount(session, conference_id)
+    total = sum(counts.values())
+    site = whole(asked)
+    if site is None and asked != "all" and total > SLIPS_PAGE:
+        # A page of 50,000 slips is 18 MB: who prints them does it room by room.
+        site = next(room.id for room in sites_of(session, conference_id) if room.id in counts)
+    if site is not None:
+        total = counts.get(site, 0)
+    pages = max(1, -(-total // SLIPS_PAGE))
+    number = min(max(1, number), pages)
+    part = slice((number - 1) * SLIPS_PAGE, number * SLIPS_PAGE)
+    people = listed(session, conference_id, site, part)
+    return Slips(people, total, site, counts, number, pages)
 
 
 async def slips(request: web.Request) -> web.Response:
-    """GET /conferences/{slug}/slips?site=: one slip a trainee, to cut apart."""
+    """GET /conferences/{slug}/slips?site=&page=: one slip a trainee, to cut apart; of one site where
+    there are many, unless ``site=all``."""
     found = await organised(request)
-    asked = request.query.get("site", "")
-    site_id = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 16 else None
-    people, names = await site_of(request).database.read(_slips, found.id, site_id)
+    asked, number = request.query.get("site", ""), whole(request.query.get("page", "")) or 1
+    shown = await site_of(request).database.read(_slips, found.id, asked, number)
     return page(
         request,
         found,
         "links",
         template="slips",
-        people=people,
-        names=names,
-        site_id=site_id,
+        slips=shown,
+        names={site.id: site.name for site in await sites_of_conference(request, found)},
         join_url=join_url(request, found.conference),
     )
 

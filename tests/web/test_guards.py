@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from server.errors import Invalid
 from server.i18n import choose, read_languages
 from server.web.middleware import masked
 from server.web.rates import MAX_BUCKETS, Buckets, Rate, Rates
@@ -201,3 +202,9 @@ def test_a_word_is_translated_by_what_it_means_and_how_many_there_are() -> None:
     assert english.ngettext(*moderators, 1) % {"num": 1} == "1 moderator"
     assert english.ngettext(*moderators, 2) % {"num": 2} == "2 moderators"
     assert vietnamese.ngettext(*moderators, 1) % {"num": 1} == "1 điều phối"
+
+
+@pytest.mark.parametrize(("code", "count"), [("vi", "50.000"), ("en", "50,000")])
+def test_a_count_in_an_error_is_grouped_as_its_reader_writes(code: str, count: str) -> None:
+    error = Invalid("Bảng có hơn %(most)s dòng. Hãy chia thành nhiều tệp.", most=50_000)
+    assert f" {count} " in read_languages()[code].explain(error)

@@ -13,6 +13,7 @@ from server.activities.models import Activity, Item
 from server.conferences.models import AgendaItem, Appointment, Conference, RosterEntry, Site
 from server.people.accounts import find_account
 from server.people.models import Link, Person
+from server.web import organiser_links
 from server.web.rates import Rate, Rates
 from tests.web.conftest import House
 from tests.web.organising import Organiser, workbook
@@ -246,3 +247,26 @@ async def test_reports_show_and_give_what_happened(house: House) -> None:
         person = session.scalars(select(Person).where(Person.code == "007")).one()
     await organiser.done(f"{HOME}/roster/remove", {"person": str(person.id)}, page=f"{HOME}/roster")
     assert (await organiser.get(f"{HOME}/slips")).count('class="slip"') == 1
+
+
+async def test_many_slips_are_one_site_and_all_of_them_pages(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(organiser_links, "SLIPS_PAGE", 2)
+    organiser = await _made(house)
+    await organiser.done(f"{HOME}/sites", {"names": "Phòng A\nPhòng B", "kind": "remote"})
+    rows = [["Tên", "Mã", "Điểm cầu"], *(["An", f"10{n}", "Phòng A"] for n in range(3))]
+    answer, _ = await organiser.upload(
+        f"{HOME}/roster/import", workbook([*rows, ["Bình", "200", "Phòng B"]])
+    )
+    await organiser.done(answer.headers["Location"], {})
+
+    async def codes(query: str) -> list[str]:
+        page = await organiser.get(f"{HOME}/slips{query}")
+        return re.findall(r'<span class="code">(\d+)</span>', page)
+
+    assert await codes("") == ["100", "101"] and await codes("?page=2") == ["102"]
+    assert await codes("?site=all") == ["100", "101"]
+    assert await codes("?site=all&page=2") == ["102", "200"]
+    page = await organiser.get(f"{HOME}/slips?site=all&page=9")
+    assert "200" in page and "4 phiếu" in page and "site=all&page=1" in page
