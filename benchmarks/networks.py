@@ -106,9 +106,9 @@ def _figures(found: Watched) -> Figures:
 
 
 async def steady(legs: Legs, **way: float) -> Figures:
-    """The same line all the time, two seconds after it has become so."""
+    """The same line all the time, two seconds (or as long again) after it has become so."""
     legs.bad.change(way=legs.way, **way)
-    await asyncio.sleep(2)
+    await asyncio.sleep(min(2.0, legs.seconds))
     await legs.watch.begin()
     await asyncio.sleep(legs.seconds)
     return _figures(await legs.watch.read())

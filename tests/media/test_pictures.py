@@ -52,11 +52,14 @@ async def _beside(
     await page.receive(worker, "display", wall=1)
     number = 0
     while not (page.got("stage") and page.got("audio0")):
+        page.check()
         number = await good.pump(1, start=number)
     before_kb = worker.process.memory_kb()
     loop = asyncio.get_running_loop()
     begin_s = loop.time()
     for i in range(PICTURES):
+        if i % 10 == 0:
+            page.check()  # a session that says nothing ends
         for packet in range(4):
             odd.send_video(4 * i + packet, 3000 * i, payload(i) + bytes(1000))
         number = await good.pump(1, start=number)
