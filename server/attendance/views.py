@@ -39,9 +39,7 @@ def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[s
     )
     found = _built(session, query.params(persons=persons))["attendance"] if persons else {}
     seen = {person: {person: entry} for person, entry in found.items()}
-    return [
-        {"attendance": seen.get(str(a.person_id), {})} if sees[a.role] else {} for a in actors
-    ]
+    return [{"attendance": seen.get(str(a.person_id), {})} if sees[a.role] else {} for a in actors]
 
 
 def _built(session: Session, query: Select[CheckIn]) -> dict[str, Any]:

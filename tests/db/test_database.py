@@ -90,7 +90,9 @@ def test_foreign_keys_hold(database: Database) -> None:
 def test_an_error_says_nothing_of_what_people_wrote(database: Database) -> None:
     """It may end in the log."""
     with database.write_session() as session, pytest.raises(SQLAlchemyError) as wrong:
-        session.execute(text("SELECT 1 FROM nowhere WHERE name = :name"), {"name": "Nguyễn Thị Lan"})
+        session.execute(
+            text("SELECT 1 FROM nowhere WHERE name = :name"), {"name": "Nguyễn Thị Lan"}
+        )
     assert "nowhere" in str(wrong.value) and "Lan" not in str(wrong.value)
 
 
