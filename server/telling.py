@@ -96,6 +96,7 @@ class Telling:
                 "audio": each.audio,
                 "alive": each.alive,
                 "picture": each.picture,
+                "heard": each.heard,
             }
             for each in message.publications
         }

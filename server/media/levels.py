@@ -15,6 +15,9 @@ HOLD_S = 0.8
 """a pause between words does not end speaking"""
 RISE_S = 0.1
 FALL_S = 0.6
+DIGITAL_SILENCE = 127
+MUTE_S = 3.0
+"""nothing but digital silence for so long: the microphone is off, since even a still room hums"""
 MARGIN_DB = 6.0
 """by so much must another be louder to displace one of the loudest"""
 
@@ -27,6 +30,8 @@ class Loudness:
         self._at_s: float | None = None
         self._speaks = False
         self._loud_at_s = float("-inf")
+        self._heard_at_s: float | None = None
+        """the latest packet that was more than digital silence, or else the first"""
 
     def hear(self, level: int, now_s: float) -> None:
         """A packet with ``level`` (0 to 127, in -dBov) has come."""
@@ -36,6 +41,12 @@ class Loudness:
         self._level += (level - self._level) * (1 - math.exp(-max(elapsed_s, 0.001) / constant_s))
         if self._level < SPEAKS_BELOW:
             self._loud_at_s = now_s
+        if level < DIGITAL_SILENCE or self._heard_at_s is None:
+            self._heard_at_s = now_s
+
+    def mute(self, now_s: float) -> bool:
+        """Has nothing come for a while but digital silence? False where levels are not told."""
+        return self._heard_at_s is not None and now_s - self._heard_at_s > MUTE_S
 
     def level(self, now_s: float) -> float:
         """The steadied level; silence once packets have stopped for a second."""

@@ -168,6 +168,8 @@ class Publication(msgspec.Struct, frozen=True):
     """packets, of picture or sound, within the last two seconds"""
     picture: bool
     """packets of the picture within the last two seconds: false while the camera is off"""
+    heard: bool
+    """packets of sound that are not all digital silence: false while the microphone is off"""
 
 
 class Published(msgspec.Struct, frozen=True, tag="published"):

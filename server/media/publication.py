@@ -144,7 +144,12 @@ class Publication:
             audio=self.audio is not None,
             alive=self.alive(now_s),
             picture=self.alive(now_s, "video"),
+            heard=self._heard(now_s),
         )
+
+    def _heard(self, now_s: float) -> bool:
+        audio = self.audio
+        return audio is not None and self.alive(now_s, "audio") and not audio.loudness.mute(now_s)
 
     def _receive(self, packet: memoryview, now_s: float) -> None:
         header = rtp.parse(packet)

@@ -6,7 +6,7 @@ LIVE = {
     "clock": "server time at connecting: {at}",
     "presence": "who is here: {site id: {operator: n, display: n, trainee: n, sound: page that plays"
     " the room's sound or null}}, key 0 for no site",
-    "publications": "what is being published: {source: {video, audio, alive, picture}}",
+    "publications": "what is being published: {source: {video, audio, alive, picture, heard}}",
     "slots": "what this page's receiving session shows: {session, slots: {mid: source or null}}",
     "speaking": "which sources are heard now: [source]",
     "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",

@@ -69,6 +69,16 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
 
     await desk.press("#tile-menu [data-tile=mute]")
     await desk.hears(1e-5)
+
+    # Its own microphone off, the room is told that nobody hears it.
+    await operator.press("#mute-audio")
+    for page, card in ((operator, "#floor"), (display, "#turn")):
+        await page.sees(card, "Chưa có tiếng từ micrô của phòng.")
+    await desk.sees("#wall li:has-text('Khoái Châu')", "chưa có tiếng")
+    await operator.press("#mute-audio")
+    for page, card in ((operator, "#floor"), (display, "#turn")):
+        await page.sees(card, "Cả hội nghị nghe tiếng")
+
     await desk.press("#wall button.video", "Điểm cầu trung tâm")
     await desk.press("#tile-menu [data-tile=floor]")
     await display.shows("#stage", CENTRE_HUE)

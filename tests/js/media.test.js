@@ -127,6 +127,10 @@ test("a room knows how it stands to the floor", () => {
   assert.match(floorText(now).about, /^Thứ 2 .* 08:31$/);
   now.sites[1].floor_since = "2023-06-03T01:32:00Z";
   assert.equal(floorText(now).title, "Điểm cầu này đang phát biểu");
+  now.live.publications = { "site:van-lam": { audio: true, alive: true, heard: false } };
+  assert.equal(ownFloor(now), "unheard", "its own microphone is off");
+  now.live.publications["site:van-lam"].heard = true;
+  assert.equal(ownFloor(now), "speaking");
   now.sites[1].muted = true;
   assert.equal(ownFloor(now), "muted");
   now.conference.state = "paused";

@@ -34,7 +34,7 @@ def down(holder: str, **values: object) -> Downlink:
 
 def told() -> Lines:
     lines = Lines()
-    camera = Publication("site:hue", "op", "up-1", "H264", True, True, True)
+    camera = Publication("site:hue", "op", "up-1", "H264", True, True, True, True)
     lines.published(messages.Published("c", (camera,)))
     lines.uplinks(messages.Lines("c", {"site:hue": Line(1_200_000, 0.04, 1280, 720)}))
     pages = {"d-1": down("op"), "d-2": down("display", reduced=True), "d-3": down("desk")}

@@ -131,6 +131,17 @@ def test_loudness_is_steady() -> None:
     assert not loudness.speaks(now_s)
 
 
+def test_a_microphone_is_off_where_nothing_but_digital_silence_comes() -> None:
+    loudness = levels.Loudness()
+    assert not loudness.mute(60.0), "levels were never told"
+    for at_s in (0.0, 1.0, 2.0, 3.0):
+        loudness.hear(127, at_s)
+    assert not loudness.mute(3.0)
+    assert loudness.mute(3.1)
+    loudness.hear(126, 3.2)
+    assert not loudness.mute(3.2), "even a still room hums"
+
+
 def test_the_loudest_stay_unless_clearly_beaten() -> None:
     heard = {"a": 40.0, "b": 30.0, "c": 36.0, "d": 20.0}
     assert levels.loudest(heard, [], 3) == ["d", "b", "c"]

@@ -6,7 +6,7 @@ import { byId, fill, renderList, setBanner } from "../dom.js";
 import { formatNumber, formatTime, t, tn } from "../i18n.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
-import { hasMedia, isOpen, showRecording } from "../rooms/conference.js";
+import { hasMedia, isOpen, isOver, showRecording } from "../rooms/conference.js";
 import { showReduced } from "../rooms/downlink.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
@@ -94,9 +94,15 @@ function stateTitle(conference) {
 function renderMode(state) {
   const { conference } = state;
   const idle = !conference.stage && !conference.presentation;
-  const large = conference.state === "lobby" && idle;
+  const replay = isOver(state) && Boolean(conference.recording);
+  const large = replay || (conference.state === "lobby" && idle);
   const covered = !large && conference.state !== "live" && (conference.state !== "lobby" || idle);
   byId("check-in-large").hidden = !large;
+  fill(byId("check-in-large"), {
+    title: replay ? t("Xem lại hội nghị") : t("Mời quý vị điểm danh"),
+    thanks: replay ? t("Cảm ơn quý vị đã tham dự. Bản ghi có thể xem lại ngay.") : "",
+    counting: !replay,
+  });
   byId("cover").hidden = !covered;
   fill(byId("cover"), { title: stateTitle(conference), about: coverText(conference) });
   const board = byId("board");
@@ -111,9 +117,7 @@ function renderMode(state) {
 function coverText(conference) {
   if (conference.state === "paused") return t("Quý vị vui lòng ở lại phòng, hội nghị sẽ tiếp tục.");
   if (conference.state === "ended" || conference.state === "archived") {
-    return conference.recording
-      ? t("Cảm ơn quý vị đã tham dự. Bản ghi có thể xem lại ngay.")
-      : t("Cảm ơn quý vị đã tham dự.");
+    return t("Cảm ơn quý vị đã tham dự.");
   }
   return t("Bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) });
 }

@@ -157,14 +157,15 @@ function renderFloor(state) {
   const before = card.dataset.state;
   card.dataset.state = how;
   card.classList.toggle("now", how === "speaking");
-  card.classList.toggle("wrong", how === "muted");
+  card.classList.toggle("wrong", how === "muted" || how === "unheard");
   const text = floorText(state);
   const { state: phase, recording } = state.conference;
   const replay = how === "over" && recording;
   if (replay) byId("replay-link", HTMLAnchorElement).href = `/replay/${recording}`;
   byId("replay-actions").hidden = !replay;
   fill(card, { ...text, canAsk: how === "silent" && phase === "live", canWithdraw: how === "waiting" });
-  if (before && before !== how && how === "speaking") announce(text.title, { assertive: true });
+  const isAsked = how === "speaking" || how === "unheard";
+  if (before && before !== how && isAsked) announce(text.title, { assertive: true });
 }
 
 /** @param {State} state */

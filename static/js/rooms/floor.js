@@ -32,16 +32,31 @@ export const waiting = (state) =>
 export const ownRequest = (state) => waiting(state).find((each) => each.site === state.me.site);
 
 /**
+ * Whether no sound of a site comes to the server: its microphone is off, or it sends nothing.
+ * False where nothing is known of what is published.
+ * @param {State} state
+ * @param {Entity} site
+ * @returns {boolean}
+ */
+export function isUnheard(state, site) {
+  const publications = state.live?.publications;
+  return Boolean(publications && !publications[`site:${site.slug}`]?.heard);
+}
+
+/**
  * How this page's site stands to the floor. It speaks only while the conference is live: in a
  * pause it holds the floor and goes on afterwards.
  * @param {State} state
- * @returns {"speaking" | "muted" | "held" | "waiting" | "silent" | "over"}
+ * @returns {"speaking" | "muted" | "unheard" | "held" | "waiting" | "silent" | "over"}
  */
 export function ownFloor(state) {
   if (isOver(state)) return "over";
   const site = ownSite(state);
   if (site?.floor_since && state.conference.state !== "live") return "held";
-  if (site?.floor_since) return site.muted ? "muted" : "speaking";
+  if (site?.floor_since) {
+    if (site.muted) return "muted";
+    return isUnheard(state, site) ? "unheard" : "speaking";
+  }
   return ownRequest(state) ? "waiting" : "silent";
 }
 
@@ -73,6 +88,11 @@ export function floorText(state) {
       return {
         title: t("Điểm cầu này đang bị tắt tiếng"),
         about: t("Người điều phối đã tắt tiếng. Hội nghị chưa nghe được."),
+      };
+    case "unheard":
+      return {
+        title: t("Điểm cầu này được mời phát biểu"),
+        about: t("Chưa có tiếng từ micrô của phòng. Hội nghị chưa nghe được."),
       };
     case "held":
       // The microphone is the room's own affair in a pause: promise neither silence nor sound.

@@ -6,6 +6,7 @@ import { formatNumber, t } from "../i18n.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver } from "./conference.js";
 import { siteReduced, withheldText } from "./downlink.js";
+import { isUnheard } from "./floor.js";
 import { fairOrder } from "./queue.js";
 import { LiveStage } from "./live-stage.js";
 import { arrives, sends } from "./stage.js";
@@ -115,9 +116,11 @@ export class Wall {
     const arriving = Boolean(mid) && arrives(state, this.receiver, source);
     const withheld = arriving ? withheldText(this.receiver, mid) : "";
     const count = `${formatNumber(site.present)}/${formatNumber(site.expected)}`;
+    const unheard = isOpen(state) && isUnheard(state, site);
+    const floorText = unheard ? t("chưa có tiếng") : t("đang nói");
     const facts = [
       place >= 0 ? `↑ ${place + 1}` : "",
-      site.floor_since ? t("đang nói") : "",
+      site.floor_since ? floorText : "",
       site.muted ? t("tắt tiếng") : "",
       site.expected ? count : "",
       siteReduced(state, source),
