@@ -21,6 +21,7 @@ from server.inbox import Inbox
 from server.live.gateway import Gateway, make_server
 from server.live.ticker import Ticker
 from server.signalling import Signalling
+from server.steering import Steering
 from server.web import (
     admin,
     entry,
@@ -66,7 +67,8 @@ def build(
     """
     database = Database(config.database_url)
     inbox = Inbox(database)
-    signalling = Signalling(config, database, controls)
+    steering = Steering(database, controls, config.recordings_dir)
+    signalling = Signalling(config, steering)
     site = Site(config, database, inbox, signalling, runtime=runtime)
     app = web.Application(
         client_max_size=config.upload_limit_bytes + FORM_OVERHEAD_BYTES,
@@ -103,7 +105,7 @@ def build(
 
     async def running(_app: web.Application) -> AsyncIterator[None]:
         inbox.start()
-        await signalling.start()
+        await steering.start()
         ticker.start()
         vitals.start()
         yield
@@ -111,7 +113,7 @@ def build(
         await ticker.stop()
         await gateway.stop()
         await inbox.stop()
-        await signalling.stop()
+        await steering.stop()
         database.close()
 
     app.cleanup_ctx.append(running)

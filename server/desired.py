@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -18,7 +20,10 @@ from server.conferences.models import Conference, Site
 from server.media.messages import Desired, Grant, Recording
 from server.people.models import Link, Seat
 from server.permissions import Permission, Reach, Role, reach
+from server.recorder.timeline import Timeline
 from server.recordings import models as recordings
+
+log = structlog.get_logger(__name__)
 
 MEDIA_STATES = frozenset({"scheduled", "lobby", "live", "paused"})
 """States of a conference in which its seats may publish and receive."""
@@ -57,6 +62,44 @@ class Derived:
 def open_conferences(session: Session) -> list[int]:
     """Ids of the conferences that take media now."""
     return list(session.scalars(select(Conference.id).where(Conference.state.in_(MEDIA_STATES))))
+
+
+def takes_media(session: Session, slug: str) -> bool:
+    """Is this an open conference?"""
+    return session.scalar(select(Conference.state).where(Conference.slug == slug)) in MEDIA_STATES
+
+
+def unfinished(session: Session, since: datetime, recordings_dir: Path) -> list[Derived]:
+    """Conferences that have ended since, and whose recordings have not: who was to end them died."""
+    query = (
+        select(Conference, recordings.Recording)
+        .join(recordings.Recording, recordings.Recording.id == Conference.recording)
+        .where(
+            recordings.Recording.ended_at > since,
+            Conference.state.not_in(MEDIA_STATES),
+        )
+    )
+    return [
+        over(conference.slug, _described(row, conference.title, recordings_dir), row.ended_at)
+        for conference, row in session.execute(query)
+        if row.ended_at is not None and _goes_on(recordings_dir / row.id)
+    ]
+
+
+def _goes_on(folder: Path) -> bool:
+    """Is there a recording that does not say that it has ended?"""
+    path = folder / "timeline.json"
+    try:
+        return path.exists() and not Timeline.load(path, 0).ended
+    except (OSError, ValueError, KeyError):
+        log.exception("recording cannot be read", path=str(path))
+        return False
+
+
+def over(slug: str, recording: Recording, at: datetime) -> Derived:
+    """Nobody may do anything any more, and the recording ends at that moment."""
+    ended = msgspec.structs.replace(recording, end_us=_us(at))
+    return Derived(slug, {}, {}, None, None, (), (), ended)
 
 
 def derive(
@@ -136,7 +179,12 @@ def _recording(session: Session, conference: Conference, folder: Path) -> Record
     if conference.state not in RECORDED_STATES or conference.recording is None:
         return None
     row = session.get(recordings.Recording, conference.recording)
-    if row is None:
-        return None
-    zero_us = (row.zero_at - _EPOCH) // (_EPOCH.resolution)
-    return Recording(row.id, str(folder / row.id), zero_us, conference.title)
+    return None if row is None else _described(row, conference.title, folder)
+
+
+def _described(row: recordings.Recording, title: str, folder: Path) -> Recording:
+    return Recording(row.id, str(folder / row.id), _us(row.zero_at), title)
+
+
+def _us(at: datetime) -> int:
+    return (at - _EPOCH) // _EPOCH.resolution

@@ -185,16 +185,18 @@ class Inbox:
     # --- in the writer's thread ---
 
     def _write(self) -> None:
-        delivery = None
-        for jobs in self._batches():
-            for done in self._attempt(jobs):
-                # One batch may be on its way while the next one is written, no more.
-                if delivery is not None:
-                    delivery.result()
-                delivery = asyncio.run_coroutine_threadsafe(self._deliver(done), self._loop)
-        if delivery is not None:
-            delivery.result()
-        self._loop.call_soon_threadsafe(self._stopped.set)
+        try:
+            delivery = None
+            for jobs in self._batches():
+                for done in self._attempt(jobs):
+                    # One batch may be on its way while the next one is written, no more.
+                    if delivery is not None:
+                        delivery.result()
+                    delivery = asyncio.run_coroutine_threadsafe(self._deliver(done), self._loop)
+            if delivery is not None:
+                delivery.result()
+        finally:
+            self._loop.call_soon_threadsafe(self._stopped.set)
 
     def _batches(self) -> Iterator[list[Job]]:
         """What waits, in order, until ``stop``."""

@@ -87,7 +87,7 @@ class Gateway:
         self._rights_changes = 0
         self._media_tasks: set[asyncio.Task[dict[str, Any]]] = set()
         self.live = self._facts.tell
-        signalling.telling.on_live = self._facts.tell
+        signalling.steering.telling.on_live = self._facts.tell
         inbox.listen(self)
         server.on("connect", self._on_connect)
         server.on("disconnect", self._on_disconnect)
@@ -183,7 +183,7 @@ class Gateway:
 
     async def _welcome(self, connection: Connection, since: int | None) -> None:
         await self._delivery.catch_up(connection, since)
-        facts = self._signalling.telling.current(connection.conference_id)
+        facts = self._signalling.steering.telling.current(connection.conference_id)
         self._facts.welcome(connection, facts, utc_now())
 
     async def _on_disconnect(self, sid: str, *_reason: object) -> None:
@@ -206,7 +206,7 @@ class Gateway:
             if now is not None and now != seats.place(each.actor):
                 each.move(seats.moved(each.actor, now))
                 self._delivery.resync(each)
-        self._signalling.refresh(conference_id)
+        self._signalling.steering.refresh(conference_id)
 
     async def _drop(self, connections: Iterable[Connection]) -> None:
         for each in connections:
@@ -328,7 +328,7 @@ class Gateway:
         """Send committed events to their audiences; steer media where they concern it."""
         await self._delivery.publish(events)
         for conference_id in {e.conference_id for e in events if e.type.startswith(STEERING)}:
-            self._signalling.refresh(conference_id)
+            self._signalling.steering.refresh(conference_id)
 
 
 def _refusal(error: DomainError, language: Language) -> dict[str, Any]:

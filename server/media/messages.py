@@ -39,6 +39,8 @@ class Recording(msgspec.Struct, frozen=True):
     """server wall clock (µs since the epoch) of time zero, the moment of *live*"""
     title: str
     """shown on the card that fills an empty stage"""
+    end_us: int | None = None
+    """when it ended, on the same clock, where it has"""
 
 
 class Desired(msgspec.Struct, frozen=True, tag="desired"):

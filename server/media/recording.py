@@ -166,4 +166,5 @@ class Feed:
         self._kinds.clear()
         self._lingering.clear()
         self._tap(0.0)
-        return messages.Finish(self.recording.id, wall_us())
+        end_us = self.recording.end_us
+        return messages.Finish(self.recording.id, wall_us() if end_us is None else end_us)

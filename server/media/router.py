@@ -8,8 +8,10 @@ differ from the last ones.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +22,8 @@ from server.media.recording import Feed
 from server.media.subscription import Receiver, Subscriber, Watcher
 from server.media.track import Track
 
+log = logging.getLogger(__name__)
+
 SILENCE_S = 35.0
 """no authentic packet and no valid check for so long: gone (browsers check every 2.5 s, and go on
 for some 30 s: a line that comes back within that goes on without a word of signalling)"""
@@ -27,6 +31,7 @@ CONNECT_S = 25.0
 """from description to the end of the handshake"""
 
 Session = Publication | Subscriber
+S = TypeVar("S", bound=Session)
 Send = Callable[[msgspec.Struct], None]
 
 
@@ -257,18 +262,24 @@ class Conference:
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms: what is missing, and reports that changed."""
-        for publication in self.publications.values():
-            publication.send_losses(now_s)
-        for subscriber in self.subscribers.values():
-            subscriber.tick(now_s)
+        self._each(self.publications.values(), lambda each: each.send_losses(now_s))
+        self._each(self.subscribers.values(), lambda each: each.tick(now_s))
         if self.feed is not None:
             self.feed.tick(now_s)
         self.send_changes(now_s)
 
+    def _each(self, sessions: Iterable[S], work: Callable[[S], None]) -> None:
+        """Do it for each; where one finds a fault of ours, that one ends and the others go on."""
+        for session in tuple(sessions):
+            try:
+                work(session)
+            except Exception:
+                log.exception("session fails conference=%s holder=%s", self.slug, session.holder)
+                self.close(session, "failed")
+
     def send_feedback(self) -> None:
         """Every 100 ms."""
-        for publication in self.publications.values():
-            publication.send_feedback()
+        self._each(self.publications.values(), lambda each: each.send_feedback())
 
     def listen(self, now_s: float) -> None:
         """Every 250 ms: who speaks, and who is loudest where more than three hold the floor."""
@@ -286,8 +297,8 @@ class Conference:
 
     def send_reports(self, now_s: float) -> None:
         """Every second: RTCP reports; and sessions that fell silent end."""
+        self._each(self.sessions(), lambda each: each.send_reports(now_s))
         for session in self.sessions():
-            session.send_reports(now_s)
             if not session.peer.connected:
                 if now_s - session.created_at_s > CONNECT_S:
                     self.close(session, "failed")

@@ -147,14 +147,21 @@ class Worker:
             conference.send_changes(now_s, everything=True, to=send)
 
     def _message(self, message: messages.ToWorker, reply: Reply) -> None:
-        if isinstance(message, messages.Desired):
-            self._conference(message.conference).apply(message)
-        elif isinstance(message, messages.Forget):
-            conference = self._conferences.pop(message.conference, None)
-            if conference is not None:
-                conference.forget(moved=message.moved)
+        if isinstance(message, messages.Desired | messages.Forget):
+            try:
+                self._steer(message)
+            except Exception:  # the connection serves all conferences
+                log.exception("not done as desired conference=%s", message.conference)
         else:
             self._request(message, reply)
+
+    def _steer(self, message: messages.Desired | messages.Forget) -> None:
+        if isinstance(message, messages.Desired):
+            self._conference(message.conference).apply(message)
+            return
+        conference = self._conferences.pop(message.conference, None)
+        if conference is not None:
+            conference.forget(moved=message.moved)
 
     def _conference(self, slug: str) -> Conference:
         conference = self._conferences.get(slug)

@@ -40,6 +40,11 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def _finish_of(wanted: messages.Recording) -> messages.Finish | None:
+    """How one ends that is known to have ended: at that moment, however late that is told."""
+    return None if wanted.end_us is None else messages.Finish(wanted.id, wanted.end_us)
+
+
 class Scribe(threading.Thread):
     """Writes one recording; ``send`` may be called from this thread.
 
@@ -56,7 +61,7 @@ class Scribe(threading.Thread):
         self._queue = queue.Queue()
         self._shows: dict[str, messages.Show] = {}
         """the latest of each track, and the end if it was said: to begin again with"""
-        self._finish: messages.Finish | None = None
+        self._finish = _finish_of(self.wanted)
         self._stopped = False
         self._duration_ms = 0
         self._reported_us = 0
@@ -191,6 +196,8 @@ class Recorder:
         scribe = self._scribes.get(name)
         if scribe is None or scribe.done:
             self._scribes[name] = Scribe(record, self._font_path, self._send)
+        elif (finish := _finish_of(record.recording)) is not None:
+            scribe.put(finish)
 
     def _send(self, message: messages.Recorded | messages.Keyframe) -> None:
         """From any thread: report to the worker that feeds the recording."""

@@ -61,7 +61,7 @@ async def facts(request: web.Request) -> Facts:
         window=request.config_dict[VITALS].window(),
         database_wrong=parts["database"] != "ok",
         waiting=site.inbox.waiting,
-        workers=site.signalling.standing(),
+        workers=site.signalling.steering.standing(),
         recorders=[each == "ok" for each in parts["recorders"]],
         restarts={name: child["restarts"] for name, child in children.items()},
         free_bytes=await asyncio.to_thread(free_bytes, site.config.recordings_dir),

@@ -79,7 +79,7 @@ async def check(site: Site) -> tuple[dict[str, Any], list[str]]:
         reasons.append(wrong)
     if (site.config.data_dir / "preparing").exists():
         reasons.append("the server is being prepared")
-    workers = site.signalling.standing()
+    workers = site.signalling.steering.standing()
     reasons += [f"media worker {i} is not connected" for i, up in enumerate(workers) if not up]
     recorders = {n: c for n, c in children.items() if n.startswith("recorder")}
     reasons += [f"{name} does not run" for name, child in recorders.items() if not child["running"]]
@@ -111,7 +111,7 @@ async def metrics(request: web.Request) -> web.Response:
     inside = map(ipaddress.ip_network, site.config.metrics_networks)
     if client is None or not any(client in network for network in inside):
         raise Forbidden(_INSIDE)
-    WORKERS.set(sum(site.signalling.standing()))
+    WORKERS.set(sum(site.signalling.steering.standing()))
     WAITING.set(site.inbox.waiting)
     free = await asyncio.to_thread(free_bytes, site.config.recordings_dir)
     FREE.set(math.nan if free is None else free)
@@ -120,7 +120,7 @@ async def metrics(request: web.Request) -> web.Response:
     for name, child in children.items():
         RESTARTS.labels(name).set(child["restarts"])
     media = CollectorRegistry()
-    media.register(MediaCollector(site.signalling))
+    media.register(MediaCollector(site.signalling.steering))
     body = generate_latest() + generate_latest(media)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

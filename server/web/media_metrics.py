@@ -1,4 +1,4 @@
-"""Figures about media at ``/metrics``, read from signalling at each scrape.
+"""Figures about media at ``/metrics``, read from steering at each scrape.
 
 What is labelled is bounded: open conferences, their sites, and a handful of kinds of line. Several
 pages of one kind at one site (two displays) are one series, with the worst of them.
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from server.lines import Row
-from server.signalling import Signalling
+from server.steering import Steering
 
 _LINE = ("conference", "site", "way", "line")
 _SITE = ("conference", "site")
@@ -31,8 +31,8 @@ _GAUGES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
 class MediaCollector(Collector):
     """Of one server."""
 
-    def __init__(self, signalling: Signalling) -> None:
-        self._signalling = signalling
+    def __init__(self, steering: Steering) -> None:
+        self._steering = steering
 
     def collect(self) -> Iterable[Metric]:
         """Lines, freezes, workers."""
@@ -43,7 +43,7 @@ class MediaCollector(Collector):
     def _lines(self) -> Iterator[Metric]:
         groups: dict[tuple[str, str, str, str], list[dict[str, float | None]]] = {}
         now_s = time.monotonic()
-        for derived, lines in self._signalling.all_lines():
+        for derived, lines in self._steering.all_lines():
             slugs = {site_id: slug for slug, site_id in derived.sites.items()}
             for row in lines.rows(derived, now_s):
                 site = slugs.get(row.site, "") if row.site is not None else ""
@@ -66,7 +66,7 @@ class MediaCollector(Collector):
         seconds = CounterMetricFamily(
             "diemcau_line_frozen_seconds", "How long pictures stood still", labels=_SITE
         )
-        for derived, lines in self._signalling.all_lines():
+        for derived, lines in self._steering.all_lines():
             for source, (times, ms) in lines.freezes.items():
                 site = (derived.slug, source.removeprefix("site:"))
                 count.add_metric(site, times)
@@ -82,7 +82,7 @@ class MediaCollector(Collector):
             "Packets received of publishers and sent to receivers",
             labels=["worker", "way"],
         )
-        for index, load in enumerate(self._signalling.loads):
+        for index, load in enumerate(self._steering.loads):
             if load is not None:
                 cpu.add_metric([str(index)], load.cpu)
                 packets.add_metric([str(index), "up"], load.packets_received)

@@ -21,6 +21,7 @@ from server.live.gateway import Gateway, make_server
 from server.permissions import Actor
 from server.signalling import Signalling
 from server.state import State, apply
+from server.steering import Steering
 from tests.cast import Cast
 
 PATIENCE_S = 10.0
@@ -135,9 +136,9 @@ async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator
     inbox = Inbox(database)
     inbox.start()
     config = load({}, data_dir=tmp_path)
-    signalling = Signalling(config, database, [])
+    steering = Steering(database, [], config.recordings_dir)
     server = make_server()
-    gateway = Gateway(server, inbox, database, signalling, read_languages())
+    gateway = Gateway(server, inbox, database, Signalling(config, steering), read_languages())
     app = web.Application()
     server.attach(app)
     app.router.add_static("/static", paths.STATIC)
@@ -154,5 +155,5 @@ async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator
             await page.client.disconnect()
     await gateway.stop()
     await inbox.stop()
-    await signalling.stop()
+    await steering.stop()
     await runner.cleanup()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from server.config import load
 from server.desired import Derived
 from server.errors import SlowDown
 from server.lines import Lines, Report, Row
@@ -15,6 +17,7 @@ from server.media import messages
 from server.media.messages import Downlink, Grant, Line, Publication, Slot
 from server.permissions import Actor, Role
 from server.signalling import Signalling
+from server.steering import Steering
 from server.web.media_metrics import MediaCollector
 
 SAID = Report(rtt_ms=80, loss=0.01, freezes=2, frozen_ms=900, limited="bandwidth")
@@ -72,15 +75,17 @@ def test_reports_of_others_sessions_are_let_be_and_too_many_refused() -> None:
 
 
 @pytest.fixture
-def signalling() -> Signalling:
-    made = Signalling(None, None, [])  # type: ignore[arg-type]
-    made._derived[1], made.telling.lines[1] = DERIVED, told()
+def steering(tmp_path: Path) -> Steering:
+    made = Steering(None, [], tmp_path)  # type: ignore[arg-type]
+    made.derived[1], made.telling.lines[1] = DERIVED, told()
     other = replace(DERIVED, slug="other")
-    made._derived[2], made.telling.lines[2] = other, told()
+    made.derived[2], made.telling.lines[2] = other, told()
     return made
 
 
-def test_a_site_sees_its_own_lines_and_staff_see_all(signalling: Signalling) -> None:
+def test_a_site_sees_its_own_lines_and_staff_see_all(steering: Steering, tmp_path: Path) -> None:
+    signalling = Signalling(load({}, data_dir=tmp_path), steering)
+
     def seen(role: Role, site: int | None, conference: int = 1) -> list[tuple[int | None, str]]:
         rows = signalling.lines(Actor("x", role, conference, site))
         return [(row.site, row.what) for row in rows]
@@ -92,13 +97,13 @@ def test_a_site_sees_its_own_lines_and_staff_see_all(signalling: Signalling) -> 
     assert seen(Role.MODERATOR, None, conference=3) == []
 
 
-def test_metrics_have_one_series_a_kind_of_line(signalling: Signalling) -> None:
-    signalling.telling.lines[1].report(GRANTS["op"], "d-1", "op", SAID, 100.0)
+def test_metrics_have_one_series_a_kind_of_line(steering: Steering) -> None:
+    steering.telling.lines[1].report(GRANTS["op"], "d-1", "op", SAID, 100.0)
     second = {"d-2": down("display"), "d-4": down("display", carries_bps=300_000, loss=0.2)}
-    signalling.telling.lines[1].downlinks(messages.Downlinks("c", second))
-    signalling.loads = [messages.Load(0.25, 100, 900), None]
+    steering.telling.lines[1].downlinks(messages.Downlinks("c", second))
+    steering.loads = [messages.Load(0.25, 100, 900), None]
     registry = CollectorRegistry()
-    registry.register(MediaCollector(signalling))
+    registry.register(MediaCollector(steering))
     text = generate_latest(registry).decode()
     line = 'conference="c",line="display",site="hue",way="down"'
     assert f"diemcau_line_estimate_bps{{{line}}} 300000.0" in text

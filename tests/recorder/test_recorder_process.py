@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from server.media import messages
@@ -239,3 +240,24 @@ async def test_a_disk_that_is_full_for_a_while(
     assert result.luma_at(full_s) < 60, "the card stands where nothing was recorded"
     assert abs(result.luma_at(end_s - 0.1) - 150) < 6
     assert result.energy(600, end_s - 0.5) > 4000
+
+
+async def test_what_was_to_end_while_nobody_listened_ends_at_that_moment(
+    tmp_path: Path, recorder: list[asyncio.subprocess.Process]
+) -> None:
+    bridge = worker(tmp_path, "late")
+    await bridge.connect()
+    await bridge.heard("recording", 1000)
+    end_us = now_us()
+    recorder[0].kill()
+    await recorder[0].wait()
+    await bridge.close()
+    await asyncio.sleep(2)  # nobody is there to hear of the end
+    recorder.append(await start(tmp_path / "recorder.sock"))
+    bridge.wanted = msgspec.structs.replace(bridge.wanted, end_us=end_us)
+    await bridge.connect()
+    await bridge.heard("ended")
+    await bridge.close()
+    lasted_ms = (end_us - bridge.wanted.zero_us) / 1000
+    assert abs(bridge.reports[-1].duration_ms - lasted_ms) < 100, "no later"
+    assert replay(tmp_path / "late" / "stage.m3u8").luma_at(0.5) < 60

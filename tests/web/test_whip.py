@@ -100,9 +100,9 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
     track = player.getTransceivers()[0].receiver.track
     frame = await asyncio.wait_for(track.recv(), 20)
     assert (frame.width, frame.height) == (160, 120)
-    signalling = house.server.app[SITE].signalling
+    steering = house.server.app[SITE].signalling.steering
     facts = await eventually(
-        lambda: signalling.telling.current(house.cast.conference_id)["publications"]
+        lambda: steering.telling.current(house.cast.conference_id)["publications"]
     )
     assert facts["site:hue"]["alive"] and facts["site:hue"]["audio"]
     stranger = a_token(house, Role.ENCODER, house.cast.da_nang)
@@ -111,7 +111,7 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
         answer, _ = await browser.raw("DELETE", path, headers=bearer(token))
         assert answer.status == wanted
     await eventually(
-        lambda: not signalling.telling.current(house.cast.conference_id)["publications"].get(
+        lambda: not steering.telling.current(house.cast.conference_id)["publications"].get(
             "site:hue"
         )
     )
@@ -178,7 +178,7 @@ async def test_what_is_refused_and_how(house: House, peers: list[RTCPeerConnecti
     with house.database.write_session() as session:
         session.get_one(Conference, house.cast.conference_id).state = "ended"
         session.commit()
-    house.server.app[SITE].signalling.refresh(house.cast.conference_id)
+    house.server.app[SITE].signalling.steering.refresh(house.cast.conference_id)
     assert await status(encoder, offer) == 409
 
 
@@ -188,18 +188,18 @@ async def test_a_revoked_token_ends_its_session(
     browser = house.browser()
     token = a_token(house, Role.ENCODER, house.cast.da_nang)
     await post(browser, "/whip/tap-huan", a_publisher(peers), token)
-    signalling = house.server.app[SITE].signalling
+    steering = house.server.app[SITE].signalling.steering
     conference = house.cast.conference_id
 
     def published() -> bool:
-        return "site:da-nang" in signalling.telling.current(conference).get("publications", {})
+        return "site:da-nang" in steering.telling.current(conference).get("publications", {})
 
     await eventually(published)
     with house.database.write_session() as session:
         for link in session.query(Link):
             link.revoked_at = now()
         session.commit()
-    signalling.refresh(conference)
+    steering.refresh(conference)
     await eventually(lambda: not published())
     answer, _ = await browser.raw("POST", "/whip/tap-huan", data="v=0", headers=bearer(token))
     assert answer.status == 401

@@ -1,0 +1,102 @@
+"""What ended while no web process was there to say so ends when the next one begins."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from server.conferences.models import Conference
+from server.db.engine import Database
+from server.media import messages
+from server.media.control import ControlServer
+from server.recordings.models import Recording
+from server.steering import Steering
+from tests.cast import START, Cast
+
+ENDED_AT = datetime.now(UTC) - timedelta(hours=1)
+
+
+class Worker:
+    """The far end of the control socket: says that it carries ``carried``, and listens."""
+
+    def __init__(self, path: Path, *carried: str) -> None:
+        self.heard: list[messages.ToWorker] = []
+        self.server = ControlServer(
+            path,
+            lambda send: [send(messages.Published(slug, ())) for slug in carried] and None,
+            lambda message, _reply: self.heard.append(message),
+        )
+
+    def forgotten(self) -> list[str]:
+        return [m.conference for m in self.heard if isinstance(m, messages.Forget)]
+
+
+@asynccontextmanager
+async def steered(database: Database, folder: Path, *carried: str) -> AsyncIterator[Worker]:
+    """A web process has begun, and a worker is there."""
+    worker = Worker(folder / "control.sock", *carried)
+    await worker.server.start()
+    steering = Steering(database, [str(folder / "control.sock")], folder)
+    await steering.start()
+    yield worker
+    await steering.stop()
+    await worker.server.stop()
+
+
+async def until(check: object) -> None:
+    """Wait, within generous limits."""
+    deadline = time.monotonic() + 10
+    while not check():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def end(database: Database, cast: Cast, folder: Path, *, recorded: bool) -> None:
+    """Committed, and no word of it to anybody."""
+    with database.write_session() as session:
+        conference = session.get_one(Conference, cast.conference_id)
+        conference.state = "ended"
+        row = Recording(
+            id=conference.recording,
+            conference_id=conference.id,
+            zero_at=START,
+            ended_at=ENDED_AT,
+        )
+        session.add(row)
+        session.commit()
+        lies = folder / row.id
+    lies.mkdir()
+    timeline = {"zero_us": 0, "duration_ms": 5, "ended": recorded, "presentation": [], "stage": []}
+    (lies / "timeline.json").write_text(json.dumps(timeline))
+
+
+async def test_a_recording_that_goes_on_is_ended_at_its_conferences_end(
+    database: Database, cast: Cast, tmp_path: Path
+) -> None:
+    end(database, cast, tmp_path, recorded=False)
+    async with steered(database, tmp_path, "tap-huan") as worker:
+        await until(worker.forgotten)
+    wanted, *_ = [m for m in worker.heard if isinstance(m, messages.Desired)]
+    assert wanted.grants == {} and wanted.stage is None
+    assert wanted.recording is not None
+    assert (
+        wanted.recording.end_us
+        == (ENDED_AT - datetime.fromtimestamp(0, UTC)) // ENDED_AT.resolution
+    )
+
+
+async def test_a_worker_lets_go_of_what_is_over_and_of_nothing_else(
+    database: Database, cast: Cast, tmp_path: Path
+) -> None:
+    async with steered(database, tmp_path, "tap-huan", "unknown") as worker:
+        await until(worker.forgotten)
+    assert worker.forgotten() == ["unknown"]
+    end(database, cast, tmp_path, recorded=True)
+    async with steered(database, tmp_path, "tap-huan") as worker:
+        await until(worker.forgotten)
+    assert not [m for m in worker.heard if isinstance(m, messages.Desired)]
