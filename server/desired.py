@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from server.conferences.models import Conference, Site
 from server.media.messages import Desired, Grant, Recording
+from server.people.links import bearer_name
 from server.people.models import Link, Seat
 from server.permissions import Permission, Reach, Role, reach
 from server.recorder.timeline import Timeline
@@ -152,12 +153,7 @@ def _holders(session: Session, conference_id: int, now: datetime) -> Iterable[Ho
         Link.expires_at > now,
     )
     for link_id, role, site_id in session.execute(tokens):
-        yield link_holder(link_id), Role(role), site_id
-
-
-def link_holder(link_id: int) -> str:
-    """The holder name of a bearer token (encoder, viewer)."""
-    return f"link:{link_id}"
+        yield bearer_name(link_id), Role(role), site_id
 
 
 def _may_media(role: Role) -> bool:

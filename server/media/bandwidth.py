@@ -73,7 +73,7 @@ class Estimator:
         """what arrived in the last half second"""
         self.rtt_s = 0.1
         self.reason = "start"
-        """of the last change: start, growth, probe, delay, loss or silence"""
+        """of the last change: start, growth, probe, delay or loss; or silence, while there is any"""
         self.heard = False
         """has any packet been reported?"""
         self.silent = False
@@ -128,7 +128,7 @@ class Estimator:
         """
         self.silent = False
         self._losses.restart()
-        self._set(self.estimate_bps // 2 if lost else self.estimate_bps, "silence")
+        self._set(self.estimate_bps // 2 if lost else self.estimate_bps, "start")
         self._cut_at_s = now_s
         self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S
 
@@ -149,6 +149,7 @@ class Estimator:
         self._ticked_at_s = now_s
         if since_s >= 0 and self._unheard[1] > SILENCE_S + self.rtt_s:
             self.silent = True
+            self.reason = "silence"
             self._probe = None
 
     def _decide(self, now_s: float) -> None:

@@ -259,8 +259,8 @@ class Downlink(msgspec.Struct, frozen=True):
     loss: float | None
     """0 to 1"""
     reason: str
-    """of the estimate's last change: start, growth, probe, delay, loss, silence, remb; or
-    unknown"""
+    """silence while no report comes; else of the estimate's last change: start, growth, probe,
+    delay, loss, remb; or unknown"""
     reduced: bool
     """has it made a picture smaller, for some seconds now?"""
     slots: dict[str, Slot]

@@ -71,6 +71,7 @@ def redeem(session: Session, token: str, now: datetime, device: str) -> tuple[Se
     if role is Role.TRAINEE:
         if link.person_id is None or link.site_id is None:
             raise Conflict(N_("Hãy vào bằng mã hội nghị và mã cá nhân của bạn."))
+        link.redeemed_at = link.redeemed_at or now
         return open_phone(
             session, link.conference_id, link.person_id, link.site_id, device, now, link_id=link.id
         )
@@ -96,6 +97,17 @@ def _same(session: Session, link: Link, device: str) -> bool:
     return bool(device) and session.scalar(query.limit(1)) is not None
 
 
+def bearer_name(link_id: int) -> str:
+    """What holds a bearer's media sessions, as a seat's id does for pages."""
+    return f"link:{link_id}"
+
+
+def note_use(session: Session, bearer: Actor, now: datetime) -> None:
+    """A bearer's token was used: organisers see whether an encoder was set up."""
+    link = session.get_one(Link, int(bearer.holder.removeprefix("link:")))
+    link.redeemed_at = link.redeemed_at or now
+
+
 def actor_of_bearer(session: Session, token: str, now: datetime) -> Actor:
     """Who publishes or watches with a bearer token (WHIP, WHEP, HLS). Raises: Unauthenticated."""
     link = session.scalar(select(Link).where(Link.token_hash == hash_token(token)))
@@ -104,7 +116,7 @@ def actor_of_bearer(session: Session, token: str, now: datetime) -> Actor:
     if link.role not in BEARERS:
         raise Unauthenticated(N_("Mã truy cập không đúng hoặc đã hết hạn."))
     return Actor(
-        holder=f"link:{link.id}",
+        holder=bearer_name(link.id),
         role=Role(link.role),
         conference_id=link.conference_id,
         site_id=link.site_id,

@@ -7,19 +7,22 @@ credentials is an ICE restart.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
 from server.errors import N_, DomainError, Invalid, NotFound
+from server.people.links import note_use
 from server.permissions import Actor, Permission
 from server.turn import ice_servers
 from server.web.bearer import require_bearer
-from server.web.site import Site, site_of
+from server.web.site import Site, now, site_of
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -180,6 +183,7 @@ async def publish(request: web.Request) -> web.Response:
         raise Invalid()
     offer = await _body(request, SDP)
     session, answer = await _negotiated(site_of(request).signalling.publish(actor, source, offer))
+    await _note_use(request, actor)
     return _created(request, actor, session, offer, answer)
 
 
@@ -191,7 +195,13 @@ async def watch(request: web.Request) -> web.Response:
         raise Invalid()
     offer = await _body(request, SDP)
     session, answer = await _negotiated(site_of(request).signalling.watch(actor, source, offer))
+    await _note_use(request, actor)
     return _created(request, actor, session, offer, answer)
+
+
+async def _note_use(request: web.Request, actor: Actor) -> None:
+    with contextlib.suppress(DomainError):  # media goes on while the database is away
+        await site_of(request).inbox.transact(partial(note_use, bearer=actor, now=now()))
 
 
 async def _negotiated(asked: object) -> tuple[str, str]:

@@ -210,8 +210,10 @@ def test_silence_takes_everything_and_gives_it_back_soon() -> None:
     line.down = True
     line.run(20, 2.5e6)
     assert line.estimator.budget_bps == MIN_BPS
+    assert line.estimator.reason == "silence"
     line.down = False
     line.run(1, 2.5e6)
+    assert line.estimator.reason != "silence"
     assert line.estimator.budget_bps >= 0.4 * before_bps
     line.run(6, 2.5e6)
     assert line.estimator.budget_bps > 0.9 * 2.5e6

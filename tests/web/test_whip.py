@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
+from sqlalchemy import select
 
 from server.conferences.models import Conference
 from server.people.links import create_link
@@ -105,6 +106,9 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
         lambda: steering.telling.current(house.cast.conference_id)["publications"]
     )
     assert facts["site:hue"]["alive"] and facts["site:hue"]["audio"]
+    with house.database.read_session() as session:
+        used = session.scalars(select(Link.role).where(Link.redeemed_at.is_not(None)))
+        assert set(used) == {"encoder", "viewer"}, "organisers see that both were set up"
     stranger = a_token(house, Role.ENCODER, house.cast.da_nang)
     for path, token in ((location, encoder), (location, encoder), (watching, stranger)):
         wanted = 403 if token == stranger else 200

@@ -2,6 +2,7 @@
 /** The run of show: rows in order, time left. */
 
 import { formatDuration, formatTime, t } from "../i18n.js";
+import { isOver } from "./conference.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -10,17 +11,18 @@ import { formatDuration, formatTime, t } from "../i18n.js";
  * @param {import("../state.js").State} state
  */
 export function agendaRows(state) {
-  return Object.values(state.agenda)
-    .sort((a, b) => a.position - b.position)
-    .map((item) => ({
-      id: item.id,
-      time: formatTime(item.starts_at),
-      title: item.title,
-      speaker: item.speaker,
-      current: item.id === state.conference.item,
-      past: Boolean(item.ended_at),
-      drift: driftText(item),
-    }));
+  const items = Object.values(state.agenda).sort((a, b) => a.position - b.position);
+  const current = items.findIndex((item) => item.id === state.conference.item);
+  // What was left out is past like what took place.
+  return items.map((item, index) => ({
+    id: item.id,
+    time: formatTime(item.starts_at),
+    title: item.title,
+    speaker: item.speaker,
+    current: item.id === state.conference.item,
+    past: Boolean(item.ended_at) || index < current || isOver(state),
+    drift: driftText(item),
+  }));
 }
 
 /**

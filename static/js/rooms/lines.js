@@ -50,12 +50,15 @@ function nameOf(what) {
   return names[what] ?? what;
 }
 
+/** @param {Line} line */
+const isSilent = (line) => line.way === "down" && line.reason === "silence";
+
 /**
  * 0 to 4, as the bars of `.quality`.
  * @param {Line} line
  */
 function level(line) {
-  if (line.way === "down" && line.reason === "silence") return 0;
+  if (isSilent(line)) return 0;
   const worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.freezes, 0);
   return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
 }
@@ -71,7 +74,7 @@ function sentence(line) {
     if ((line.loss ?? 0) > MUCH_LOSS) return t("đường lên mất %(loss)s gói", { loss });
     if (line.limited === "cpu") return t("máy quá tải nên gửi hình nhỏ hơn");
   } else {
-    if (line.reason === "silence") return t("mất đường truyền, không nhận được gì");
+    if (isSilent(line)) return t("mất đường truyền, không nhận được gì");
     if (line.reduced && line.carries_bps) {
       const values = { rate: rate(line.carries_bps) };
       return t("hình đã giảm, đường truyền chỉ tải được %(rate)s kbit/s", values);
@@ -92,6 +95,7 @@ const freezesText = (n) =>
  * @param {Line} line
  */
 function figures(line) {
+  if (isSilent(line)) return ""; // what is sent does not arrive, and the rest is of before
   const known = [t("%(rate)s kbit/s", { rate: rate(line.bitrate_bps) })];
   if (line.loss !== null) known.push(t("mất gói %(loss)s", { loss: formatPercent(line.loss) }));
   if (line.rtt_ms !== null) known.push(t("trễ %(delay)s ms", { delay: formatNumber(line.rtt_ms) }));
