@@ -136,7 +136,7 @@ export function formatDuration(seconds) {
 }
 
 /**
- * A position or countdown in figures: "2:05", "01:12:40".
+ * A position or countdown in figures: "2:05", "1:12:40".
  * @param {number} seconds
  */
 export function formatClock(seconds) {
@@ -145,7 +145,7 @@ export function formatClock(seconds) {
   const two = (part) => String(part).padStart(2, "0");
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   return hours
-    ? `${two(hours)}:${two(minutes)}:${two(whole % 60)}`
+    ? `${hours}:${two(minutes)}:${two(whole % 60)}`
     : `${minutes}:${two(whole % 60)}`;
 }
 

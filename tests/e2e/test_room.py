@@ -77,7 +77,15 @@ async def test_a_question_is_asked_approved_shown_and_answered(
 
     text = "Xã chúng tôi <b>chưa</b> có máy quét, số hóa thế nào?"
     await ask(phone, text)
-    await desk.press(f"#lane-asked li:has-text('{text}') [data-question=approve]")
+
+    # Set aside with a reason, which its asker reads; and taken up again.
+    await desk.press(f"#lane-asked li:has-text('{text}') [data-set-aside]")
+    await desk.at("#reason-dialog input").fill("Đã có trong tài liệu.")
+    await desk.page.keyboard.press("Enter")
+    await phone.sees("#my-questions", "Đã có trong tài liệu.")
+    await desk.press("#aside-open")
+    await desk.press(f"#lane-set_aside li:has-text('{text}') [data-question=approve]")
+    await desk.press("#aside-dialog form button")
     await desk.press(f"#lane-approved li:has-text('{text}') [data-question=put_on_stage]")
     await display.sees("#question p", text)
     await display.sees("#question", "Khoái Châu")

@@ -39,7 +39,7 @@ test("slots: unknown ones stay visible, %% is a per cent sign, values are not re
 test("clock and fold", async () => {
   const vi = await load("vi");
   assert.equal(vi.formatClock(125.9), "2:05");
-  assert.equal(vi.formatClock(4360), "01:12:40");
+  assert.equal(vi.formatClock(4360), "1:12:40");
   assert.equal(vi.formatClock(-3), "0:00");
   assert.equal(vi.fold("NGUYỄN Thị Đức Ưởng"), "nguyen thi duc uong");
 });

@@ -62,9 +62,6 @@ async function readTimeline() {
   if (duration_s && wish.share !== null) wish.at_s = wish.share * duration_s;
   if (duration_s) Object.assign(seek, { max: String(duration_s), step: "0.1" });
   byId("duration").textContent = formatClock(duration_s);
-  byId("presentation").hidden = timeline.presentation.length === 0;
-  byId("players").classList.toggle("alone", timeline.presentation.length === 0);
-  byId("swap").hidden = timeline.presentation.length === 0;
   renderMarkers();
   begin();
   if (!timeline.ended) setTimeout(refresh, TIMELINE_EVERY_MS);
@@ -117,7 +114,10 @@ function tick() {
   byId("position").textContent = formatClock(Number(seek.value));
   if (begun && !stage.paused) memory.note(stage.currentTime);
   void presentation.follow(stage);
+  byId("presentation").hidden = !presentation.shown;
   byId("presentation").classList.toggle("has-picture", presentation.shown);
+  byId("players").classList.toggle("alone", !presentation.shown);
+  byId("swap").hidden = !presentation.shown;
   renderChapters();
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** The questions as a board: new, approved, answered. */
 
-import { byId, find, on, renderList } from "../dom.js";
+import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, formatTime, t } from "../i18n.js";
 import { isOpen } from "./conference.js";
 import { siteName } from "./questions.js";
@@ -19,6 +19,7 @@ const lanes = {
   asked: ["asked"],
   approved: ["on_stage", "approved"],
   answered: ["answered"],
+  set_aside: ["set_aside"],
 };
 
 /**
@@ -33,13 +34,21 @@ export function renderBoard(state, directs) {
     const questions = Object.values(state.questions)
       .filter((question) => states.includes(question.state))
       .sort((a, b) => order(a, b, lane));
-    byId(`lane-${lane}-count`).textContent = formatNumber(questions.length);
+    if (lane === "set_aside") renderAside(questions.length);
+    else byId(`lane-${lane}-count`).textContent = formatNumber(questions.length);
     renderList(byId(`lane-${lane}`), "question-template", questions, (q) => q.id, (q, element) => {
       element.dataset.id = String(q.id);
       if (directs) fillChoices(element, panel, q);
       return describe(state, q);
     });
   }
+}
+
+/** @param {number} count of the questions that were set aside */
+function renderAside(count) {
+  const button = byId("aside-open");
+  button.hidden = !count;
+  fill(button, { text: t("Đã bỏ qua: %(n)s", { n: formatNumber(count) }) });
 }
 
 /**
@@ -77,7 +86,8 @@ function describe(state, question) {
     by: question.answered_by ? `— ${question.answered_by}` : "",
     now: question.state === "on_stage",
     answered: question.state === "answered",
-    can_approve: open && question.state === "asked",
+    reason: question.state === "set_aside" && question.reason ? t("Lý do: %(reason)s", { reason: question.reason }) : "",
+    can_approve: open && ["asked", "set_aside"].includes(question.state),
     can_stage: open && question.state === "approved",
     can_finish: open && question.state === "on_stage",
     can_assign: open && question.state === "approved",
@@ -96,11 +106,14 @@ function excerpt(text) {
 }
 
 /**
- * "Show all" and "show less"; an observer reads too.
+ * "Show all" and "show less", and what was set aside; an observer reads too.
  * @param {Connection} connection
  * @param {boolean} directs
  */
 export function wireReading(connection, directs) {
+  byId("aside-open").addEventListener("click", () =>
+    byId("aside-dialog", HTMLDialogElement).showModal(),
+  );
   on(document, "click", "[data-unfold]", (button) => {
     const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
     if (!unfolded.delete(question)) unfolded.add(question);
@@ -134,9 +147,36 @@ export function wireBoard(connection, act) {
     const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
     act(button, `question.${button.dataset.question}`, { question });
   });
+  byId("reason-cancel").addEventListener("click", () =>
+    byId("reason-dialog", HTMLDialogElement).close(""),
+  );
+  on(document, "click", "[data-set-aside]", async (button) => {
+    const id = Number(button.closest("[data-id]")?.getAttribute("data-id"));
+    const reason = await askReason(connection.state.questions[String(id)]?.text ?? "");
+    if (reason !== null) await act(button, "question.set_aside", { question: id, reason });
+  });
   on(document, "change", "[data-question-assign]", (select) => {
     const question = Number(select.closest("[data-id]")?.getAttribute("data-id"));
     const chosen = /** @type {HTMLSelectElement} */ (select).value;
     act(select, "question.approve", { question, appointment: chosen ? Number(chosen) : null });
+  });
+}
+
+/**
+ * Why a question is set aside, which its asker reads.
+ * @param {string} text of the question
+ * @returns {Promise<string | null>} "" where nothing is said, null where it shall stay
+ */
+function askReason(text) {
+  const dialog = byId("reason-dialog", HTMLDialogElement);
+  const field = find(dialog, "input", HTMLInputElement);
+  fill(dialog, { text: excerpt(text) });
+  field.value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  field.focus();
+  return new Promise((resolve) => {
+    const answer = () => resolve(dialog.returnValue === "confirm" ? field.value.trim() : null);
+    dialog.addEventListener("close", answer, { once: true });
   });
 }

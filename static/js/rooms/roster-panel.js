@@ -70,7 +70,8 @@ export class RosterPanel {
     renderList(byId("roster"), "roster-template", rows, (row) => row.person, (row) => ({
       ...row,
       canTick: isOpen(state) || phase === "ended", // mended right after the end
-      canReset: !isOver(state),
+      // Who changed theirs stands at the table and is searched for; or was here by the old one.
+      canReset: !isOver(state) && (query.trim() !== "" || row.evidence === "qr" || row.evidence === "code"),
       verb: row.present ? t("Bỏ") : t("Điểm danh"),
       label: row.present
         ? t("Bỏ điểm danh %(name)s", { name: row.name })

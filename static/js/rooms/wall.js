@@ -20,6 +20,16 @@ const POOR_LOSS = 0.05;
 /** @param {string} fact short: of several in a tile, none is broken in two */
 const unbroken = (fact) => (fact.length < 16 ? fact.replaceAll(" ", "\u00a0") : fact);
 
+/**
+ * Why a tile of the pair has no picture, though a source was chosen for it.
+ * @param {string} slot
+ * @param {string} site
+ */
+const absence = (slot, site) =>
+  slot === "presentation"
+    ? t("%(site)s không chia sẻ màn hình", { site })
+    : t("Chưa có hình từ %(site)s", { site });
+
 export class Wall {
   /** @type {string | null} id of the chosen site */
   #chosen = null;
@@ -165,7 +175,7 @@ export class Wall {
       byId(name).classList.toggle("has-picture", shown);
       fill(byId(name), {
         name: label,
-        noPicture: site ? t("Chưa có hình từ %(site)s", { site: site.name }) : empty,
+        noPicture: site ? absence(name, site.name) : empty,
       });
     }
   }
