@@ -58,6 +58,19 @@ def _configure_demo(parsed: argparse.Namespace) -> Config:
     return made
 
 
+def _setting(option: str) -> Callable[[str], object]:
+    """An option is checked as the setting of its name is."""
+    setting = configuration.SETTINGS[option.replace("-", "_").upper()]
+
+    def parse(text: str) -> object:
+        try:
+            return setting.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="diemcau", description="Máy chủ hội nghị Điểm Cầu.")
     commands = parser.add_subparsers(required=True, metavar="lệnh")
@@ -73,11 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = add(name, run, about)
         command.add_argument("--host", help="địa chỉ lắng nghe")
-        command.add_argument("--port", type=int, help="cổng HTTP; 0 chọn cổng trống")
-        command.add_argument(
-            "--media-port", type=int, help="cổng media đầu tiên; 0 chọn cổng trống"
-        )
-        command.add_argument("--workers", type=int, help="số tiến trình media")
+        for option, about in (
+            ("port", "cổng HTTP; 0 chọn cổng trống"),
+            ("media-port", "cổng media đầu tiên; 0 chọn cổng trống"),
+            ("workers", "số tiến trình media"),
+        ):
+            command.add_argument(f"--{option}", type=_setting(option), help=about)
         if name == "demo":
             command.add_argument("--simulate", type=int, default=10, help="số điểm cầu mô phỏng")
             command.set_defaults(configure=_configure_demo)

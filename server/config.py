@@ -143,15 +143,22 @@ def _quantity(text: str, units: Mapping[str, float], case: Callable[[str], str])
     return float(match[1]) * (units[case(match[2])] if match[2] else 1)
 
 
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("cần một số nguyên") from None
+
+
 def _port(text: str) -> int:
-    number = int(text)
+    number = _number(text)
     if not 0 <= number <= 65535:
         raise ValueError("cổng phải từ 0 đến 65535")
     return number
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    number = _number(text)
     if not 1 <= number <= 64:
         raise ValueError("cần một số từ 1 đến 64")
     return number

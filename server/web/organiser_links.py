@@ -148,25 +148,29 @@ async def create(request: web.Request) -> web.Response:
 
 async def create_all(request: web.Request) -> web.Response:
     """POST /conferences/{slug}/links/all: an operator's and a display's link for every site that
-    is a room, as sheets to print. ``replace`` revokes the older ones first."""
+    is a room, as sheets to print; ``replace`` revokes the older ones. The same form sent again (a page
+    that is reloaded) makes the same sheets."""
     found = await organised(request)
     form = await Form.read(request)
     rooms = [s for s in await sites_of_conference(request, found) if s.kind != "online"]
     if not rooms:
         form.refuse(Conflict(N_("Hội nghị chưa có điểm cầu nào.")))
     sheets: list[Sheet] = []
+    key, links_made = form.value("key") or None, set()
     try:
-        if form.ok and form.value("replace"):
-            await _revoke_rooms(request, found)
         for room in rooms:
             roles: list[LinkRole] = (
                 ["operator"] if room.kind == "speaker" else ["operator", "display"]
             )
             printed = []
             for role in roles:
-                made = await submit(request, found.actor, CreateLink(role=role, site=room.id))
+                command = CreateLink(role=role, site=room.id)
+                made = await submit(request, found.actor, command, key)
+                links_made.add(made["link"])
                 printed.append(_printed(request, found, role, made["token"]))
             sheets.append(Sheet(room.name, printed))
+        if form.value("replace"):
+            await _revoke_rooms(request, found, links_made)
     except DomainError as error:
         form.refuse(error)
     if not form.ok:
@@ -174,10 +178,10 @@ async def create_all(request: web.Request) -> web.Response:
     return _sheets_page(request, found, sheets)
 
 
-async def _revoke_rooms(request: web.Request, found: Organised) -> None:
+async def _revoke_rooms(request: web.Request, found: Organised, spared: set[int]) -> None:
     rows = await site_of(request).database.read(_rows, found.id, now())
     for row in rows:
-        if row.state == "live" and row.role in ("operator", "display"):
+        if row.state == "live" and row.role in ("operator", "display") and row.id not in spared:
             await submit(request, found.actor, RevokeLink(link=row.id))
 
 

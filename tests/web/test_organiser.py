@@ -104,6 +104,16 @@ async def test_a_conference_is_set_up_by_forms(house: House) -> None:
     assert len(set(tokens)) == 4  # operator and display of two rooms
     for token in tokens:
         assert token not in await organiser.get(f"{HOME}/links")
+    key = re.search(r'name="key" value="([^"]+)"', await organiser.get(f"{HOME}/links"))
+    assert key is not None
+    again = {"key": key[1], "replace": "1"}
+    sent = [await organiser.post(f"{HOME}/links/all", again, page=f"{HOME}/links") for _ in "12"]
+    first, second = (re.findall(r"/join/([\w-]+)<", text) for _, text in sent)
+    assert first == second, "a sheet that is reloaded makes no more links"
+    assert len(set(first) - set(tokens)) == 4
+    answer, text = await house.browser().get(f"/join/{tokens[0]}")
+    assert answer.status == 404, "replaced"
+    tokens = first
     answer, text = await house.browser().get(f"/join/{tokens[0]}")
     assert answer.status == 200 and NEW["title"] in text
 
