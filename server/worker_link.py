@@ -22,8 +22,9 @@ Answer = messages.Answered | messages.Refused
 class WorkerLink:
     """Keeps one stream to a worker's control socket (a path, or ``host:port`` elsewhere).
 
-    ``heard`` gets every message; ``arrived`` is called after each connect, ``ended`` after each end
-    that we did not wish. What is sent while there is no connection is dropped: ``arrived`` sends the
+    A worker is there once it has said something: the kernel accepts for one that hangs. ``heard``
+    gets every message; ``arrived`` is called when it is there (again), ``ended`` after each end
+    that we did not wish. What is sent while it is not there is dropped: ``arrived`` sends the
     desired state again.
     """
 
@@ -85,18 +86,17 @@ class WorkerLink:
             except OSError:
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._writer = writer
-            self.connected.set()
             try:
-                self._arrived(self)
-                await self._listen(reader)
+                await self._listen(reader, writer)
             except (OSError, ValueError, msgspec.MsgspecError) as error:
                 log.warning("worker's stream broke", address=self.address, error=repr(error))
             finally:
+                was_there = self.connected.is_set()
                 self._lost(writer)
-            log.warning("worker is gone, connecting again", address=self.address)
-            self.reconnects += 1
-            self._ended(self)
+            if was_there:
+                log.warning("worker is gone, connecting again", address=self.address)
+                self.reconnects += 1
+                self._ended(self)
             await asyncio.sleep(RETRY_S)
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -105,11 +105,15 @@ class WorkerLink:
         host, _, port = self.address.rpartition(":")
         return await asyncio.open_connection(host, int(port))
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         decoder = messages.Decoder(messages.FromWorker)
         while data := await self._read(reader):
             for message in decoder.feed(data):
                 assert isinstance(message, messages.FromWorker)
+                if not self.connected.is_set():
+                    self._writer = writer
+                    self.connected.set()
+                    self._arrived(self)
                 if isinstance(message, Answer):
                     answer = self._waiting.get(message.request)
                     if answer is not None and not answer.done():
@@ -130,7 +134,7 @@ class WorkerLink:
     def _lost(self, writer: asyncio.StreamWriter) -> None:
         self.connected.clear()
         self._writer = None
-        writer.close()
+        writer.transport.abort()  # one that hangs reads nothing: a close would wait for it
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("worker is gone"))

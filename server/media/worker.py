@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import signal
 import socket
@@ -38,6 +39,8 @@ YOUNG, OLDER = 10_000, 5
 """for garbage.collect_seldom: packets come and go without cycles, sessions leave some behind"""
 MAX_NAMED = 8
 """sessions named in a line of the log"""
+HUNG_S = 20.0
+"""a worker whose loop stands still for so long ends, with a traceback, and is started again"""
 SOCKET_BUFFER_BYTES = 4 << 20
 Reply = Callable[[msgspec.Struct], None]
 Request = (
@@ -96,6 +99,7 @@ class Worker:
                 ticker.result()
         finally:
             ticker.cancel()
+            faulthandler.cancel_dump_traceback_later()
             await self._stop()
 
     async def _stop(self) -> None:
@@ -135,14 +139,16 @@ class Worker:
                 self._tcp.tick(now_s)
                 self._ice.refusals.tick(now_s, self._sessions_at)
             if beat % 40 == 0:
+                faulthandler.dump_traceback_later(HUNG_S, exit=True)
                 lines_at_s = now_s
                 self._control.send(self._load.measure(self._conferences.values()))
 
     # Web.
 
     def _web_connected(self, send: Reply) -> None:
-        """Tell a web process that has just come how things are."""
+        """Tell a web process that has just come that we live, and how things are."""
         now_s = time.monotonic()
+        send(self._load.measure(self._conferences.values()))
         for conference in self._conferences.values():
             conference.send_changes(now_s, everything=True, to=send)
 
