@@ -11,7 +11,6 @@ from server import worker_link
 from server.media import messages
 from server.worker_link import WorkerLink
 
-
 LOAD = messages.encode(messages.Load(cpu=0, packets_received=0, packets_sent=0))
 
 
