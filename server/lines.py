@@ -122,7 +122,7 @@ class Lines:
             grant = derived.grants.get(downlink.holder)
             if grant is not None:
                 site_id = sites.get(grant.own) if grant.own is not None else None
-                what = "desk" if site_id is None else "room" if grant.publish else "display"
+                what = _receiver(downlink.holder, grant, site_id)
                 yield self._down(site_id, what, session, downlink, now_s)
 
     def _up(
@@ -175,3 +175,11 @@ class Lines:
         """Only sessions that are; so there are never more than workers allow."""
         standing = self._downlinks.keys() | {p.session for p in self._published.values()}
         self._reported = {s: told for s, told in self._reported.items() if s in standing}
+
+
+def _receiver(holder: str, grant: messages.Grant, site_id: int | None) -> str:
+    if holder.startswith("link:"):
+        return "player"
+    if site_id is None:
+        return "desk"
+    return "room" if grant.publish else "display"

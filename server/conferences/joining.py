@@ -29,9 +29,15 @@ _WRONG_CODE = N_(
     "Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này. Hãy xem lại mã trên "
     "phiếu của bạn; còn %(left)d lần thử trước khi phải chờ."
 )
-_WRONG_CODE_WAIT = N_(
-    "Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này. Hãy hỏi ban tổ chức, "
-    "rồi thử lại sau %(seconds)d giây."
+_WRONG_CODE_WAIT = tries.Wait(
+    N_(
+        "Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này. Hãy hỏi ban tổ "
+        "chức, rồi thử lại sau %(seconds)d giây."
+    ),
+    N_(
+        "Mã cá nhân không đúng, hoặc không có trong danh sách của hội nghị này. Hãy hỏi ban tổ "
+        "chức, rồi thử lại sau %(minutes)d phút."
+    ),
 )
 _NO_CONFERENCE = N_(
     "Không có hội nghị nào đã công bố với mã này. Hãy xem lại mã trên màn hình điểm cầu, "
@@ -41,8 +47,9 @@ _WRONG_PIN = N_(
     "Mã PIN không đúng. Hãy nhập 6 chữ số mà ban tổ chức gửi cho các điểm cầu của hội nghị này; "
     "còn %(left)d lần thử trước khi phải chờ."
 )
-_WRONG_PIN_WAIT = N_(
-    "Mã PIN không đúng. Hãy hỏi lại ban tổ chức, rồi thử lại sau %(seconds)d giây."
+_WRONG_PIN_WAIT = tries.Wait(
+    N_("Mã PIN không đúng. Hãy hỏi lại ban tổ chức, rồi thử lại sau %(seconds)d giây."),
+    N_("Mã PIN không đúng. Hãy hỏi lại ban tổ chức, rồi thử lại sau %(minutes)d phút."),
 )
 
 

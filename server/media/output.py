@@ -225,7 +225,8 @@ class Output(Switch):
 
     def _pad_only(self, now_s: float) -> None:
         part = self.rewriter.part
-        assert part is not None  # ``can_pad``
+        if part is None or part.origin.track.codec not in self._rtx_payload_types:
+            return
         self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
         self._rtx_head.write(
             padding=True,

@@ -186,11 +186,10 @@ class Compiled:
         burst, lanes = self._burst, self._lanes
         if burst is None:
             return
+        self._burst, self._lanes = None, []
         streams = self._ffi.new("struct stream *[]", [lane.made for lane in lanes])
         packets, count = self._prepare(burst), len(burst.sizes)
         self._fan(self._queue, streams, len(lanes), packets, count, self._now_s)
-        self._burst = None
-        lanes.clear()
         self._waiting = True
 
     def _make(self, lane: Lane) -> None:

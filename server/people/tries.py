@@ -33,8 +33,23 @@ PIN = Limit(free=10, wait_s=60, longest_wait_s=600, memory_s=3600)
 PASSWORD = Limit(free=5, wait_s=30, longest_wait_s=900, memory_s=3600)
 LONGEST_MEMORY = timedelta(seconds=max(limit.memory_s for limit in (CODE, PIN, PASSWORD)))
 
-_SECONDS = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(seconds)d giây.")
-_MINUTES = N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(minutes)d phút.")
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long to wait, said in ``%(seconds)d`` or, where that is long, in ``%(minutes)d``."""
+
+    seconds: str
+    minutes: str
+
+    def of(self, pause_s: float) -> str:
+        """The sentence for a pause."""
+        return self.minutes if pause_s > 120 else self.seconds
+
+
+_WAIT = Wait(
+    N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(seconds)d giây."),
+    N_("Đã nhập sai nhiều lần. Hãy thử lại sau %(minutes)d phút."),
+)
 
 
 def wait_s(limit: Limit, count: int, since_last_s: float) -> float:
@@ -53,9 +68,13 @@ def check(session: Session, subject: str, limit: Limit, now: datetime) -> None:
         return
     pause = wait_s(limit, tried.count, (now - tried.last_at).total_seconds())
     if pause > 0:
-        message = _MINUTES if pause > 120 else _SECONDS
-        seconds, minutes = int(pause) + 1, math.ceil(pause / 60)
-        raise SlowDown(message, retry_after_s=pause, seconds=seconds, minutes=minutes)
+        raise _to_wait(SlowDown(_WAIT.of(pause)), pause)
+
+
+def _to_wait(error: DomainError, pause_s: float) -> DomainError:
+    error.retry_after_s = pause_s
+    error.values |= {"seconds": math.ceil(pause_s), "minutes": math.ceil(pause_s / 60)}
+    return error
 
 
 def refuse(
@@ -64,12 +83,12 @@ def refuse(
     limit: Limit,
     now: datetime,
     error: DomainError,
-    last: str | None = None,
+    last: Wait | None = None,
 ) -> DomainError:
     """Count a wrong try of ``subject``; gives back ``error`` for the caller to raise.
 
     Its sentence may say ``%(left)d``, the tries that are left before one must wait. After the last
-    of them ``last`` takes its place, which may say ``%(seconds)d``, how long to wait.
+    of them ``last`` takes its place, which says how long to wait.
     """
     tried = session.get(WrongTry, subject)
     if tried is None:
@@ -81,10 +100,11 @@ def refuse(
         tried.last_at = now
     session.flush()
     pause = wait_s(limit, tried.count, 0)
-    if pause > 0 and last is not None:
-        error.message, error.retry_after_s = last, pause
-    error.values |= {"left": max(0, limit.free - tried.count), "seconds": round(pause)}
-    return error
+    error.values |= {"left": max(0, limit.free - tried.count)}
+    if pause == 0 or last is None:
+        return error
+    error.message = last.of(pause)
+    return _to_wait(error, pause)
 
 
 def forget(session: Session, subject: str) -> None:

@@ -114,6 +114,12 @@ def test_a_wrong_try_says_how_many_are_left_and_the_last_how_long_to_wait(play: 
             join(play, "1", "a guesser")
         said.append((wrong.value.values["left"], wrong.value.retry_after_s))
     assert said == [(4, None), (3, None), (2, None), (1, None), (0, tries.CODE.wait_s)]
+    assert "giây" in wrong.value.message
+    for _ in range(3):
+        play.now += timedelta(seconds=tries.CODE.longest_wait_s)
+        with pytest.raises(NotFound) as wrong:
+            join(play, "1", "a guesser")
+    assert "%(minutes)d phút" in wrong.value.message and wrong.value.values["minutes"] == 4
 
 
 def by_pin(play: Play, role: Role, pin: str | None = None, site: int | None = None):

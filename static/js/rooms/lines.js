@@ -46,6 +46,7 @@ function nameOf(what) {
     room: t("Trang kỹ thuật"),
     display: t("Màn hình phòng"),
     desk: t("Trang ban tổ chức"),
+    player: t("Trình phát ngoài"),
   };
   return names[what] ?? what;
 }
