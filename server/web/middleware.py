@@ -32,6 +32,11 @@ log = structlog.get_logger("http")
 BODY_WITHIN_S = 300.0
 """For a whole form or upload: 20 MB over a line of half a megabit a second."""
 
+KEPT_BYTES = 64 * 1024
+"""A form that came too soon is offered to be sent again, up to this."""
+_KEPT = web.RequestKey("kept", list[tuple[str, str]])
+_SECRETS = frozenset({"password", "old", "new", "again", "pin", "code"})
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUESTS = Counter("diemcau_http_requests_total", "HTTP requests", ["method", "status"])
 DURATION = Histogram("diemcau_http_request_seconds", "Time to answer an HTTP request")
@@ -179,6 +184,8 @@ def _told(request: web.Request, error: DomainError) -> web.Response:
             status_code=error.status,
             sent=request.method == "POST",
             back=_before(request),
+            kept=request.get(_KEPT, []),
+            address=request.path_qs,
         )
     else:
         body = {"error": error.code, "message": language.explain(error)}
@@ -223,13 +230,36 @@ def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
         who = request.headers.get("Authorization", "") if bearer else found.device
         wait_s = rates.take(who, request.remote or "")
         if wait_s > 0:
+            request[_KEPT] = [] if bearer else await _kept(request, found)
             raise SlowDown(retry_after_s=wait_s)
         if not bearer:
-            _require_same_origin(request)
-            await _require_token(request, found)
+            await _require_own_form(request, found)
         return await handler(request)
 
     return check
+
+
+async def _kept(request: web.Request, found: Visitor) -> list[tuple[str, str]]:
+    """What was typed into a form that came too soon, to be sent again from the page that says so.
+
+    Nothing where it is not our own form, long, or holds a file or a secret, which no page repeats.
+    """
+    if not 0 < (request.content_length or 0) <= KEPT_BYTES:
+        return []
+    try:
+        await _require_own_form(request, found)
+    except DomainError:
+        return []
+    form = await request.post()
+    fields = [(name, value) for name, value in form.items() if isinstance(value, str)]
+    if _SECRETS & form.keys() or len(fields) < len(form):
+        return []
+    return [(name, value) for name, value in fields if name != "csrf"]
+
+
+async def _require_own_form(request: web.Request, found: Visitor) -> None:
+    _require_same_origin(request)
+    await _require_token(request, found)
 
 
 def _require_same_origin(request: web.Request) -> None:

@@ -52,6 +52,22 @@ async def test_a_device_that_sends_too_many_forms_waits_and_others_do_not(house:
     assert (await house.browser().post("/language", {"lang": "vi"}, page="/"))[0].status == 303
 
 
+async def test_what_was_typed_too_soon_can_be_sent_again_but_no_secret(house: House) -> None:
+    browser = house.browser()
+    for _ in range(12):
+        await browser.post("/language", {"lang": "vi"}, page="/")
+    html = {"Accept": "text/html"}
+    typed = {"lang": "vi", "note": 'Câu <hỏi> "dài"'}
+    answer, text = await browser.post("/language", typed, page="/", headers=html)
+    assert answer.status == 429
+    assert 'name="note" value="Câu &lt;hỏi&gt; &#34;dài&#34;"' in text and "Gửi lại" in text
+    secret = {"username": "ha", "password": "mật khẩu của tôi"}
+    _, text = await browser.post("/sign-in", secret, page="/sign-in", headers=html)
+    assert "mật khẩu của tôi" not in text and 'value="ha"' not in text
+    _, text = await browser.raw("POST", "/language", data=typed, headers=html)
+    assert "&lt;hỏi" not in text, "a form of another site is not offered"
+
+
 def test_buckets_fill_up_again_with_time_and_forget_the_oldest() -> None:
     clock = [0.0]
     buckets = Buckets(Rate(burst=2, per_s=0.5), lambda: clock[0])
