@@ -152,7 +152,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.headers["Allow"] = error.headers["Allow"]
         return response
     except ConnectionResetError:
-        raise
+        return web.Response(status=400)  # read by nobody: they have gone
     except Exception:
         log.exception("request failed", method=request.method, path=masked(request.path))
         broken = DomainError(_BROKEN)

@@ -283,6 +283,18 @@ async def _drip(address: tuple[str, int], beginning: bytes) -> None:
     writer.close()
 
 
+async def test_clients_that_are_gone_before_they_are_answered(bridge: Bridge) -> None:
+    """A page that is closed while it connects is no fault of ours, and writes none to the log."""
+    phone = await bridge.phone()
+    async with undisturbed(bridge):
+        for delay_ms in range(60):
+            gone = await Raw(bridge).connect(bridge.handshake(phone))
+            await asyncio.sleep(delay_ms % 6 / 1000)
+            gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.close()
+    await phone.close()
+
+
 async def test_a_reconnect_storm(bridge: Bridge) -> None:
     phones = [await bridge.phone() for _ in range(STORMING)]
     async with undisturbed(bridge):
