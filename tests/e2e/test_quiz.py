@@ -48,6 +48,7 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
         return await answered() > OTHERS
 
     await eventually(enough, answered)
+    await expect(desk.at("#run-card [data-run=close]")).to_be_in_viewport(ratio=1)
     await desk.press("#run-card [data-run=close]")
     await expect(phone.at("#options button").first).to_be_disabled()
 
