@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ TOKEN_LASTS = timedelta(days=365)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what goes wrong is one sentence on standard error."""
     parsed = _parser().parse_args(arguments)
+    os.umask(0o077)  # accounts, check-ins, recordings: what we write is for us alone
     try:
         config = parsed.configure(parsed)
         logs.configure(config.log_format, config.log_level)

@@ -262,7 +262,9 @@ class _connected:
         except SQLAlchemyError as error:
             self._engine.dispose()
             raise DatabaseUnusable(
-                N_("Không kết nối được với cơ sở dữ liệu %(where)s."), where=_shown(self._engine)
+                N_("Không kết nối được với cơ sở dữ liệu %(where)s: %(why)s"),
+                where=_shown(self._engine),
+                why=(str(error.__cause__ or error).splitlines() or [""])[0],
             ) from error
         return self._connection
 

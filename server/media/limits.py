@@ -59,3 +59,10 @@ class Repairs:
         self._repeated_at_s[sequence] = now_s
         self._credit -= 1
         return True
+
+    def spares(self, count: int) -> bool:
+        """May so many go a second time? If so they count as repeated."""
+        if self._credit < self.BURST / 2:
+            return False
+        self._credit -= count
+        return True

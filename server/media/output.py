@@ -154,10 +154,12 @@ class Output(Switch):
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the layers' histories; what a full line lost would only be
-        lost again, or hold up what comes next.
+        lost again, or hold up what comes next. On a line that loses some by itself each goes twice:
+        a repeat that is lost is asked for anew only a round trip later, and the picture stands.
         """
         if self.downlink.full:
             return
+        repeats = []
         for sequence in sequences:
             found = self.rewriter.origin(sequence)
             if found is None:
@@ -167,7 +169,11 @@ class Output(Switch):
             header = rtp.parse(packet) if packet is not None else None
             if packet is None or header is None or not self._repairs.allows(sequence, now_s):
                 continue
-            self._repeat(part, header, packet, sequence, now_s)
+            repeats.append((part, header, packet, sequence))
+        if self.downlink.lossy and self._repairs.spares(len(repeats)):
+            repeats *= 2
+        for repeat in repeats:
+            self._repeat(*repeat, now_s)
 
     def _repeat(
         self, part: Part[Layer], header: rtp.Header, packet: bytes, sequence: int, now_s: float

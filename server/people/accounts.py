@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
@@ -26,6 +27,9 @@ _NOBODYS_HASH = _HASHER.hash("nobody has this password")
 
 _WRONG = N_("Tên đăng nhập hoặc mật khẩu không đúng.")
 _TOO_SHORT = N_("Mật khẩu cần có ít nhất %(length)d ký tự.")
+
+
+_USERNAME = re.compile(r"[\w.@+-]{1,100}")
 
 
 def normalise_username(username: str) -> str:
@@ -67,10 +71,12 @@ def create_account(
     is_organiser: bool = False,
     must_change: bool = False,
 ) -> Account:
-    """Make an account. Raises: Invalid (password, empty name), Conflict (taken)."""
+    """Make an account. Raises: Invalid (password, no user name), Conflict (taken)."""
     key = normalise_username(username)
     if not key:
         raise Invalid(N_("Hãy nhập tên đăng nhập."))
+    if not _USERNAME.fullmatch(key):
+        raise Invalid(N_("Tên đăng nhập chỉ gồm chữ, số và các dấu . _ - @ +, không có dấu cách."))
     if session.scalar(select(Account.id).where(Account.username == key)) is not None:
         raise Conflict(N_("Tên đăng nhập “%(username)s” đã có người dùng."), username=key)
     account = Account(

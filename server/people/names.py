@@ -21,10 +21,13 @@ TONES = {"\u0300": 1, "\u0309": 2, "\u0303": 3, "\u0301": 4, "\u0323": 5}
 
 SLUG_LENGTH = 60
 
+_ETH = str.maketrans("Ðð", "Đđ")
+
 
 def nfc(text: str) -> str:
-    """Normal form C, trimmed, inner white space made single."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """Normal form C, trimmed, inner white space made single; the letter eth, which looks like Đ and
+    stands for it in some old lists, made Đ."""
+    return " ".join(unicodedata.normalize("NFC", text).translate(_ETH).split())
 
 
 def _split_tone(syllable: str) -> tuple[str, int]:

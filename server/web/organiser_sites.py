@@ -53,8 +53,10 @@ async def add(request: web.Request) -> web.Response:
             form.wrong("names", N_("Tên “%(name)s…” quá dài."), name=name[:40])
     here = {site.name for site in await sites_of_conference(request, found)}
     for n, name in enumerate(names):
-        if name in here or name in names[:n]:
+        if name in here:
             form.wrong("names", N_("Đã có điểm cầu “%(name)s”."), name=name)
+        elif name in names[:n]:
+            form.wrong("names", N_("“%(name)s” được nhập hai lần."), name=name)
     if len(here) + len(names) > MAX_SITES:
         form.wrong("names", N_("Một hội nghị có nhiều nhất %(most)d điểm cầu."), most=MAX_SITES)
     left = list(names)

@@ -158,5 +158,5 @@ export function fold(text) {
     .normalize("NFD")
     .replace(/\p{Mark}/gu, "")
     .toLowerCase()
-    .replaceAll("đ", "d");
+    .replace(/[đð]/g, "d");
 }

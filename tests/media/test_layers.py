@@ -165,6 +165,7 @@ def test_who_asks_for_everything_gets_half_as_much_again() -> None:
         repairs.sent()
         repeated += sum(repairs.allows(number - i, number * 0.02) for i in range(20))
     assert repeated <= Repairs.BURST + 2000 * Repairs.SHARE
+    assert not repairs.spares(1), "nothing goes twice where much goes again"
     assert repeated > 900
 
 

@@ -67,6 +67,7 @@ def test_both_ways_of_placing_a_tone_are_one_word() -> None:
 
 def test_search_finds_without_diacritics() -> None:
     assert search_key("  Đặng   Thị Ngọc Ánh ") == "dang thi ngoc anh"
+    assert nfc("\u00d0ặng") == "Đặng", "eth, as some old lists have it"
 
 
 def test_slugs() -> None:
