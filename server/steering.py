@@ -29,6 +29,8 @@ log = structlog.get_logger("steering")
 
 CONNECT_GRACE_S = 1.0
 """How long start waits for workers to tell which conferences they carry already."""
+AGAIN_S = 1.0
+"""from a desired state that could not be derived to the next try"""
 UNFINISHED = timedelta(days=30)
 """Recordings of conferences that ended so long ago are looked after when web starts."""
 
@@ -61,6 +63,7 @@ class Steering:
         self._asking: dict[str, asyncio.Task[None]] = {}
         """of conferences that a worker carries and we do not know: are they over?"""
         self._loaded = asyncio.Event()
+        self._again: dict[int, asyncio.TimerHandle] = {}
         self._revision = 0
 
     async def start(self) -> None:
@@ -83,6 +86,8 @@ class Steering:
 
     async def stop(self) -> None:
         """Disconnect. The workers go on with the last desired state."""
+        for timer in self._again.values():
+            timer.cancel()
         tasks = [*self._refreshing.values(), *self._asking.values()]
         for task in tasks:
             task.cancel()
@@ -112,8 +117,10 @@ class Steering:
                     derive, conference_id, datetime.now(UTC), self._recordings_dir
                 )
             except Exception:
-                # The old document stays in force; the next change or request derives again.
-                log.exception("desired state not derived", conference=conference_id)
+                # The old document stays in force meanwhile.
+                log.warning("desired state not derived", conference=conference_id, exc_info=True)
+                later = asyncio.get_running_loop().call_later
+                self._again[conference_id] = later(AGAIN_S, self.refresh, conference_id)
                 return
             self._adopt(conference_id, derived)
 

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import socketio
@@ -57,6 +57,9 @@ MOST_IN_FLIGHT = 64
 STEERING = ("stage.", "floor.", "site.", "conference.", "seat.")
 """Types of events after which the media worker's desired state is derived anew."""
 
+T = TypeVar("T")
+RIGHTS_AGAIN_S = 1.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -85,7 +88,7 @@ class Gateway:
         self._limits = Limits()
         self._asked = itertools.count(1)
         self._rights_changes = 0
-        self._media_tasks: set[asyncio.Task[dict[str, Any]]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.live = self._facts.tell
         signalling.steering.telling.on_live = self._facts.tell
         inbox.listen(self)
@@ -97,9 +100,9 @@ class Gateway:
         """Cut all connections and end every task."""
         for connection in self.connections:
             await self._server.disconnect(connection.sid)
-        for task in self._media_tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._media_tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._delivery.stop()
         await self._server.shutdown()
 
@@ -194,12 +197,16 @@ class Gateway:
             connection.socket.owner = None
 
     async def rights_changed(self, conference_id: int) -> None:
-        """Cut the seats that are no more; those whose place changed get a fresh snapshot."""
+        """Cut the seats that are no more; those whose place changed get a fresh snapshot. Where the
+        database is away, as soon as it is back."""
         self._rights_changes += 1
         members = self.connections.of_conference(conference_id)
-        standing = await self._database.read(
-            seats.standing, {each.actor.holder for each in members}
-        )
+        holders = {each.actor.holder for each in members}
+        try:
+            standing = await self._database.read(seats.standing, holders)
+        except Unavailable:
+            self._keep(self._rights_later(conference_id))
+            return
         await self._drop([each for each in members if each.actor.holder not in standing])
         for each in members:
             now = standing.get(each.actor.holder)
@@ -207,6 +214,10 @@ class Gateway:
                 each.move(seats.moved(each.actor, now))
                 self._delivery.resync(each)
         self._signalling.steering.refresh(conference_id)
+
+    async def _rights_later(self, conference_id: int) -> None:
+        await asyncio.sleep(RIGHTS_AGAIN_S)
+        await self.rights_changed(conference_id)
 
     async def _drop(self, connections: Iterable[Connection]) -> None:
         for each in connections:
@@ -252,10 +263,10 @@ class Gateway:
             raise
         connection.in_flight += 1
 
-    def _keep(self, work: Coroutine[Any, Any, dict[str, Any]]) -> asyncio.Task[dict[str, Any]]:
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
-        self._media_tasks.add(task)
-        task.add_done_callback(self._media_tasks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
     def _media_done(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
+from server.errors import Unavailable
 from server.live.missed import MOST_MISSED
 from server.permissions import Actor
 from server.protocol import COMMANDS, INTERNAL, RevokeSeat
@@ -197,6 +198,22 @@ async def test_a_revoked_seat_is_cut_at_once(venue: Venue) -> None:
     await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
     await trainee.until(lambda p: p.closed)
     assert await refusal(venue, venue.cast.trainee)
+
+
+async def test_a_revoked_seat_is_cut_though_the_database_goes_away_behind_it(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainee = await venue.open(venue.cast.trainee)
+    await trainee.until(lambda p: p.snapshots == 1)
+
+    async def away(*_: Any) -> None:
+        monkeypatch.undo()
+        raise Unavailable()
+
+    monkeypatch.setattr(venue.database, "read", away)
+    seat = venue.cast.trainee.holder
+    await venue.inbox.submit(venue.cast.organiser, RevokeSeat(seat=seat), "k")
+    await trainee.until(lambda p: p.closed)
 
 
 async def test_a_seat_that_is_revoked_while_it_connects_stays_outside(
