@@ -45,7 +45,9 @@ class Unauthenticated(DomainError):
 
     code = "unauthenticated"
     status = 401
-    message = N_("Phiên làm việc không còn hiệu lực. Hãy mở lại đường dẫn của bạn.")
+    message = N_(
+        "Phiên làm việc không còn hiệu lực. Hãy mở lại đường dẫn của bạn, hoặc xin ban tổ chức cấp lại."
+    )
 
 
 class Forbidden(DomainError):

@@ -161,8 +161,8 @@ def move_conference(
 
 
 def appoint(session: Session, actor: Actor, command: Appoint, now: datetime) -> Outcome:
-    """Result ``{"appointment": id}``."""
-    conference = conference_of(session, actor)
+    """Result ``{"appointment": id}``. After the end too: somebody may have to read it all."""
+    conference = conference_of(session, actor, CHANGEABLE | {ENDED})
     account = find_account(session, command.username)
     if account is None:
         raise NotFound(N_("Không có tài khoản “%(username)s”."), username=command.username.strip())

@@ -97,7 +97,10 @@ def configure(parsed: argparse.Namespace) -> Config:
     config = configuration.load(environ, data_dir=folder).with_(
         host=parsed.host, port=parsed.port, media_port=media_port, workers=parsed.workers
     )
-    if config.host in ("127.0.0.1", "localhost", "::1") or config.tls:
+    if configuration.is_loopback(config.host):
+        # Firefox sends nothing to loopback: media has this machine's other addresses too.
+        return config if config.media_host else config.with_(media_host="0.0.0.0")
+    if config.tls:
         return config
     addresses = supervisor.announced_addresses(config)
     certificate, key = tls.make_certificate(_cache(), (*addresses, "localhost"))

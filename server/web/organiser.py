@@ -13,6 +13,7 @@ from server.web import (
     organiser_quizzes,
     organiser_reports,
     organiser_roster,
+    organiser_seats,
     organiser_sites,
 )
 
@@ -25,5 +26,6 @@ routes: list[web.RouteDef] = [
     *organiser_import.routes,
     *organiser_quizzes.routes,
     *organiser_links.routes,
+    *organiser_seats.routes,
     *organiser_reports.routes,
 ]

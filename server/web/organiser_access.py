@@ -28,6 +28,7 @@ DONE = {
     "appointed": N_("Đã phân công."),
     "dismissed": N_("Đã thôi phân công. Các phiên đang mở của người này đã bị thu hồi."),
     "revoked": N_("Đã thu hồi đường dẫn và mọi phiên mở từ nó."),
+    "seat_revoked": N_("Đã thu hồi. Máy đó đã rời hội nghị."),
     "imported": N_("Đã nhập danh sách."),
     "created": N_("Đã tạo hội nghị. Hãy làm lần lượt các bước dưới đây."),
 }

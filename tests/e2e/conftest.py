@@ -62,7 +62,6 @@ def run_demo(cache: Path, log: Path, sites: int) -> Iterator[Demo]:
     command = [sys.executable, "-m", "server", "demo", "--port", "0", "--simulate", str(sites)]
     mark = f"E2E_DEMO={log}"
     environ = {**os.environ, "XDG_CACHE_HOME": str(cache), "E2E_DEMO": str(log)}
-    environ["DIEMCAU_MEDIA_HOST"] = "0.0.0.0"  # Firefox sends nothing to loopback
     with log.open("wb") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environ)
     try:

@@ -123,8 +123,21 @@ async def test_a_conference_is_set_up_by_forms(house: House) -> None:
     assert "Đang diễn ra và được ghi lại" in await organiser.get(HOME)
     answer, _ = await organiser.post(f"{HOME}/enter", {"role": "organiser"}, page=HOME)
     assert answer.status == 303 and answer.headers["Location"].startswith("/s/")
+    seats = await organiser.get(f"{HOME}/seats")
+    seat = re.search(r'name="seat" value="([^"]+)"', seats)
+    assert seat and "Ban tổ chức" in seats and "Tài khoản" in seats
+    revoked = await organiser.done(f"{HOME}/seats/revoke", {"seat": seat[1]}, page=f"{HOME}/seats")
+    assert revoked.endswith("done=seat_revoked")
+    assert "Chưa có máy nào vào" in await organiser.get(f"{HOME}/seats")
     await organiser.done(f"{HOME}/move", {"to": "ended"}, page=HOME)
     assert "/replay/" in await organiser.get(HOME)
+    observer = {"username": "ha.tran", "role": "observer"}
+    await organiser.done(f"{HOME}/people", observer)
+    await organiser.done(f"{HOME}/move", {"to": "archived"}, page=HOME)
+    answer, _ = await organiser.post(f"{HOME}/people", {**observer, "role": "advisor"})
+    assert answer.status == 409, "nothing is changed any more"
+    for section in ("people", "quizzes", "links", "seats"):
+        await organiser.get(f"{HOME}/{section}")
 
 
 async def test_a_refused_form_keeps_what_was_typed(house: House) -> None:
@@ -168,7 +181,15 @@ async def test_a_conference_is_its_organisers_alone(house: House) -> None:
     """Whoever is not: signed out, another organiser, a moderator of the very conference, who may
     read its reports and nothing else."""
     pages = ("", "/edit", "/agenda", "/sites", "/people", "/roster", "/roster/import", "/quizzes")
-    pages += ("/quizzes/new", "/links", "/slips", "/qr-sheet", "/reports", "/reports/questions")
+    pages += (
+        "/quizzes/new",
+        "/links",
+        "/seats",
+        "/slips",
+        "/qr-sheet",
+        "/reports",
+        "/reports/questions",
+    )
     pages += ("/reports/quizzes", "/reports/attendance.xlsx", "/roster/template.xlsx", "/join.svg")
     organiser = await Organiser.sign_in(house)
     for page in pages:

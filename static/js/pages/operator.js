@@ -77,6 +77,7 @@ const receiver = new Receiver({
 });
 const preflight = new Preflight(camera, {
   join: (withCamera) => void join(withCamera),
+  refused: () => Boolean(connection.refusal),
   speaker: (deviceId) => receiver.setSpeaker(deviceId),
 });
 const stage = stageTile(byId("stage"), receiver);
@@ -148,6 +149,10 @@ function renderHead(state) {
   fill(byId("status"), { text: conferenceStateText(state.conference.state) });
   byId("status").classList.toggle("now", state.conference.state === "live");
   showRecording(byId("recording"), state);
+  // Whose seat is no more knows nothing of the conference any more.
+  const refused = Boolean(connection.refusal);
+  byId("status").hidden = refused;
+  if (refused) byId("recording").hidden = true;
 }
 
 /** @param {State} state */

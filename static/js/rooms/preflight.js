@@ -24,10 +24,12 @@ export class Preflight {
    * @param {Publisher} publisher the camera's
    * @param {object} on
    * @param {(withCamera: boolean) => void} on.join
+   * @param {() => boolean} on.refused whether this page's seat is no more
    * @param {(deviceId: string) => void} on.speaker
    */
   constructor(publisher, on) {
     this.publisher = publisher;
+    this.on = on;
     byId("codec-note").hidden = publisher.sendsH264;
     byId("preflight-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -79,7 +81,9 @@ export class Preflight {
     if (stream && !stream.getAudioTracks().length) {
       fill(byId("voice"), { text: t("Không tìm thấy micrô: hội nghị sẽ không nghe được phòng này.") });
     }
-    byId("join", HTMLButtonElement).disabled = !stream;
+    const refused = this.on.refused();
+    byId("join", HTMLButtonElement).disabled = !stream || refused;
+    byId("join-silent", HTMLButtonElement).disabled = refused;
     if (stream !== this.#shown) showSelf(byId("preview"), stream);
     if (stream && stream !== this.#shown) this.#meter.start(stream);
     else if (!stream) this.#meter.stop();
