@@ -16,6 +16,7 @@ from server.activities.models import Activity
 from server.conferences.models import AgendaItem, Appointment, Conference, RosterEntry, Site
 from server.conferences.rules import (
     ARCHIVED,
+    DRAFT,
     ENDED,
     LIVE,
     LOBBY,
@@ -44,13 +45,15 @@ from server.web.site import DEFAULT_TIMEZONE, Account, now, render, see_other, s
 
 MOVES = {
     SCHEDULED: (N_("Lên lịch"), "calendar", "quiet"),
-    LOBBY: (N_("Mở phòng chờ"), "users", ""),
-    LIVE: (N_("Bắt đầu hội nghị"), "play", ""),
+    LOBBY: (N_("Mở phòng chờ"), "users", "quiet"),
+    LIVE: (N_("Bắt đầu hội nghị"), "play", "quiet"),
     PAUSED: (N_("Tạm dừng"), "pause", "quiet"),
     ENDED: (N_("Kết thúc hội nghị"), "square", "danger"),
     ARCHIVED: (N_("Lưu trữ"), "archive", "danger"),
 }
 """state to move to → words, icon and kind of its button; danger ones are asked twice"""
+USUAL = {DRAFT: SCHEDULED, SCHEDULED: LOBBY, LOBBY: LIVE, PAUSED: LIVE}
+"""the next step, whose button stands out"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,11 @@ def progress(session: Session, conference_id: int) -> Progress:
 
 def _moves(state: str) -> list[tuple[str, str, str, str]]:
     order = list(TRANSITIONS)
-    return [(to, *MOVES[to]) for to in sorted(TRANSITIONS[state], key=order.index)]
+    found = []
+    for to in sorted(TRANSITIONS[state], key=order.index):
+        text, icon_name, kind = MOVES[to]
+        found.append((to, text, icon_name, "" if USUAL.get(state) == to else kind))
+    return found
 
 
 async def _overview(request: web.Request, found: Organised, form: Form) -> web.Response:

@@ -190,7 +190,8 @@ async def questions_xlsx(request: web.Request) -> web.Response:
         N_("Người trả lời"),
     )
     widths = (6, 22, 26, 28, 60, 14, 26, 26, 12, 60, 26)
-    data = await asyncio.to_thread(write_table, [translate(name) for name in header], rows, widths)
+    named = [translate(name) for name in header]
+    data = await asyncio.to_thread(write_table, named, rows, widths, translate(N_("Câu hỏi")))
     return spreadsheet(data, f"{found.conference.slug}-questions")
 
 
@@ -259,7 +260,8 @@ async def quizzes_xlsx(request: web.Request) -> web.Response:
         N_("Số câu đã mở"),
     )
     widths = (36, 24, 14, 28, 18, 14, 14)
-    data = await asyncio.to_thread(write_table, [translate(name) for name in header], rows, widths)
+    named = [translate(name) for name in header]
+    data = await asyncio.to_thread(write_table, named, rows, widths, translate(N_("Kết quả")))
     return spreadsheet(data, f"{found.conference.slug}-quizzes")
 
 
