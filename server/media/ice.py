@@ -14,6 +14,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from server.media import stun, tcp
@@ -29,6 +30,9 @@ Path = Address | tcp.Connection
 
 MAX_BATCH = 128
 """datagrams read before the loop gets its turn again"""
+TCP_LATER_S = 0.15
+"""so much later the first check over TCP is answered: UDP, which suits media better, is found first
+where it passes, and browsers that began with TCP may stay there"""
 STALE_S = 3.0
 """a path that was silent for longer than browsers' check interval (2.5 s) is left for the next
 valid check elsewhere, though it be no nomination"""
@@ -321,14 +325,33 @@ class IceLite:
             reply = stun.error(check.transaction, stun.ROLE_CONFLICT, "Role Conflict", password)
             self.send(reply, path)
             return
-        if isinstance(path, tcp.Connection):
-            path.proven = True
-            remote = path.remote
+        if not isinstance(path, tcp.Connection):
+            self._answer(check, path, (path[0], path[1]), binding, now_s)
+            return
+        path.proven = True
+        if binding.path is None:
+            answer = partial(self._answer_later, check, path, binding)
+            asyncio.get_running_loop().call_later(TCP_LATER_S, answer)
         else:
-            remote = (path[0], path[1])
+            self._answer(check, path, path.remote, binding, now_s)
+
+    def _answer(
+        self,
+        check: stun.Check,
+        path: Path,
+        remote: tuple[str, int],
+        binding: Binding,
+        now_s: float,
+    ) -> None:
+        password = dict(binding.credentials)[check.local_ufrag]
         self.send(stun.success(check.transaction, remote, password), path)
         self.lead(path, binding)
         binding.checked(check, path, now_s)
+
+    def _answer_later(self, check: stun.Check, path: tcp.Connection, binding: Binding) -> None:
+        known = self._by_ufrag.get(check.local_ufrag) is binding
+        if known and path.is_open:
+            self._answer(check, path, path.remote, binding, time.monotonic())
 
     def _moved(self, data: memoryview, path: Path, now_s: float) -> None:
         """Media over an unknown path: a publisher behind a NAT that changed its mind.

@@ -72,6 +72,11 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._paths.lost(self)
 
+    @property
+    def is_open(self) -> bool:
+        """Has it not ended?"""
+        return self._transport is not None
+
     def send(self, data: bytes | memoryview) -> bool:
         """Send one frame; False where it was dropped."""
         transport = self._transport
