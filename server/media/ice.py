@@ -30,7 +30,7 @@ Path = Address | tcp.Connection
 
 MAX_BATCH = 128
 """datagrams read before the loop gets its turn again"""
-TCP_LATER_S = 0.15
+TCP_LATER_S = 0.25
 """so much later the first check over TCP is answered: UDP, which suits media better, is found first
 where it passes, and browsers that began with TCP may stay there"""
 STALE_S = 3.0
@@ -74,6 +74,8 @@ class Binding:
         self.heard_at_s = time.monotonic()
         """last authentic datagram or valid check"""
         self._path_heard_at_s = 0.0
+        self._nominated_at_s = float("-inf")
+        """the last nomination of the selected path"""
         self.paths: list[Path] = []
         """all that lead here, the latest last"""
         self.credentials: list[tuple[str, str]] = []
@@ -113,13 +115,26 @@ class Binding:
             self._ice.drop_old_credentials(self)
         stale = now_s - self._path_heard_at_s > STALE_S
         nominates = check.use_candidate or not self.nominated
-        if self.path is None or restarted or stale or nominates:
+        chosen = nominates and not self._outranks(check, path, now_s)
+        if self.path is None or restarted or stale or chosen:
             self.path = path
             self.nominated = self.nominated or check.use_candidate
+        if check.use_candidate and path == self.path:
+            self._nominated_at_s = now_s
         self.heard(path, now_s)
         self.receiver.handle_reachable()
         if restarted:
             self.receiver.handle_restarted()
+
+    def _outranks(self, check: stun.Check, path: Path, now_s: float) -> bool:
+        """Does the selected path stay, being UDP where the other is TCP? Browsers nominate whatever
+        may do at the beginning, and of those the highest priority is used (RFC 8445, 8.1.1).
+        """
+        if self.path is None or isinstance(self.path, tcp.Connection):
+            return False
+        if not isinstance(path, tcp.Connection):
+            return False
+        return not check.use_candidate or now_s - self._nominated_at_s < STALE_S
 
     def heard(self, path: Path, now_s: float) -> None:
         """Something authentic came over ``path``."""
