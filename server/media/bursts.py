@@ -36,7 +36,6 @@ class Burst:
         "payloads",
         "prepared",
         "sizes",
-        "timestamps",
     )
 
     def __init__(self, packets: Sequence[Packet]) -> None:
@@ -50,7 +49,6 @@ class Burst:
         """without padding, as sender reports count them"""
         self.sizes = [len(payload) for payload in self.payloads]
         self.payload_octets = sum(self.sizes)
-        self.timestamps = {packet.header.timestamp for packet in packets}
         self.prepared: Any = None
         """what a sender has made of it, for all receivers"""
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from server.media import rtcp, rtp
 from server.media.bandwidth import Estimator
-from server.media.bursts import Burst
 from server.media.coarse import Coarse
 from server.media.limits import Allowance
 from server.media.peer import Peer
@@ -46,8 +45,9 @@ class Downlink:
         self.peer = peer
         self.estimator: Estimator | None = None
         self._coarse = Coarse()
-        self.octets = 0
-        """sent so far: headers and payloads, without what SRTP and IP add"""
+        self.settle: Callable[[], None] = lambda: None
+        """what is counted elsewhere becomes counted here"""
+        self._octets = 0
         self.padding = 0
         """of these, those that only probed"""
         self.full = False
@@ -61,6 +61,16 @@ class Downlink:
         self._sent = (0, time.monotonic(), 0.0)
         """octets sent and when they were counted, and the rate until then"""
         self._pad: Callable[[float], None] = lambda now_s: None
+
+    @property
+    def octets(self) -> int:
+        """Sent so far: headers and payloads, without what SRTP and IP add."""
+        self.settle()
+        return self._octets
+
+    def count(self, octets: int) -> None:
+        """So many were sent on a lane."""
+        self._octets += octets
 
     def measure(self) -> None:
         """The remote side has agreed to tell what arrives."""
@@ -92,19 +102,14 @@ class Downlink:
         size = len(head.data) + len(payload)
         if head.transport_at and self.estimator is not None:
             head.write_transport(self.estimator.send(size, now_s))
-        self.octets += size
+        self._octets += size
         self.peer.send_rtp(head.data, payload)
 
     def lane(self, head: rtp.Head, payload_type: int, number: int, timestamp: int) -> Lane | None:
-        """A way for bursts, which are sent by ``forward``; None where there is none."""
+        """A way for bursts, which are sent by ``Peer.forward``; None where there is none."""
         known = self.estimator is not None and head.transport_at
         flight = self.estimator.flight if self.estimator is not None and known else None
         return self.peer.lane(head, payload_type, number, timestamp, flight)
-
-    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
-        """Send a burst now."""
-        self.octets += len(lane.head.data) * len(burst.sizes) + burst.payload_octets
-        self.peer.forward(lane, burst, now_s)
 
     def receive(self, fci: bytes, now_s: float) -> None:
         """A report of what has arrived."""
@@ -131,9 +136,10 @@ class Downlink:
         """Every 50 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
         padding, None where there is nothing to pad with.
         """
-        octets, at_s, _ = self._sent
+        before, at_s, _ = self._sent
         if now_s - at_s >= RATE_S:
-            self._sent = (self.octets, now_s, (self.octets - octets) * 8 / (now_s - at_s))
+            octets = self.octets
+            self._sent = (octets, now_s, (octets - before) * 8 / (now_s - at_s))
         self._wanted_bps = wanted_bps
         estimator = self.estimator
         if estimator is None:
@@ -164,11 +170,14 @@ class Downlink:
         target_bps = self.estimator.probe(self._wanted_bps, now_s) if self.estimator else 0
         if not target_bps or not self.peer.connected:
             return
-        due = target_bps * (now_s - begin_s + PACE_S) / 8
-        while self.octets - octets < due:
-            before = self.octets
+        missing = target_bps * (now_s - begin_s + PACE_S) / 8 - (self.octets - octets)
+        while missing > 0:
+            before = self._octets
             self._pad(now_s)
-            self.padding += self.octets - before
+            if self._octets == before:
+                break  # nothing to pad with any more
+            missing -= self._octets - before
+            self.padding += self._octets - before
         loop = asyncio.get_running_loop()
         self._probe = loop.call_later(PACE_S, self._fill, begin_s, octets)
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from server.media import stun, tcp
 from server.media.bursts import Burst
 from server.media.refusals import Refusals
-from server.media.sending import Lane, Sender, sender
+from server.media.sending import Lanes, Sender, sender
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,9 @@ class Receiver(Protocol):
     def handle_restarted(self) -> None:
         """The first valid check with the credentials of an ICE restart came in."""
 
+    def handle_moved(self) -> None:
+        """The selected path is another one, or there is none."""
+
 
 class Binding:
     """One peer's place on the sockets: its credentials and paths."""
@@ -68,8 +71,7 @@ class Binding:
     def __init__(self, ice: IceLite, receiver: Receiver) -> None:
         self._ice = ice
         self.receiver = receiver
-        self.path: Path | None = None
-        """the selected one"""
+        self._path: Path | None = None
         self.nominated = False
         self.heard_at_s = time.monotonic()
         """last authentic datagram or valid check"""
@@ -80,6 +82,17 @@ class Binding:
         """all that lead here, the latest last"""
         self.credentials: list[tuple[str, str]] = []
         """(ufrag, password), newest last; two while an ICE restart is under way"""
+
+    @property
+    def path(self) -> Path | None:
+        """The selected one."""
+        return self._path
+
+    @path.setter
+    def path(self, path: Path | None) -> None:
+        if path != self._path:
+            self._path = path
+            self.receiver.handle_moved()
 
     @property
     def ufrag(self) -> str:
@@ -238,9 +251,9 @@ class IceLite:
         """Datagrams that could not be sent."""
         return self._dropped + self._sender.dropped
 
-    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
-        """Send a burst, while reading together with what goes to others."""
-        self._sender.forward(lane, burst, now_s)
+    def forward(self, lanes: Lanes, burst: Burst, now_s: float) -> None:
+        """Send a burst, while reading together with what else goes out."""
+        self._sender.forward(lanes, burst, now_s)
         if not self._gathering:
             self._sender.flush()
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from server.media import rtcp, rtp, rtx
 from server.media.bursts import Burst
 from server.media.downlink import Downlink
-from server.media.ice import Path
+from server.media.fan import Fan
 from server.media.limits import Allowance, Repairs
 from server.media.negotiation import Line, Sources, normal_name
 from server.media.publication import CNAME
 from server.media.rewrite import Part
-from server.media.sending import Lane
+from server.media.sending import Lane, Lanes
 from server.media.switching import CUT_LIMIT_S, Switch
 from server.media.timeline import WALL_OFFSET_S, ntp
 from server.media.track import Layer, Track
@@ -35,7 +35,6 @@ class Output(Switch):
     def __init__(self, downlink: Downlink, line: Line, sources: Sources) -> None:
         super().__init__(line.codecs[0].clock_rate_hz)
         self.downlink = downlink
-        self._binding = downlink.peer.binding
         self.mid = line.mid
         self.kind = line.kind
         self.ssrc = sources.media
@@ -48,13 +47,15 @@ class Output(Switch):
         self._rtx_sequence = random.randrange(1, 0x7FFF)
         self._repairs = Repairs(1.0 if line.kind == "audio" else Repairs.SHARE)
         self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
-        self.packets = 0
+        self._packets = self._octets = 0
         """sent, without repeated ones"""
-        self._octets = 0
         self._padded = 0
         self._lane: Lane | None = None
         self._lane_of: Part[Layer] | None = None
-        self._lane_path: Path | None = None
+        self._fan: Fan | None = None
+        """together with whom it receives"""
+        self._settled = (0, 0, 0)
+        """packets, octets and octets with padding of the fan's tally that are counted here already"""
 
     def agree(self, line: Line) -> None:
         """The remote side accepts these codecs and extensions."""
@@ -73,7 +74,7 @@ class Output(Switch):
             self.downlink.measure()
         self._head = rtp.Head(self._sources.media, mid, transport_id)
         self._rtx_head = rtp.Head(self._sources.rtx, mid, transport_id)
-        self._lane_of = None
+        self.forget_lane()
 
     @property
     def ready(self) -> bool:
@@ -108,7 +109,7 @@ class Output(Switch):
             payload = self.continuity.moved(payload, part.counters, newest=newest)
         self.downlink.send(self._head, payload, now_s)
         self._repairs.sent()
-        self.packets += 1
+        self._packets += 1
         self._octets += header.payload_end - header.payload_start
 
     def forward(self, burst: Burst, now_s: float) -> None:
@@ -116,22 +117,67 @@ class Output(Switch):
         part = self.rewriter.part
         if part is None or (self.pending is not None and self._gives_way(now_s)):
             return
-        if part is not self._lane_of or self._binding.path is not self._lane_path:
+        if part is not self._lane_of:
             self._enter(part)
+        self.settle()
         lane = self._lane
-        moved = part.squeezed and not burst.timestamps.isdisjoint(part.squeezed)
-        if lane is None or moved or burst.lowest < part.first_in:
+        if lane is None or burst.lowest < part.even_from:
             super().forward(burst, now_s)
             return
-        self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
-        self.downlink.forward(lane, burst, now_s)
+        self.downlink.peer.forward(Lanes((lane,)), burst, now_s)
         count = len(burst.sizes)
-        self._repairs.sent(count)
-        self.packets += count
-        self._octets += burst.octets
+        self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
+        self._count(count, burst.octets, burst.payload_octets)
         if self.downlink.lossy and self.kind == "audio":
             newest = self.rewriter.highest - BEHIND
             self.retransmit([(newest - i) & 0xFFFF for i in range(count)], now_s)
+        elif self.pending is None and self._fan is None:
+            self._join(part.origin.fan, lane, part.even_from)
+
+    def _count(self, packets: int, octets: int, payload_octets: int) -> None:
+        """So many were sent on the lane."""
+        self._repairs.sent(packets)
+        self._packets += packets
+        self._octets += octets
+        self.downlink.count(len(self._head.data) * packets + payload_octets)
+
+    def _join(self, fan: Fan, lane: Lane, first: int) -> None:
+        """From now on together with others, who all get the same."""
+        fan.join(self, lane, first)
+        self._fan = fan
+        self._settled = fan.tally.packets, fan.tally.octets, fan.tally.payload_octets
+
+    def leave_fan(self) -> None:
+        """Alone again."""
+        self.settle()
+        if self._fan is not None:
+            self._fan.leave(self)
+            self._fan = None
+
+    def forget_lane(self) -> None:
+        """The path or the headers are others."""
+        self.leave_fan()
+        self._lane = self._lane_of = None
+
+    def settle(self) -> None:
+        """Count what was sent together with others. Before anything that looks at numbers."""
+        part = self.rewriter.part
+        if self._fan is None or part is None:
+            return
+        tally = self._fan.tally
+        before, self._settled = self._settled, (tally.packets, tally.octets, tally.payload_octets)
+        packets, octets, payload_octets = (
+            now - then for now, then in zip(self._settled, before, strict=True)
+        )
+        if packets:
+            self.rewriter.advance(part, tally.number, tally.timestamp, tally.sent_at_s)
+            self._count(packets, octets, payload_octets)
+
+    @property
+    def packets(self) -> int:
+        """Sent, without repeated ones."""
+        self.settle()
+        return self._packets
 
     def _gives_way(self, now_s: float) -> bool:
         """A line that has become narrow: does the larger layer stop, so that the keyframe of the
@@ -146,7 +192,7 @@ class Output(Switch):
 
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""
-        self._lane, self._lane_of, self._lane_path = None, part, self._binding.path
+        self._lane, self._lane_of = None, part
         if part.counters is None:
             payload_type = self.payload_types[part.origin.track.codec]
             shifts = part.shift, part.timestamp_shift
@@ -159,6 +205,7 @@ class Output(Switch):
         """
         if self.downlink.full:
             return
+        self.settle()
         repeats = []
         for sequence in sequences:
             found = self.rewriter.origin(sequence)
@@ -216,6 +263,7 @@ class Output(Switch):
         """Send one packet that a probe needs: a late one again, which mends as well as it fills;
         mere padding where there is none.
         """
+        self.settle()
         self._padded = (self._padded + 1) % REPEATABLE
         sequence = (self.rewriter.highest - self._padded) & 0xFFFF
         found = self.rewriter.origin(sequence)

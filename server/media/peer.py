@@ -23,7 +23,7 @@ from server.media import rtp, srtp, tcp
 from server.media.bursts import Burst
 from server.media.flight import Flight
 from server.media.ice import Binding, IceLite
-from server.media.sending import Lane
+from server.media.sending import Lane, Lanes
 from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class Peer:
 
     ``on_rtp(packet, now_s)`` and ``on_rtcp(packet)`` get memoryviews that are valid during the
     call only. ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart,
+    ``on_moved()`` when its path is another one,
     ``on_ended(reason)`` at most once, with ``left`` or ``failed``, and never after ``close``.
     """
 
@@ -126,6 +127,7 @@ class Peer:
         self.on_connected: Callable[[], None] = lambda: None
         self.on_ended: Callable[[str], None] = lambda reason: None
         self.on_restarted: Callable[[], None] = lambda: None
+        self.on_moved: Callable[[], None] = lambda: None
 
     @property
     def connected(self) -> bool:
@@ -200,6 +202,10 @@ class Peer:
         """The line is another one: what was under way on the old one may be lost."""
         self.on_restarted()
 
+    def handle_moved(self) -> None:
+        """What was made for the old path is of no use."""
+        self.on_moved()
+
     def handle_dtls(self, data: bytes) -> None:
         """A DTLS datagram, kept while the remote description is awaited."""
         path = self._path
@@ -233,9 +239,9 @@ class Peer:
             if data is not None:
                 self.binding.send(data)
 
-    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
-        """Send a burst on a lane of ``lane``; see ``sending``. Simulated sites have no such socket."""
-        self._ice.forward(lane, burst, now_s)
+    def forward(self, lanes: Lanes, burst: Burst, now_s: float) -> None:
+        """Send a burst on lanes of any peers on this socket; see ``sending``."""
+        self._ice.forward(lanes, burst, now_s)
 
     def lane(
         self, head: rtp.Head, payload_type: int, number: int, timestamp: int, flight: Flight | None

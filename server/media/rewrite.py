@@ -43,6 +43,11 @@ class Part(Generic[Origin]):
     """of VP8's payload descriptors"""
     squeezed: dict[int, int] = field(default_factory=dict)
     """outgoing time stamps of the pictures of the past that this part began with"""
+    even_from: int = 0
+    """unwrapped number from which on packets are only shifted"""
+
+    def __post_init__(self) -> None:
+        self.even_from = self.even_from or self.first_in
 
     def timestamp(self, timestamp: int) -> int:
         """The outgoing time stamp of an incoming one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,6 +59,17 @@ class Lane:
             self.head.write_transport(transport & 0xFFFF)
 
 
+class Lanes:
+    """Lanes that bursts take together."""
+
+    __slots__ = ("lanes", "made")
+
+    def __init__(self, lanes: Iterable[Lane]) -> None:
+        self.lanes = tuple(lanes)
+        self.made: Any = None
+        """what a sender has made of them"""
+
+
 class Sender(Protocol):
     """What may be held back until ``flush``."""
 
@@ -65,8 +77,8 @@ class Sender(Protocol):
     def dropped(self) -> int:
         """Packets that could not be sent."""
 
-    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
-        """Send ``burst``; what it is made of must not change until ``flush``."""
+    def forward(self, lanes: Lanes, burst: Burst, now_s: float) -> None:
+        """Send ``burst`` to each."""
 
     def flush(self) -> None:
         """Send what was held back."""
@@ -90,8 +102,12 @@ class Plain:
         self._most = MAX_SEGMENTS if offload and can_segment(sock) else 1
         self._arena = Arena(ARENA_BYTES)
 
-    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
+    def forward(self, lanes: Lanes, burst: Burst, now_s: float) -> None:
         """Send at once."""
+        for lane in lanes.lanes:
+            self._forward(lane, burst, now_s)
+
+    def _forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
         transport = 0
         if lane.flight is not None:
             transport = lane.flight.send_all(len(lane.head.data), burst.sizes, now_s)
@@ -161,10 +177,6 @@ class Compiled:
             self._ffi.cast("void *", PROTECT_ADDRESS),
         )
         self._fan = self._code.diemcau_fan
-        self._burst: Burst | None = None
-        self._now_s = 0.0
-        self._lanes: list[Lane] = []
-        """where the burst goes: kept, with what their streams point to, until it has gone"""
         self._waiting = False
 
     @property
@@ -172,27 +184,17 @@ class Compiled:
         """Packets that could not be sent."""
         return int(self._code.diemcau_dropped(self._queue))
 
-    def forward(self, lane: Lane, burst: Burst, now_s: float) -> None:
-        """Queue until ``flush``."""
-        if burst is not self._burst:
-            self._pass_on()
-            self._burst, self._now_s = burst, now_s
-        if lane.made is None:
-            self._make(lane)
-        self._lanes.append(lane)
-
-    def _pass_on(self) -> None:
-        """The burst that waits, to all of its lanes."""
-        burst, lanes = self._burst, self._lanes
-        if burst is None:
-            return
-        self._burst, self._lanes = None, []
-        streams = self._ffi.new("struct stream *[]", [lane.made for lane in lanes])
+    def forward(self, lanes: Lanes, burst: Burst, now_s: float) -> None:
+        """Protect at once, and queue until ``flush``."""
+        streams = lanes.made
+        if streams is None:
+            made = [lane.made or self._make(lane) for lane in lanes.lanes]
+            streams = lanes.made = self._ffi.new("struct stream *[]", made)
         packets, count = self._prepare(burst), len(burst.sizes)
-        self._fan(self._queue, streams, len(lanes), packets, count, self._now_s)
+        self._fan(self._queue, streams, len(lanes.lanes), packets, count, now_s)
         self._waiting = True
 
-    def _make(self, lane: Lane) -> None:
+    def _make(self, lane: Lane) -> Any:
         """The lane as compiled code takes it."""
         ffi = self._ffi
         head = ffi.from_buffer("uint8_t[]", lane.head.data)
@@ -210,6 +212,7 @@ class Compiled:
         elif lane.flight is not None:
             raise TypeError("compiled code numbers by a compiled flight only")
         lane.made, lane.kept = stream, (head, where)
+        return stream
 
     def _prepare(self, burst: Burst) -> Any:
         """The packets as compiled code takes them; what they point to is kept beside them."""
@@ -239,7 +242,6 @@ class Compiled:
 
     def flush(self) -> None:
         """Send all that is queued."""
-        self._pass_on()
         if self._waiting:
             self._waiting = False
             self._code.diemcau_flush(self._queue)

@@ -68,6 +68,8 @@ class Subscriber:
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
+        peer.on_moved = self._moved
+        self.downlink.settle = self._settle
 
     def assign(
         self, wanted: Mapping[str, Track | None], floor: Collection[str], now_s: float
@@ -143,6 +145,15 @@ class Subscriber:
         for output in self.outputs.values():
             output.request_keyframe()
 
+    def _moved(self) -> None:
+        """What was made for the old path leads nowhere."""
+        for output in self.outputs.values():
+            output.forget_lane()
+
+    def _settle(self) -> None:
+        for output in self.outputs.values():
+            output.settle()
+
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
         for item in rtcp.parse(packet):
@@ -169,9 +180,11 @@ class Subscriber:
         budget_bps = self.downlink.budget_bps
         if budget_bps < min(self._budget_bps, self._spent_bps):
             self.choose(now_s)  # down at once, up by the beat
-        for output in self.outputs.values():
+        for output in outputs:
             if output.pending is not None:
                 output.tick(now_s)
+            elif self.downlink.lossy and output.kind == "audio":
+                output.leave_fan()  # its sound goes twice, which others' does not
 
     def describe(self, now_s: float) -> messages.Downlink:
         """How its line is, and what each slot gets of it. Rates are those since the last time."""

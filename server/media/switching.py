@@ -73,7 +73,11 @@ class Switch:
         elif layer is not self.pending:
             self._set_pending(layer, now_s)
 
+    def leave_fan(self) -> None:
+        """What is shown, or how it is sent, changes: who takes it together with others does no more."""
+
     def _set_pending(self, layer: Layer | None, now_s: float) -> None:
+        self.leave_fan()
         if self.pending is not None and self.pending is not self.shown:
             self.pending.outputs.discard(self)
         if layer is None or self.pending is None or layer.track is not self.pending.track:
@@ -84,6 +88,7 @@ class Switch:
             layer.requests.want()
 
     def _show(self, layer: Layer | None) -> None:
+        self.leave_fan()
         before = self.source
         if self.shown is not None and self.shown is not layer:
             self.shown.outputs.discard(self)
@@ -93,6 +98,7 @@ class Switch:
 
     def resynchronise(self, layer: Layer) -> None:
         """``layer`` began anew (another SSRC): enter it again."""
+        self.leave_fan()
         if self.shown is layer and self.pending in (None, layer):
             self.pending = layer
             self._pending_since_s = time.monotonic()
@@ -137,6 +143,7 @@ class Switch:
         self._entered(part, header, packet)
         for number, header, packet in group:
             self._forward(number, header, packet, now_s)
+        part.even_from = group[-1][0] + 1
 
     def _entered(self, part: Part[Layer], header: rtp.Header, packet: bytes) -> None:
         layer = part.origin
@@ -190,6 +197,7 @@ class Switch:
 
     def close(self) -> None:
         """Take nothing any more."""
+        self.leave_fan()
         for layer in (self.shown, self.pending):
             if layer is not None:
                 layer.outputs.discard(self)

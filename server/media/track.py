@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from server.media import keyframes, layers, resolution, rtcp, rtp
 from server.media.bursts import Burst, Packet, equalise
+from server.media.fan import Fan
 from server.media.history import History
 from server.media.layers import Meter, Offer
 from server.media.levels import Loudness
@@ -51,6 +52,8 @@ class Layer:
         self.size: tuple[int, int] | None = None
         """of the picture, (width, height) in pixels, once known"""
         self.outputs: set[Switch] = set()
+        self.fan = Fan()
+        """those of ``outputs`` for whom packets only change their numbers"""
         self._clock = track.publication.clock
         self._burst: list[Packet] = []
         """what came and was not forwarded yet"""
@@ -160,7 +163,12 @@ class Layer:
         for padded in equalise(packets):
             self.history.put(padded.number, padded.data)
         burst, now_s = Burst(packets), time.monotonic()
-        for output in tuple(self.outputs):
+        alone: set[Switch] = self.outputs
+        lanes = self.fan.take(burst, now_s)
+        if lanes is not None:
+            self.track.publication.peer.forward(lanes, burst, now_s)
+            alone = alone - self.fan.members
+        for output in tuple(alone):
             output.receive(self, burst, now_s)
 
     def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:

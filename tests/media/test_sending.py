@@ -12,6 +12,7 @@ from pylibsrtp import Policy, Session
 
 from server.media import flight, native, rtp, sending
 from server.media.bursts import Burst, Packet, equalise
+from server.media.sending import Lanes
 from server.media.srtp import Srtp
 
 KEY = bytes(range(30))
@@ -78,7 +79,7 @@ def test_each_packet_arrives_whole_and_numbered_anew(
     burst, lane = Burst(packets), _lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1], 65_500)
     inbound = _srtp(Policy.SSRC_ANY_INBOUND)
     for lap in range(2):
-        sender.forward(lane, burst, 1.0)
+        sender.forward(Lanes((lane,)), burst, 1.0)
         sender.flush()
         for i, packet in enumerate(packets if lap == 0 else []):
             got = inbound.unprotect(memoryview(sockets[1].recv(2048)), rtcp=False)
@@ -107,8 +108,8 @@ def test_what_cannot_be_sent_is_counted_and_stops_nothing(
     outbound = _srtp(Policy.SSRC_ANY_OUTBOUND)
     nowhere = _lane(outbound, sockets[1])
     nowhere.address = ("255.255.255.255", 9)  # refused without SO_BROADCAST
-    sender.forward(nowhere, Burst(_packets([500] * 5)), 1.0)
-    sender.forward(_lane(outbound, sockets[1]), Burst(_packets([500] * 5, 70_005)), 1.0)
+    sender.forward(Lanes((nowhere,)), Burst(_packets([500] * 5)), 1.0)
+    sender.forward(Lanes((_lane(outbound, sockets[1]),)), Burst(_packets([500] * 5, 70_005)), 1.0)
     sender.flush()
     assert sender.dropped == 5
     assert len([sockets[1].recv(2048) for _ in range(5)]) == 5
@@ -119,12 +120,10 @@ def test_a_burst_goes_to_all_of_its_receivers_and_what_comes_after_it_never_befo
     sockets: tuple[socket.socket, socket.socket], way: str
 ) -> None:
     sender = _make(way, sockets[0], offload=True)
-    lanes = [_lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1], 10 * i) for i in range(70)]
+    lanes = Lanes(_lane(_srtp(Policy.SSRC_ANY_OUTBOUND), sockets[1], 10 * i) for i in range(70))
     for first in (70_000, 70_003):
-        burst = Burst(_packets([700, 700, 40], first))
-        for lane in lanes:
-            sender.forward(lane, burst, 1.0)
-    lanes.clear()  # a receiver may leave in between
+        sender.forward(lanes, Burst(_packets([700, 700, 40], first)), 1.0)
+    del lanes  # receivers may leave in between
     sender.flush()
     numbers = []
     for _ in range(70 * 6):
