@@ -10,8 +10,8 @@ it is small and never shed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 UP_MARGIN = 1.15
 """a step up has to fit with this to spare, so that pictures do not flap; staying need only fit"""
@@ -32,8 +32,7 @@ class Priority(IntEnum):
         return 0 if self <= Priority.STAGE else 1
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What one slot could show."""
 
     priority: Priority

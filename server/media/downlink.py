@@ -133,7 +133,7 @@ class Downlink:
         self.lossy = now_s < self._lossy_until_s
 
     def tick(self, now_s: float, wanted_bps: int, pad: Callable[[float], None] | None) -> None:
-        """Every 50 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
+        """Every 100 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
         padding, None where there is nothing to pad with.
         """
         before, at_s, _ = self._sent

@@ -8,8 +8,8 @@ not flow (yet).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 ENLARGED = 1.5
 """a picture may be enlarged so much before a higher layer is worth its bits"""
@@ -21,8 +21,7 @@ RATES_BPS = ((200, 150_000), (400, 500_000), (800, 1_500_000))
 LARGEST_BPS = 2_500_000
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """One layer as it is sent."""
 
     height_px: int

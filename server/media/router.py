@@ -263,10 +263,13 @@ class Conference:
     def tick(self, now_s: float) -> None:
         """Every 50 ms: what is missing, and reports that changed."""
         self._each(self.publications.values(), lambda each: each.send_losses(now_s))
-        self._each(self.subscribers.values(), lambda each: each.tick(now_s))
         if self.feed is not None:
             self.feed.tick(now_s)
         self.send_changes(now_s)
+
+    def follow_lines(self, now_s: float) -> None:
+        """Every 100 ms: what receivers' lines carry."""
+        self._each(self.subscribers.values(), lambda each: each.tick(now_s))
 
     def _each(self, sessions: Iterable[S], work: Callable[[S], None]) -> None:
         """Do it for each; where one finds a fault of ours, that one ends and the others go on."""

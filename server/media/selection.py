@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from server.media import layers
 from server.media.allocation import Demand, Priority, allocate
@@ -14,8 +14,7 @@ RESUME_S = 1.0
 Offered = list[tuple[Layer, layers.Offer]]
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """What one slot should show."""
 
     track: Track
@@ -26,8 +25,7 @@ class Slot:
     """of this track, what it gets now"""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What one slot gets, and why."""
 
     layer: Layer | None

@@ -159,6 +159,7 @@ class Subscriber:
         for item in rtcp.parse(packet):
             if isinstance(item, rtcp.Congestion):
                 self.downlink.receive(item.fci, now_s)
+                self._shed(now_s)
                 continue
             if isinstance(item, rtcp.Remb):
                 self.downlink.tell(item, now_s)
@@ -173,18 +174,21 @@ class Subscriber:
                 output.plead(now_s)
 
     def tick(self, now_s: float) -> None:
-        """Every 50 ms."""
+        """Every 100 ms."""
         outputs = self.outputs.values()
         pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
         self.downlink.tick(now_s, self._wanted_bps, pad)
-        budget_bps = self.downlink.budget_bps
-        if budget_bps < min(self._budget_bps, self._spent_bps):
-            self.choose(now_s)  # down at once, up by the beat
+        self._shed(now_s)
         for output in outputs:
             if output.pending is not None:
                 output.tick(now_s)
             elif self.downlink.lossy and output.kind == "audio":
                 output.leave_fan()  # its sound goes twice, which others' does not
+
+    def _shed(self, now_s: float) -> None:
+        """Down at once, up by the beat."""
+        if self.downlink.budget_bps < min(self._budget_bps, self._spent_bps):
+            self.choose(now_s)
 
     def describe(self, now_s: float) -> messages.Downlink:
         """How its line is, and what each slot gets of it. Rates are those since the last time."""

@@ -232,6 +232,8 @@ class Track:
         """the last time that no layer came: its begin and end"""
         self._nack = "nack" in codec.feedback
         self._asked_at_s = float("-inf")
+        self._offers: tuple[float, list[tuple[Layer, Offer]]] = (float("-inf"), [])
+        """the latest, and of when"""
 
     def received(self, now_s: float) -> None:
         """A packet of any layer has come."""
@@ -257,7 +259,11 @@ class Track:
                 layer.requests.want()
 
     def offers(self, now_s: float) -> list[tuple[Layer, Offer]]:
-        """The layers in ascending order, as ``layers.ladder`` takes them."""
+        """The layers in ascending order, as ``layers.ladder`` takes them; the same list for all who
+        ask at one moment.
+        """
+        if self._offers[0] == now_s:
+            return self._offers[1]
         count = len(self.layers)
         known = []
         for layer in self.layers:
@@ -271,6 +277,7 @@ class Track:
             bitrate_bps = layer.meter.bitrate_bps or layers.nominal_bps(height_px)
             found.append((layer, Offer(height_px, bitrate_bps, layer.alive(now_s))))
             below_px = height_px
+        self._offers = now_s, found
         return found
 
     def top(self, now_s: float) -> Layer:

@@ -125,6 +125,7 @@ class Worker:
                     conference.tick(now_s)
                     if beat % 2 == 0:
                         conference.send_feedback()
+                        conference.follow_lines(now_s)
                     if beat % 5 == 0:
                         conference.listen(now_s)
                     if beat % 10 == 0:

@@ -48,6 +48,7 @@ demands = st.dictionaries(
             lambda rates: tuple(sorted(rates))
         ),
         st.integers(-1, 2),
+        st.just(False),
     ),
     max_size=20,
 )
