@@ -2,8 +2,10 @@
 
 Rows of (s, kind, marker, first bytes of the payload as hex, bytes of payload), one packet each, of
 H.264 (1280×720 at up to 2.5 Mbit/s, 320×180 at up to 150 kbit/s) and Opus, in the order and at the
-times in which they came. The camera is a file: a picture that pans a little under the grain of a
-cheap sensor, since the plain pattern of Chromium's own test camera costs a tenth of what rooms do.
+times in which they came. Of sound all bytes are kept: it is decoded and encoded again where it is
+recorded, and noise would cost three times as much. The camera is a file: a picture that pans a little
+under the grain of a cheap sensor, since the plain pattern of Chromium's own test camera costs a tenth
+of what rooms do. So is the microphone: somebody speaks.
 ``python benchmarks/load/capture.py [seconds] [720 or 180]``.
 """
 
@@ -17,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from playwright.async_api import async_playwright  # noqa: E402
 from benchmarks.load.endpoints import Endpoint  # noqa: E402
 from server.media import rtp  # noqa: E402
 from server.media.feedback import Feedback  # noqa: E402
+from server.simulation import voices  # noqa: E402
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -37,7 +41,7 @@ ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]
-HEAD_BYTES = 24
+HEAD_BYTES = {"video": 24, "audio": None}
 MAX_BPS = {720: 2_500_000, 180: 150_000}
 GRAIN = 8
 SCRIPT = """async ([bps, scale]) => {
@@ -72,6 +76,15 @@ def film(path: Path) -> None:
             frame = av.VideoFrame.from_image(seen)
             container.mux(stream.encode(frame.reformat(format="yuvj420p")))
         container.mux(stream.encode(None))
+
+
+def speech(path: Path) -> None:
+    """Twenty seconds of a voice."""
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(voices.SAMPLE_RATE)
+        sound.writeframes(voices.speak(0).tobytes())
 
 
 class Capture(Endpoint):
@@ -109,7 +122,7 @@ class Capture(Endpoint):
         if self.begun_s is not None:
             payload = bytes(packet[header.payload_start : header.payload_end])
             marker = packet[1] >> 7
-            row = (round(now_s - self.begun_s, 5), kind, marker, payload[:HEAD_BYTES].hex())
+            row = (round(now_s - self.begun_s, 5), kind, marker, payload[: HEAD_BYTES[kind]].hex())
             self.rows.append((*row, len(payload)))
 
     async def report(self) -> None:
@@ -125,9 +138,10 @@ async def main(seconds: float, height_px: int) -> None:
     """Capture ``seconds`` once the picture has reached its size."""
     capture = Capture()
     with tempfile.TemporaryDirectory() as folder:
-        camera = Path(folder) / "camera.mjpeg"
+        camera, microphone = Path(folder) / "camera.mjpeg", Path(folder) / "microphone.wav"
         film(camera)
-        await record(capture, camera, seconds, height_px)
+        speech(microphone)
+        await record(capture, camera, microphone, seconds, height_px)
     rows = capture.rows
     octets = sum(row[4] for row in rows if row[1] == "video")
     print(f"{len(rows)} packets, {octets * 8 / seconds / 1e6:.2f} Mbit/s of pictures")
@@ -135,9 +149,15 @@ async def main(seconds: float, height_px: int) -> None:
     path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
 
-async def record(capture: Capture, camera: Path, seconds: float, height_px: int) -> None:
-    """Let Chromium publish ``camera``."""
-    arguments = [*ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+async def record(
+    capture: Capture, camera: Path, microphone: Path, seconds: float, height_px: int
+) -> None:
+    """Let Chromium publish ``camera`` and ``microphone``."""
+    arguments = [
+        *ARGUMENTS,
+        f"--use-file-for-fake-video-capture={camera}",
+        f"--use-file-for-fake-audio-capture={microphone}",
+    ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=arguments

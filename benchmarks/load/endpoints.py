@@ -183,8 +183,9 @@ class Publisher(Endpoint):
             block=rtp.extension_block(block),
         )
         payload = bytes.fromhex(head_hex)
-        payload += STAMP.pack(STAMP_MARK, time.monotonic())
-        payload += bytes(max(0, size - len(payload)))
+        if size - len(payload) >= STAMP.size:
+            payload += STAMP.pack(STAMP_MARK, time.monotonic())
+            payload += bytes(size - len(payload))
         self.peer.send_rtp(head, payload)
         self.sent[kind] += 1
 

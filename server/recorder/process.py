@@ -57,8 +57,8 @@ class Scribe(threading.Thread):
         super().__init__(name=f"recording {self.wanted.id}", daemon=True)
         self._font_path, self._send = font_path, send
         self._begun_us = now_us()
-        self._queue: queue.Queue[messages.Show | messages.Media | messages.Finish | None]
-        self._queue = queue.Queue()
+        self._queue: queue.SimpleQueue[messages.Show | messages.Media | messages.Finish | None]
+        self._queue = queue.SimpleQueue()
         self._shows: dict[str, messages.Show] = {}
         """the latest of each track, and the end if it was said: to begin again with"""
         self._finish = _finish_of(self.wanted)
