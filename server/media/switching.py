@@ -68,7 +68,7 @@ class Switch:
             self._set_pending(None, now_s)
             self._show(None)
         elif layer is self.shown:
-            if self.pending is not layer:  # it may be awaiting its own restart
+            if self.pending not in (None, layer):  # it may be awaiting its own restart
                 self._set_pending(None, now_s)
         elif layer is not self.pending:
             self._set_pending(layer, now_s)
