@@ -59,7 +59,8 @@ class Downlink:
         self._probe: asyncio.TimerHandle | None = None
         self._wanted_bps = 0
         self._sent = (0, time.monotonic(), 0.0)
-        """octets sent and when they were counted, and the rate until then"""
+        """octets sent and when they were counted, and the rate until then, which reports without
+        transport-wide feedback are weighed with"""
         self._pad: Callable[[float], None] = lambda now_s: None
 
     @property
@@ -136,12 +137,12 @@ class Downlink:
         """Every 100 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
         padding, None where there is nothing to pad with.
         """
-        before, at_s, _ = self._sent
-        if now_s - at_s >= RATE_S:
-            octets = self.octets
-            self._sent = (octets, now_s, (octets - before) * 8 / (now_s - at_s))
         self._wanted_bps = wanted_bps
         estimator = self.estimator
+        before, at_s, _ = self._sent
+        if now_s - at_s >= RATE_S and not (estimator is not None and estimator.heard):
+            octets = self.octets
+            self._sent = (octets, now_s, (octets - before) * 8 / (now_s - at_s))
         if estimator is None:
             return
         estimator.tick(now_s)

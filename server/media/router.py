@@ -168,13 +168,14 @@ class Conference:
 
     def choose_layers(self, now_s: float) -> None:
         """Twice a second: rates are measured, and every slot gets the layer that it is worth."""
-        for publication in self.publications.values():
-            if publication.video is not None:
-                for layer in publication.video.layers:
-                    layer.measure(now_s)
+        pictures = [p.video for p in self.publications.values() if p.video is not None]
+        for track in pictures:
+            for layer in track.layers:
+                layer.measure(now_s)
+        turned = {track for track in pictures if track.turned(now_s)}
         for subscriber in self.subscribers.values():
             if subscriber.peer.connected:
-                subscriber.choose(now_s)
+                subscriber.review(turned, now_s)
         if self.feed is not None:
             self.feed.follow(now_s)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from server.media import messages, rtcp
 from server.media.allocation import UP_MARGIN, Priority
@@ -26,6 +26,8 @@ MAX_NACKED = 200
 """numbers of one NACK that are looked at"""
 SOUND_BPS = 50_000
 """of the line's budget, kept for each voice: Opus as browsers send it, and its headers"""
+CONTENT_S = 2.0
+"""who gets all that its sizes are worth is looked at so often, else twice a second"""
 REDUCED_S = 3.0
 """a picture that is smaller for so long is told of"""
 
@@ -52,6 +54,9 @@ class Subscriber:
         """mid → what pictures get, and why"""
         self._budget_bps = self._spent_bps = self._wanted_bps = 0
         """of the last choice: the line's budget, what it took of it, what it could use"""
+        self._content = False
+        """had every slot what its size is worth, and from the layer that was meant?"""
+        self._chosen_at_s = float("-inf")
         self._reduced_since_s: float | None = None
         self._told = (0, 0.0)
         """octets and time of the last description"""
@@ -75,6 +80,8 @@ class Subscriber:
         self, wanted: Mapping[str, Track | None], floor: Collection[str], now_s: float
     ) -> None:
         """Show these tracks (by mid) from now on; ``floor`` are the sources that hold it."""
+        if wanted == self._wanted and floor == self._floor:
+            return
         self._wanted = wanted
         self._floor = floor
         self.choose(now_s)
@@ -88,8 +95,15 @@ class Subscriber:
         """Is this track shown, or to be shown, in any slot?"""
         return any(wanted is track for wanted in self._wanted.values())
 
+    def review(self, turned: Set[Track], now_s: float) -> None:
+        """Twice a second. ``turned``: tracks of which a layer came, went or has another size."""
+        recent = now_s - self._chosen_at_s < CONTENT_S
+        if not (self._content and recent and turned.isdisjoint(self._wanted.values())):
+            self.choose(now_s)
+
     def choose(self, now_s: float) -> None:
         """Give every slot the layer that its size and the line are worth."""
+        self._chosen_at_s = now_s
         slots = {}
         voices = 0
         for mid, output in self.outputs.items():
@@ -111,7 +125,10 @@ class Subscriber:
         self._spent_bps = sound_bps + sum(c.bitrate_bps for c in self.choices.values())
         worth_bps = sum(c.worth_bps for c in self.choices.values())
         self._wanted_bps = round(sound_bps + UP_MARGIN * worth_bps)
-        if not any(choice.reason == "line" for choice in self.choices.values()):
+        reasons = {choice.reason for choice in self.choices.values()}
+        awaited = any(output.pending is not None for output in self.outputs.values())
+        self._content = reasons <= {"size"} and not awaited
+        if "line" not in reasons:
             self._reduced_since_s = None
         elif self._reduced_since_s is None:
             self._reduced_since_s = now_s
@@ -136,6 +153,7 @@ class Subscriber:
         for line in lines:
             if line is not None:
                 self.outputs[line.mid].agree(line)
+        self._content = False  # what it plays may be something else now
 
     def _changed(self) -> None:
         self.changed = True

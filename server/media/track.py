@@ -234,6 +234,7 @@ class Track:
         self._asked_at_s = float("-inf")
         self._offers: tuple[float, list[tuple[Layer, Offer]]] = (float("-inf"), [])
         """the latest, and of when"""
+        self._turn: list[tuple[tuple[int, int] | None, bool]] = []
 
     def received(self, now_s: float) -> None:
         """A packet of any layer has come."""
@@ -279,6 +280,11 @@ class Track:
             below_px = height_px
         self._offers = now_s, found
         return found
+
+    def turned(self, now_s: float) -> bool:
+        """Has a layer come, gone or changed its size since this was last asked?"""
+        before, self._turn = self._turn, [(la.size, la.alive(now_s)) for la in self.layers]
+        return self._turn != before
 
     def top(self, now_s: float) -> Layer:
         """The largest layer that flows, and the one to wish for is marked as wanted."""
