@@ -6,9 +6,15 @@ globalThis.document = {
   documentElement: { lang: "vi", dataset: {} },
   addEventListener() {},
 };
+// Pages watch for sleep all their life; this process may end.
+const { setInterval } = globalThis;
+globalThis.addEventListener = () => {};
+globalThis.setInterval = /** @type {any} */ ((/** @type {any[]} */ ...given) =>
+  setInterval(...given).unref());
 const { between, qualityText, reportBetween, totals } = await import(
   "../../static/js/media/quality.js"
 );
+const { Publisher } = await import("../../static/js/media/publish.js");
 const { lineRows } = await import("../../static/js/rooms/lines.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
@@ -60,6 +66,36 @@ test("the server is told what happened since the last report, within its bounds"
   assert.deepEqual(reportBetween(before, after), {
     rtt_ms: 60_000, loss: 0.1, freezes: 2, frozen_ms: 60_000, limited: "cpu",
   });
+});
+
+test("a picture that the line keeps small is tried to be made larger now and then", async () => {
+  const sent = { encodings: [{ maxBitrate: 150_000 }, { maxBitrate: 1_500_000 }] };
+  const limits = [];
+  const sender = {
+    getParameters: () => structuredClone(sent),
+    setParameters: async (/** @type {any} */ parameters) => {
+      Object.assign(sent, parameters);
+      limits.push(parameters.encodings.map((/** @type {any} */ each) => each.maxBitrate));
+    },
+  };
+  const options = { send: async () => {}, onChange() {}, capture: async () => {} };
+  const camera = new Publisher(/** @type {any} */ ({ ...options, source: "camera" }));
+  camera.connection = /** @type {any} */ ({
+    getTransceivers: () => [{ receiver: { track: { kind: "video" } }, sender }],
+  });
+  const seconds = async (/** @type {number} */ count, /** @type {string} */ limited) => {
+    for (let i = 0; i < count; i += 1) camera.onLine(/** @type {any} */ ({ level: 4, limited }));
+    await new Promise((resolve) => setTimeout(resolve));
+  };
+  await seconds(10, "none");
+  await seconds(10, "cpu");
+  assert.deepEqual(limits, []);
+  await seconds(2, "bandwidth");
+  await seconds(1, "none");
+  await seconds(2, "bandwidth");
+  assert.deepEqual(limits, []);
+  await seconds(5, "bandwidth");
+  assert.deepEqual(limits, [[150_000, 1_499_000], [150_000, 1_500_000]]);
 });
 
 test("lines are told in words: the worst of each way, and why", () => {

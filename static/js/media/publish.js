@@ -22,6 +22,10 @@ const CAMERA_LAYERS = [
 ];
 const SCREEN_BPS = 2_500_000;
 const SPEECH_BPS = 48_000;
+/** So often a picture that the line has made smaller is tried to be made larger again. */
+const TRY_EVERY_S = 3;
+/** What the largest layer's limit changes by then: nobody sees it. */
+const NUDGE_BPS = 1000;
 
 export class Publisher extends MediaSession {
   /** @type {MediaStream | null} */
@@ -36,6 +40,8 @@ export class Publisher extends MediaSession {
   #turn = 0;
   /** @type {Promise<void>} changes of layers, one after another */
   #changing = Promise.resolve();
+  /** For how long the line has kept the picture small. */
+  #narrow_s = 0;
 
   /**
    * @param {import("./session.js").Options & {
@@ -135,19 +141,52 @@ export class Publisher extends MediaSession {
     if (data.session === this.session) this.#sendLayers();
   }
 
+  /**
+   * Once a second while it is live.
+   * @protected
+   * @param {import("./quality.js").Line} line
+   */
+  onLine(line) {
+    super.onLine(line);
+    this.#narrow_s = line.limited === "bandwidth" ? this.#narrow_s + 1 : 0;
+    if (this.#narrow_s && this.#narrow_s % TRY_EVERY_S === 0) this.#tryLarger();
+  }
+
   /** Pause the layers that nobody receives, and send the others. */
   #sendLayers() {
-    this.#changing = this.#changing.then(async () => {
+    this.#change((encodings) => {
       const rids = this.#layers.get(this.session ?? "");
-      const sender = this.connection?.getSenders().find((each) => {
-        return (each.getParameters().encodings?.length ?? 0) > 1;
-      });
-      if (!rids || !sender) return;
-      const parameters = sender.getParameters();
-      for (const encoding of parameters.encodings) {
-        encoding.active = rids.includes(encoding.rid ?? "");
-      }
-      await sender.setParameters(parameters).catch(() => {}); // told again while a layer is missing
+      if (!rids || encodings.length < 2) return false;
+      for (const encoding of encodings) encoding.active = rids.includes(encoding.rid ?? "");
+      return true;
+    }); // where it fails we are told again while a layer is missing
+  }
+
+  /**
+   * Chromium looks for what the line carries when the most that it may send changes; by itself its
+   * estimate only grows by some percent a second, and the picture stays small for long (docs/media.md).
+   */
+  #tryLarger() {
+    this.#change((encodings) => {
+      const largest = encodings.at(-1);
+      if (!largest?.maxBitrate) return false;
+      const full_bps = this.source === "camera" ? CAMERA_LAYERS.at(-1)?.maxBitrate : SCREEN_BPS;
+      largest.maxBitrate += largest.maxBitrate === full_bps ? -NUDGE_BPS : NUDGE_BPS;
+      return true;
+    });
+  }
+
+  /**
+   * Change how the picture is sent, after all earlier changes.
+   * @param {(encodings: RTCRtpEncodingParameters[]) => boolean} edit whether there is anything to change
+   */
+  #change(edit) {
+    this.#changing = this.#changing.then(async () => {
+      const lines = this.connection?.getTransceivers() ?? [];
+      const sender = lines.find((each) => each.receiver.track.kind === "video")?.sender;
+      const parameters = sender?.getParameters();
+      if (!sender || !parameters?.encodings?.length || !edit(parameters.encodings)) return;
+      await sender.setParameters(parameters).catch(() => {});
     });
   }
 

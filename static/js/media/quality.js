@@ -24,6 +24,7 @@ import { t } from "../i18n.js";
  * @property {number} rtt_ms
  * @property {number} freezes
  * @property {number} silent_ms for how long no packet has come or gone
+ * @property {string} limited why the picture sent is no better: none, cpu, bandwidth or other
  */
 
 /**
@@ -87,6 +88,7 @@ export function between(before, after, silent_ms) {
     rtt_ms: after.rtt_ms,
     freezes,
     silent_ms,
+    limited: after.limited,
   };
 }
 
