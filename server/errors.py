@@ -46,7 +46,8 @@ class Unauthenticated(DomainError):
     code = "unauthenticated"
     status = 401
     message = N_(
-        "Phiên làm việc không còn hiệu lực. Hãy mở lại đường dẫn của bạn, hoặc xin ban tổ chức cấp lại."
+        "Phiên này đã hết hạn hoặc đã bị ban tổ chức thu hồi. Hãy xin ban tổ chức đường dẫn mới, "
+        "hoặc vào lại bằng mã hội nghị."
     )
 
 

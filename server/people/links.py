@@ -49,6 +49,9 @@ def create_link(
     return link, token
 
 
+SPENT = N_("Đường dẫn này đã được dùng. Hãy xin ban tổ chức cấp đường dẫn mới.")
+
+
 def find_link(session: Session, token: str, now: datetime) -> Link:
     """The link of a token, spent or not. Raises: NotFound where unknown, expired or revoked."""
     link = session.scalar(select(Link).where(Link.token_hash == hash_token(token)))
@@ -75,8 +78,8 @@ def redeem(session: Session, token: str, now: datetime, device: str) -> tuple[Se
         return open_phone(
             session, link.conference_id, link.person_id, link.site_id, device, now, link_id=link.id
         )
-    if link.redeemed_at is not None and not link.reusable and not _same(session, link, device):
-        raise Conflict(N_("Đường dẫn này đã được dùng. Hãy xin ban tổ chức cấp đường dẫn mới."))
+    if is_spent(session, link, device):
+        raise Conflict(SPENT)
     link.redeemed_at = link.redeemed_at or now
     return open_seat(
         session,
@@ -90,11 +93,14 @@ def redeem(session: Session, token: str, now: datetime, device: str) -> tuple[Se
     )
 
 
-def _same(session: Session, link: Link, device: str) -> bool:
+def is_spent(session: Session, link: Link, device: str) -> bool:
+    """Was it for one use, and has another browser used it (or is that browser's seat revoked)?"""
+    if link.reusable or link.redeemed_at is None:
+        return False
     query = select(Seat.id).where(
         Seat.link_id == link.id, Seat.device == hash_token(device), Seat.revoked_at.is_(None)
     )
-    return bool(device) and session.scalar(query.limit(1)) is not None
+    return not device or session.scalar(query.limit(1)) is None
 
 
 def bearer_name(link_id: int) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from server.conferences.models import Conference
 from server.conferences.models import Site as Room
-from server.errors import N_, DomainError, NotFound
+from server.errors import N_, Conflict, DomainError, NotFound
 from server.people import accounts, links
 from server.people.models import Account as AccountRow
 from server.permissions import Role
@@ -33,9 +33,12 @@ class Invitation:
     room: str | None
     recording: str | None
     door: Door
+    reusable: bool
+    spent: bool
+    """used up, by another browser than the one that asks"""
 
 
-def _invitation(session: Session, token: str) -> Invitation:
+def _invitation(session: Session, token: str, device: str) -> Invitation:
     link = links.find_link(session, token, now())
     conference = session.get_one(Conference, link.conference_id)
     room = session.get(Room, link.site_id) if link.site_id else None
@@ -49,6 +52,8 @@ def _invitation(session: Session, token: str) -> Invitation:
         room.name if room else None,
         conference.recording,
         doors.by_link(conference, link.role),
+        link.reusable,
+        link.role not in links.BEARERS and links.is_spent(session, link, device),
     )
 
 
@@ -57,14 +62,25 @@ _ROOM = frozenset({Role.OPERATOR, Role.DISPLAY, Role.TRAINEE})
 
 async def link_page(request: web.Request) -> web.Response:
     """What this link is: role, site, conference. Nothing is spent."""
-    invitation = await site_of(request).database.read(_invitation, request.match_info["token"])
-    return render(request, "entry/link.html", invitation=invitation, time_zone=invitation.timezone)
+    token, device = request.match_info["token"], visitor_of(request).device
+    invitation = await site_of(request).database.read(_invitation, token, device)
+    return _page(request, invitation, Conflict(links.SPENT) if invitation.spent else None)
+
+
+def _page(request: web.Request, invitation: Invitation, error: DomainError | None) -> web.Response:
+    return render(
+        request,
+        "entry/link.html",
+        error=error,
+        invitation=invitation,
+        time_zone=invitation.timezone,
+    )
 
 
 async def link(request: web.Request) -> web.Response:
     """Redeem the link: a seat, a viewer's access to the recording, or a device's instructions."""
     token, site, visitor = request.match_info["token"], site_of(request), visitor_of(request)
-    invitation = await site.database.read(_invitation, token)
+    invitation = await site.database.read(_invitation, token, visitor.device)
     if invitation.role == Role.VIEWER:
         return _view(request, invitation, token)
 
@@ -77,13 +93,7 @@ async def link(request: web.Request) -> web.Response:
     try:
         seat_id, secret, sign_in_token = await site.inbox.transact(redeem)
     except DomainError as error:
-        return render(
-            request,
-            "entry/link.html",
-            error=error,
-            invitation=invitation,
-            time_zone=invitation.timezone,
-        )
+        return _page(request, invitation, error)
     organises = invitation.role == Role.ORGANISER and sign_in_token is not None
     to = f"/conferences/{invitation.slug}" if organises else None
     if invitation.role in _ROOM and invitation.door.is_over:

@@ -38,6 +38,7 @@ const TRUSTED_ASLEEP_MS = 20_000;
 /** A server that cannot be reached is tried so often. */
 const PROBE_EVERY_MS = 500;
 const PROBE_FOR_MS = 2000;
+const ASK_ANEW_AFTER_MS = 60_000;
 
 /** A command that was refused, with a sentence for people. */
 export class CommandError extends Error {
@@ -274,6 +275,7 @@ export class Connection {
     const told = error.data;
     if (told && told.retry_after_s === undefined) {
       this.refusal = new CommandError(told.error, told.message || t("Phiên đã kết thúc."));
+      askAnew();
     } else if (told) {
       // socket.io comes back by itself from a lost line, not from a refusal.
       const waitMs = (told.retry_after_s ?? 1) * 1000 + Math.random() * COME_BACK_WITHIN_MS;
@@ -288,6 +290,17 @@ export class Connection {
     this.waiting = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+/**
+ * The server's own page says why it will not have this one; nothing here shall look as if it went on.
+ * Not again soon: a page that is served and whose line is refused must not go round and round.
+ */
+function askAnew() {
+  const before_ms = Number(sessionStorage.getItem("refused_ms") ?? 0);
+  if (Date.now() - before_ms < ASK_ANEW_AFTER_MS) return;
+  sessionStorage.setItem("refused_ms", String(Date.now()));
+  location.reload();
 }
 
 /** Whether the server answers a new connection; what it says does not matter. */

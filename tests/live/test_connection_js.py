@@ -69,5 +69,8 @@ async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, pa
     assert told == sorted(set(told)), "each event once, in order"
 
     organiser = await venue.open(venue.cast.organiser)
-    await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
+    async with page.expect_navigation():  # to the server's own page, which says why
+        await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
+    boot = {"seat": venue.cast.trainee.holder, "role": "trainee", "seq": 0, "state": {"live": {}}}
+    await page.evaluate(CONNECT, boot)  # a page that is served all the same does not go round
     await page.wait_for_function("window.line.refusal?.code === 'unauthenticated'")

@@ -58,6 +58,10 @@ async def test_a_link_for_one_use_is_refused_to_a_second_browser(house: House) -
     assert (await house.browser().post(path))[0].status == 303
     answer, text = await house.browser().post(path)
     assert answer.status == 409 and "đã được dùng" in text
+    answer, text = await house.browser().get(path)
+    assert answer.status == 409 and "đã được dùng" in text
+    assert 'method="post"' not in text.partition("<main")[2], "no button that would be refused"
+    assert 'href="/join"' in text
 
 
 async def test_the_token_of_a_link_reaches_no_referer_and_no_cache(house: House) -> None:

@@ -115,16 +115,27 @@ async function startNext() {
 /** @param {HTMLElement} button */
 async function move(button) {
   const to = button.dataset.move ?? "";
-  if (to === "ended") {
+  if (to === "ended" && !(await confirmDialog(ending()))) return;
+  if (to === "live" && connection.state.conference.state === "lobby") {
     const sure = await confirmDialog({
-      title: t("Kết thúc hội nghị?"),
-      text: t("Bản ghi được đóng lại và xem lại được ngay. Không thể tiếp tục sau khi kết thúc."),
-      confirm: t("Kết thúc"),
-      danger: true,
+      title: t("Bắt đầu hội nghị?"),
+      text: t("Từ đây được ghi hình, và chỉ còn tạm nghỉ hoặc kết thúc."),
+      confirm: t("Bắt đầu trực tiếp"),
     });
     if (!sure) return;
   }
   await act(button, "conference.move", { to });
+}
+
+/** What is asked before the end, with what it leaves undone. */
+function ending() {
+  const { questions = {}, runs = {} } = connection.state;
+  const left = Object.values(questions).filter((each) => ["asked", "approved", "on_stage"].includes(each.state));
+  const open = Object.values(runs).some((each) => each.state === "open");
+  const texts = [t("Bản ghi được đóng lại và xem lại được ngay. Không thể tiếp tục sau khi kết thúc.")];
+  if (left.length) texts.push(t("Còn %(count)s câu hỏi chưa trả lời.", { count: left.length }));
+  if (open) texts.push(t("Bài trắc nghiệm đang mở sẽ được đóng lại."));
+  return { title: t("Kết thúc hội nghị?"), text: texts.join(" "), confirm: t("Kết thúc"), danger: true };
 }
 
 function wireKeys() {
