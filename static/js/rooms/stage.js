@@ -38,6 +38,7 @@ export function emptyStageText(state) {
       ? t("Hội nghị đã kết thúc")
       : t("Hội nghị chưa mở");
   }
+  if (state.conference.state === "paused") return t("Hội nghị tạm nghỉ");
   const site = siteOfSource(state, state.conference.stage)?.name;
   return site
     ? t("Chưa có hình từ %(site)s", { site })
