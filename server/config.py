@@ -66,6 +66,11 @@ class Config:
     log_level: str = "info"
 
     @property
+    def upload_limit_mb(self) -> int:
+        """The largest upload as people read it."""
+        return self.upload_limit_bytes // 1000**2
+
+    @property
     def tls(self) -> bool:
         """True where the server itself speaks HTTPS."""
         return self.tls_cert is not None

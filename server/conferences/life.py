@@ -195,7 +195,7 @@ def dismiss(session: Session, actor: Actor, command: Dismiss, now: datetime) -> 
         or appointment.dismissed_at is not None
     ):
         raise NotFound(N_("Không tìm thấy phân công này."))
-    if appointment.role == "organiser" and _organisers(session, conference) == 1:
+    if appointment.id == only_organiser(session, conference.id):
         raise Conflict(N_("Hội nghị cần ít nhất một người trong ban tổ chức."))
     appointment.dismissed_at = now
     revoked = revoke(
@@ -208,13 +208,16 @@ def dismiss(session: Session, actor: Actor, command: Dismiss, now: datetime) -> 
     return Outcome({"revoked": revoked}, [Emit(Dismissed(id=appointment.id))])
 
 
-def _organisers(session: Session, conference: Conference) -> int:
+def only_organiser(session: Session, conference_id: int) -> int | None:
+    """The appointment that cannot be ended, since no other organiser is left; None where there are
+    several."""
     query = select(Appointment.id).where(
-        Appointment.conference_id == conference.id,
+        Appointment.conference_id == conference_id,
         Appointment.role == "organiser",
         Appointment.dismissed_at.is_(None),
     )
-    return len(session.scalars(query).all())
+    organisers = session.scalars(query).all()
+    return organisers[0] if len(organisers) == 1 else None
 
 
 ACTIONS: Actions = {

@@ -60,10 +60,15 @@ STATE_NAMES: dict[str, str] = {
 _NO_WAY = N_("Không chuyển được hội nghị từ “%(before)s” sang “%(after)s”.")
 
 
+def why_not(state: str) -> str:
+    """Why something is not done in ``state``: a sentence to be translated."""
+    return _WHY[state]
+
+
 def require_state(state: str, allowed: Collection[str]) -> None:
     """Raises: Conflict, saying why, where ``state`` is not one of ``allowed``."""
     if state not in allowed:
-        raise Conflict(_WHY[state])
+        raise Conflict(why_not(state))
 
 
 def require_transition(before: str, after: str) -> None:

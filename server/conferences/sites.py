@@ -16,7 +16,7 @@ from server.db.journal import Emit, JournalEntry
 from server.db.outcome import Actions, Outcome
 from server.errors import N_, Conflict
 from server.people.models import Link, Seat
-from server.people.names import slugify
+from server.people.names import folded, slugify
 from server.permissions import Actor
 from server.protocol import (
     AddSite,
@@ -46,6 +46,7 @@ def add_site(session: Session, actor: Actor, command: AddSite, now: datetime) ->
     conference = conference_of(session, actor, CHANGEABLE)
     name = one_line(command.name)
     others = sites_of(session, conference.id)
+    _require_new_name(name, others)
     taken = {site.slug for site in others}
     if command.slug is not None and command.slug in taken:
         raise Conflict(N_("Đã có điểm cầu mang mã “%(slug)s”."), slug=command.slug)
@@ -66,10 +67,18 @@ def add_site(session: Session, actor: Actor, command: AddSite, now: datetime) ->
     return Outcome({"site": site.id, "slug": site.slug}, [Emit(event, site_id=site.id)])
 
 
+def _require_new_name(name: str, others: Sequence[Site]) -> None:
+    for other in others:
+        if folded(other.name) == folded(name):
+            raise Conflict(N_("Đã có điểm cầu “%(name)s”."), name=other.name)
+
+
 def update_site(session: Session, actor: Actor, command: UpdateSite, now: datetime) -> Outcome:
     conference = conference_of(session, actor, CHANGEABLE)
     site = site_of(session, actor, command.site)
     name = one_line(command.name)
+    if folded(name) != folded(site.name):
+        _require_new_name(name, sites_of(session, conference.id))
     if command.kind == "online" and _is_shown(conference, site):
         raise Conflict(N_("Điểm “%(name)s” đang được đưa lên hình."), name=site.name)
     site.name = name

@@ -1,7 +1,8 @@
-"""One receiving transport's line: THE place through which all its media is sent.
+"""One receiving transport's line: what it carries, and the way of single packets.
 
-Here every packet gets its transport-wide number, and the estimator hears of it; here the receiver's
-feedback arrives and probes are paced. ``budget_bps`` is what the line may carry, which
+Each packet of it gets a transport-wide number of one estimator: here, or on a lane (``sending``)
+that this made. Here the receiver's feedback arrives and probes are paced. ``budget_bps`` is what
+the line may carry, which
 ``allocation.allocate`` spends.
 """
 

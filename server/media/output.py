@@ -51,6 +51,8 @@ class Output(Switch):
         """sent, without repeated ones"""
         self._padded = 0
         self._lane: Lane | None = None
+        self._alone = Lanes(())
+        """of that lane"""
         self._lane_of: Part[Layer] | None = None
         self._fan: Fan | None = None
         """together with whom it receives"""
@@ -74,7 +76,6 @@ class Output(Switch):
             self.downlink.measure()
         self._head = rtp.Head(self._sources.media, mid, transport_id)
         self._rtx_head = rtp.Head(self._sources.rtx, mid, transport_id)
-        self.forget_lane()
 
     @property
     def ready(self) -> bool:
@@ -124,7 +125,7 @@ class Output(Switch):
         if lane is None or burst.lowest < part.even_from:
             super().forward(burst, now_s)
             return
-        self.downlink.peer.forward(Lanes((lane,)), burst, now_s)
+        self.downlink.peer.forward(self._alone, burst, now_s)
         count = len(burst.sizes)
         self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
         self._count(count, burst.octets, burst.payload_octets)
@@ -197,6 +198,8 @@ class Output(Switch):
             payload_type = self.payload_types[part.origin.track.codec]
             shifts = part.shift, part.timestamp_shift
             self._lane = self.downlink.lane(self._head, payload_type, *shifts)
+            if self._lane is not None:
+                self._alone = Lanes((self._lane,))
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the layers' histories; what a full line lost would only be

@@ -105,7 +105,7 @@ class Peer:
 
     ``on_rtp(packet, now_s)`` and ``on_rtcp(packet)`` get memoryviews that are valid during the
     call only. ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart,
-    ``on_moved()`` when its path is another one,
+    ``on_moved()`` when its path is another,
     ``on_ended(reason)`` at most once, with ``left`` or ``failed``, and never after ``close``.
     """
 

@@ -44,7 +44,8 @@ class Part(Generic[Origin]):
     squeezed: dict[int, int] = field(default_factory=dict)
     """outgoing time stamps of the pictures of the past that this part began with"""
     even_from: int = 0
-    """unwrapped number from which on packets are only shifted"""
+    """unwrapped number from which on packets come by themselves, and are only shifted: those before it
+    were sent with the past, and never go twice under one SRTP index (RFC 7714, 8.1)"""
 
     def __post_init__(self) -> None:
         self.even_from = self.even_from or self.first_in
@@ -130,7 +131,7 @@ class Rewriter(Generic[Origin]):
     def forward(self, number: int, timestamp: int, now_s: float) -> tuple[int, int] | None:
         """(16-bit sequence number, time stamp) of a packet of the present part; None before it."""
         part = self._parts[-1]
-        if number < part.first_in:
+        if number < part.even_from:
             return None
         out = number + part.shift
         out_timestamp = part.timestamp(timestamp)

@@ -167,11 +167,10 @@ class Conference:
         self._reconcile_recording(now_s)
 
     def choose_layers(self, now_s: float) -> None:
-        """Twice a second: rates are measured, and every slot gets the layer that it is worth."""
+        """Twice a second: rates are measured, and every slot that may be worth another layer gets it."""
         pictures = [p.video for p in self.publications.values() if p.video is not None]
         for track in pictures:
-            for layer in track.layers:
-                layer.measure(now_s)
+            track.measure(now_s)
         turned = {track for track in pictures if track.turned(now_s)}
         for subscriber in self.subscribers.values():
             if subscriber.peer.connected:

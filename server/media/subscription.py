@@ -97,8 +97,9 @@ class Subscriber:
 
     def review(self, turned: Set[Track], now_s: float) -> None:
         """Twice a second. ``turned``: tracks of which a layer came, went or has another size."""
-        recent = now_s - self._chosen_at_s < CONTENT_S
-        if not (self._content and recent and turned.isdisjoint(self._wanted.values())):
+        rests = self._content and now_s - self._chosen_at_s < CONTENT_S
+        fell = self.downlink.budget_bps < self._budget_bps
+        if fell or not rests or not turned.isdisjoint(self._wanted.values()):
             self.choose(now_s)
 
     def choose(self, now_s: float) -> None:
@@ -153,7 +154,6 @@ class Subscriber:
         for line in lines:
             if line is not None:
                 self.outputs[line.mid].agree(line)
-        self._content = False  # what it plays may be something else now
 
     def _changed(self) -> None:
         self.changed = True

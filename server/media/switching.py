@@ -78,6 +78,8 @@ class Switch:
 
     def _set_pending(self, layer: Layer | None, now_s: float) -> None:
         self.leave_fan()
+        if self.shown is not None and self.pending is self.shown and layer is not self.shown:
+            self._show(None)  # it began anew: nothing of it fits until its keyframe
         if self.pending is not None and self.pending is not self.shown:
             self.pending.outputs.discard(self)
         if layer is None or self.pending is None or layer.track is not self.pending.track:

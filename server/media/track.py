@@ -71,13 +71,12 @@ class Layer:
 
     def bind(self, ssrc: int) -> None:
         """The stream is (from now on) ``ssrc``; a new one is a new beginning."""
-        if self.ssrc not in (None, ssrc):
+        highest = self.arrivals.highest
+        if self.ssrc != ssrc and highest is not None:
             self._forward()
             self._begin()
-            highest = self.arrivals.highest
             self.arrivals = Arrivals(self.track.clock_rate_hz)
-            if highest is not None:
-                self.arrivals.continue_after(highest)
+            self.arrivals.continue_after(highest)
             self.meter.pause()
             for output in tuple(self.outputs):
                 output.resynchronise(self)
@@ -280,6 +279,12 @@ class Track:
             below_px = height_px
         self._offers = now_s, found
         return found
+
+    def measure(self, now_s: float) -> None:
+        """Now and then: what its layers send."""
+        for layer in self.layers:
+            layer.measure(now_s)
+        self._offers = (float("-inf"), [])
 
     def turned(self, now_s: float) -> bool:
         """Has a layer come, gone or changed its size since this was last asked?"""

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from server.errors import N_, Conflict, Invalid, NotFound, Unauthenticated
 from server.people import tries
 from server.people.models import Account, SignIn
-from server.people.names import nfc
+from server.people.names import folded, nfc
 from server.people.seats import revoke
 from server.people.tokens import hash_token, new_token
 from server.permissions import Actor, Role
@@ -34,7 +34,7 @@ _USERNAME = re.compile(r"[\w.@+-]{1,100}")
 
 def normalise_username(username: str) -> str:
     """Sign-in names do not tell upper from lower case."""
-    return nfc(username).casefold()
+    return folded(username)
 
 
 def hash_password(password: str) -> str:

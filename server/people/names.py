@@ -30,6 +30,11 @@ def nfc(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).translate(_ETH).split())
 
 
+def folded(text: str) -> str:
+    """What names that differ by case, white space or Unicode form alone have in common."""
+    return nfc(text).casefold()
+
+
 def _split_tone(syllable: str) -> tuple[str, int]:
     """A lower-case syllable without its tone mark, and the tone's place in the order."""
     tone = 0

@@ -65,7 +65,7 @@ _CROSS_SITE = N_("Biểu mẫu này đến từ một trang khác. Hãy mở l�
 _EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. Hãy tải lại trang và thử lại.")
 _METHOD = N_("Trang này không nhận yêu cầu kiểu này.")
 _TOO_SLOW = N_("Dữ liệu gửi lên quá chậm. Hãy kiểm tra mạng rồi thử lại.")
-_TOO_LARGE = N_("Tệp gửi lên quá lớn.")
+_TOO_LARGE = N_("Tệp gửi lên quá lớn: nhiều nhất là %(most)s MB. Chưa có gì được nhập.")
 _BROKEN = N_("Máy chủ gặp lỗi. Lỗi đã được ghi lại; hãy thử lại sau giây lát.")
 
 
@@ -146,7 +146,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPRedirection:
         raise
     except web.HTTPException as error:
-        told = _of_http(error)
+        told = _of_http(request, error)
         response = _told(request, told)
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
@@ -164,11 +164,13 @@ def _dumps(body: object) -> str:
     return json.dumps(body, ensure_ascii=False)
 
 
-def _of_http(error: web.HTTPException) -> DomainError:
+def _of_http(request: web.Request, error: web.HTTPException) -> DomainError:
     if error.status == 404:
         return NotFound()
-    texts = {405: _METHOD, 413: _TOO_LARGE}
-    told = Invalid(texts.get(error.status, _UNPARSABLE))
+    if error.status == 413:
+        told = Invalid(_TOO_LARGE, most=site_of(request).config.upload_limit_mb)
+    else:
+        told = Invalid(_METHOD if error.status == 405 else _UNPARSABLE)
     told.status = error.status
     return told
 

@@ -28,7 +28,6 @@ def _uploads(request: web.Request) -> Uploads:
 
 async def _show(request: web.Request, found: Organised, form: Form) -> web.Response:
     sites = await sites_of_conference(request, found)
-    limit = site_of(request).config.upload_limit_bytes
     return page(
         request,
         found,
@@ -37,7 +36,7 @@ async def _show(request: web.Request, found: Organised, form: Form) -> web.Respo
         form=form,
         sites=sites,
         fields=FIELDS,
-        limit_mb=limit // 1000**2,
+        limit_mb=site_of(request).config.upload_limit_mb,
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from server.conferences.models import Site
 from server.conferences.roster import Expected, listed, recount
+from server.conferences.rules import why_not
 from server.conferences.sites import sites_of
 from server.errors import N_, Conflict, DomainError
 from server.people.models import Link
@@ -99,7 +100,16 @@ def _rows(session: Session, conference_id: int, at: datetime) -> list[LinkRow]:
 async def _show(request: web.Request, found: Organised, form: Form) -> web.Response:
     rows = await site_of(request).database.read(_rows, found.id, now())
     sites = await sites_of_conference(request, found)
-    return page(request, found, "links", form=form, links=rows, roles=ROLES, sites=sites)
+    return page(
+        request,
+        found,
+        "links",
+        form=form,
+        links=rows,
+        roles=ROLES,
+        sites=sites,
+        why_not=None if found.may_change else why_not(found.conference.state),
+    )
 
 
 async def links(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.conferences.life import only_organiser
 from server.conferences.models import Appointment
 from server.errors import N_, Conflict, DomainError, Forbidden, Invalid
 from server.people.accounts import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, create_account
@@ -35,6 +36,8 @@ class Appointee:
     role: str
     name: str
     username: str
+    stays: bool
+    """the only organiser, whose appointment cannot be ended"""
 
 
 def _appointees(session: Session, conference_id: int) -> list[Appointee]:
@@ -44,7 +47,8 @@ def _appointees(session: Session, conference_id: int) -> list[Appointee]:
         .where(Appointment.conference_id == conference_id, Appointment.dismissed_at.is_(None))
         .order_by(Appointment.id)
     )
-    return [Appointee(*row) for row in session.execute(query)]
+    needed = only_organiser(session, conference_id)
+    return [Appointee(*row, stays=row.id == needed) for row in session.execute(query)]
 
 
 async def _show(request: web.Request, found: Organised, form: Form) -> web.Response:

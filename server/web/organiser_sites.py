@@ -10,7 +10,7 @@ from aiohttp import web
 from server.conferences.models import Site
 from server.conferences.sites import sites_of
 from server.errors import N_, DomainError
-from server.people.names import nfc
+from server.people.names import folded, nfc
 from server.protocol import AddSite, RemoveSite, SiteKind, UpdateSite
 from server.web.organiser_access import Organised, organised, page
 from server.web.organiser_forms import MAX_LINE, Form, submit
@@ -51,11 +51,12 @@ async def add(request: web.Request) -> web.Response:
     for name in names:
         if len(name) > MAX_LINE:
             form.wrong("names", N_("Tên “%(name)s…” quá dài."), name=name[:40])
-    here = {site.name for site in await sites_of_conference(request, found)}
-    for n, name in enumerate(names):
-        if name in here:
-            form.wrong("names", N_("Đã có điểm cầu “%(name)s”."), name=name)
-        elif name in names[:n]:
+    here = {folded(site.name): site.name for site in await sites_of_conference(request, found)}
+    keys = [folded(name) for name in names]
+    for n, (key, name) in enumerate(zip(keys, names, strict=True)):
+        if key in here:
+            form.wrong("names", N_("Đã có điểm cầu “%(name)s”."), name=here[key])
+        elif key in keys[:n]:
             form.wrong("names", N_("“%(name)s” được nhập hai lần."), name=name)
     if len(here) + len(names) > MAX_SITES:
         form.wrong("names", N_("Một hội nghị có nhiều nhất %(most)d điểm cầu."), most=MAX_SITES)

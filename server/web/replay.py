@@ -54,8 +54,11 @@ async def _opened(request: web.Request) -> tuple[Recording, Conference, Actor]:
 
 
 async def page(request: web.Request) -> web.Response:
-    """The replay page."""
-    recording, conference, actor = await _opened(request)
+    """The replay page; to who is not known, the ways in."""
+    try:
+        recording, conference, actor = await _opened(request)
+    except Unauthenticated:
+        return render(request, "replay/closed.html", status=Unauthenticated.status)
     base = f"/replay/{recording.id}"
     boot: dict[str, Any] = {
         "recording": recording.id,

@@ -20,7 +20,7 @@ from server.conferences.sites import sites_of
 from server.errors import N_, Invalid
 from server.people.codes import normalise_code
 from server.people.models import Person
-from server.people.names import nfc, search_key
+from server.people.names import folded, nfc, search_key
 from server.protocol import RosterRow
 from server.web.roster_columns import FIELDS, Columns, find_columns
 from server.web.spreadsheets import MAX_ROWS, Table
@@ -140,7 +140,7 @@ class _Checker:
     def __init__(self, columns: Columns, sites: Sequence[Site], default: str) -> None:
         self._places = columns.places
         self._names = {site.slug: site.name for site in sites}
-        self._slugs = {site.name: site.slug for site in sites}
+        self._slugs = {folded(site.name): site.slug for site in sites}
         self._near = _near_names(sites)
         self._default = default
         self._first_at: dict[str, int] = {}
@@ -193,11 +193,11 @@ class _Checker:
         name = nfc(raw)
         slug = self._default
         if name:
-            slug = self._slugs.get(name) or self._near.get(search_key(name), "")
+            slug = self._slugs.get(folded(name)) or self._near.get(search_key(name), "")
         if slug:
             row.site = slug
             row.cells["site"] = self._names[slug]
-            if name and self._names[slug].casefold() != name.casefold():
+            if name and folded(self._names[slug]) != folded(name):
                 row.marks["site"] = Mark("changed", _READ_AS, {"before": name[:60]})
             return
         row.cells["site"] = name[:MAX_TEXT]

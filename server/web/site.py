@@ -136,7 +136,8 @@ def render(
     **context: Any,
 ) -> web.Response:
     """A page. ``error`` becomes the template's ``error``, a sentence in the reader's language, and
-    ``retry_after_s``, how long to wait, where it says so."""
+    ``retry_after_s``, how long to wait, where it says so. ``here`` is the address that shows this page
+    again, None where it answers a form."""
     site, visitor = site_of(request), visitor_of(request)
     token = site.csrf(visitor.device)
     timezone = context.pop("time_zone", DEFAULT_TIMEZONE)
@@ -147,6 +148,7 @@ def render(
         config=site.config,
         now=now(),
         path=request.path,
+        here=request.path_qs if request.method in ("GET", "HEAD") else None,
         time_zone=timezone,
         error=visitor.language.explain(error) if error else None,
         retry_after_s=error.retry_after_s if error else None,

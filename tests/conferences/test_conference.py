@@ -141,7 +141,7 @@ def test_one_item_is_under_way_and_the_end_ends_it(play: Play) -> None:
 
 
 def test_sites_come_and_go_before_there_is_a_history(play: Play) -> None:
-    made = play.does(play.hoa, AddSite(name="Huế", kind="online"))
+    made = play.does(play.hoa, AddSite(name="Huệ", kind="online"))
     assert made["slug"] == "hue-2"
     with pytest.raises(Conflict):
         play.does(play.hoa, AddSite(name="Khác", slug="hue"))
@@ -154,6 +154,15 @@ def test_sites_come_and_go_before_there_is_a_history(play: Play) -> None:
         play.does(play.hoa, RemoveSite(site=play.hue))  # people are expected there
     with pytest.raises(NotFound):
         play.does(play.hoa, RemoveSite(site=made["site"]))
+
+
+def test_sites_have_names_that_differ_by_more_than_case_and_spacing(play: Play) -> None:
+    for name in ("Huế", " đông   HÀ ", "Hue\u0302\u0301"):
+        with pytest.raises(Conflict):
+            play.does(play.hoa, AddSite(name=name))
+    with pytest.raises(Conflict):
+        play.does(play.hoa, UpdateSite(site=play.hue, name="đông hà", kind="main"))
+    play.does(play.hoa, UpdateSite(site=play.hue, name="HUẾ", kind="main"))  # its own
 
 
 def test_the_floor_moves_with_the_stage_and_time_is_kept(play: Play) -> None:

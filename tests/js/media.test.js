@@ -69,7 +69,11 @@ test("the server is told what happened since the last report, within its bounds"
 });
 
 test("a picture that the line keeps small is tried to be made larger now and then", async () => {
-  const sent = { encodings: [{ maxBitrate: 150_000 }, { maxBitrate: 1_500_000 }] };
+  const sent = { encodings: [
+    { rid: "q", maxBitrate: 150_000 },
+    { rid: "h", maxBitrate: 500_000, active: true },
+    { rid: "f", maxBitrate: 1_500_000, active: false },
+  ] };
   const limits = [];
   const sender = {
     getParameters: () => structuredClone(sent),
@@ -95,7 +99,7 @@ test("a picture that the line keeps small is tried to be made larger now and the
   await seconds(2, "bandwidth");
   assert.deepEqual(limits, []);
   await seconds(5, "bandwidth");
-  assert.deepEqual(limits, [[150_000, 1_499_000], [150_000, 1_500_000]]);
+  assert.deepEqual(limits, [[150_000, 499_000, 1_500_000], [150_000, 500_000, 1_500_000]]);
 });
 
 test("lines are told in words: the worst of each way, and why", () => {

@@ -54,7 +54,8 @@ async def test_forgeries_disturb_nobody_and_the_log_says_whose(
                 stranger.sendto(data, site.server)
                 site.socket.sendto(data, site.server)
             number = await site.pump(1, start=number)
-        await eventually(lambda: len(page.got("stage")) == 2 * number)
+            # Before the next flood: on a busy machine the kernel's own buffer would be full of them.
+            await eventually(lambda: len(page.got("stage")) == 2 * number)
         stranger.setblocking(False)
         with pytest.raises(BlockingIOError):
             stranger.recv(2000)

@@ -226,6 +226,17 @@ def test_the_past_is_squeezed_between_what_was_sent_and_now() -> None:
     assert sum(steps) >= 0.02 * 90000
 
 
+def test_what_was_sent_with_the_past_never_goes_again() -> None:
+    rewriter: Rewriter[str] = Rewriter(90000)
+    part = rewriter.switch("a", 65536, 0, 1.0)
+    sent = [rewriter.forward(65536 + i, 3000 * i, 1.0) for i in range(5)]
+    part.even_from = 65541  # a frame that was held back comes once more
+    again = [rewriter.forward(65536 + i, 3000 * i, 1.1) for i in range(5)]
+    assert None not in sent and again == [None] * 5
+    present = rewriter.forward(65541, 15_000, 1.2)
+    assert present is not None and sent[-1] is not None and present[0] == sent[-1][0] + 1
+
+
 def test_sizes_are_read_from_parameter_sets() -> None:
     cropped = bytes.fromhex("6764001facd9405005bb0110000003001000000303c0f1831960")  # x264, high
     assert resolution.size("H264", cropped) == (1280, 720)

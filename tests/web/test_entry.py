@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import timedelta
 
 import pytest
@@ -94,7 +95,9 @@ async def test_a_viewers_link_leads_to_the_replay(house: House) -> None:
         session.add(Recording(id="rec-tap-huan", conference_id=conference_id, zero_at=zero))
         session.commit()
     browser = house.browser()
-    assert (await browser.get("/replay/rec-tap-huan"))[0].status == 401
+    answer, text = await browser.get("/replay/rec-tap-huan")
+    assert answer.status == 401 and "Tập huấn" not in text
+    assert 'href="/sign-in?next=/replay/rec-tap-huan"' in text and "Vào bằng mã hội nghị" in text
     answer, _ = await browser.post(a_link(house, Role.VIEWER))
     assert answer.headers["Location"] == "/replay/rec-tap-huan"
     answer, text = await browser.get("/replay/rec-tap-huan")
@@ -218,6 +221,19 @@ async def test_the_language_is_switched_by_a_form_and_kept(house: House) -> None
     assert '<html lang="en"' in text and "Password" in text and "Mật khẩu" not in text
     answer, text = await browser.get("/join/khong-co")
     assert "The link is wrong" in text
+
+
+async def test_the_language_switch_comes_back_to_the_very_page_or_is_absent(house: House) -> None:
+    browser = house.browser()
+    path = "/join?code=KH%C3%94NG&next=//a.b"
+    text = html.unescape((await browser.get(path))[1])
+    assert f'name="next" value="{path}"' in text
+    answer, _ = await browser.post("/language", {"lang": "en", "next": path}, page=path)
+    assert answer.headers["Location"] == path
+    answer, _ = await browser.post("/language", {"lang": "vi", "next": "//a.b/?c"}, page="/")
+    assert answer.headers["Location"] == "/"
+    answer, text = await browser.post("/", {"code": "khong"})  # a page that answers a form
+    assert answer.status == 404 and "site-header" in text and "language-switch" not in text
 
 
 async def test_an_encoders_link_is_no_page_to_enter(house: House) -> None:

@@ -13,6 +13,7 @@ from server.web.middleware import masked
 from server.web.rates import MAX_BUCKETS, Buckets, Rate, Rates
 from tests.db.test_outage import away
 from tests.web.conftest import PASSWORD, House
+from tests.web.organising import Organiser
 
 
 async def test_a_form_without_its_token_or_from_another_site_changes_nothing(house: House) -> None:
@@ -109,6 +110,24 @@ async def test_errors_are_pages_for_people_and_json_for_programs(house: House) -
     assert '"error": "not_found"' in text and "not found" in text.lower()
     answer, _ = await browser.raw("OPTIONS", "/")
     assert answer.status == 405 and "GET" in answer.headers["Allow"]
+
+
+async def test_an_error_keeps_the_header_of_who_is_signed_in(house: House) -> None:
+    assert "/sign-out" not in (await house.browser().get("/khong-co"))[1]
+    browser = (await Organiser.sign_in(house)).browser
+    for method, path in (("GET", "/khong-co"), ("POST", "/metrics")):
+        answer, text = (
+            await browser.post(path, page="/") if method == "POST" else await browser.get(path)
+        )
+        assert answer.status in (404, 405) and "Lê Thu" in text and "/sign-out" in text
+
+
+async def test_a_file_that_is_too_large_is_told_with_the_limit(house: House) -> None:
+    organiser = await Organiser.sign_in(house)
+    data = bytes(house.config.upload_limit_bytes + (2 << 20))
+    answer, text = await organiser.upload("/conferences/tap-huan/roster/import", data, page="/")
+    assert answer.status == 413 and "nhiều nhất là 20 MB" in text and "Chưa có gì được nhập" in text
+    assert "Lê Thu" in text
 
 
 async def test_what_breaks_inside_shows_nothing_of_the_inside(

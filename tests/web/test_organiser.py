@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 
 from server.activities.models import Activity, Item
 from server.conferences.models import AgendaItem, Appointment, Conference, RosterEntry, Site
-from server.people.accounts import find_account
+from server.people.accounts import create_account, find_account
 from server.people.models import Link, Person
 from server.web import organiser_links
 from server.web.rates import Rate, Rates
-from tests.web.conftest import House
+from server.web.site import now
+from tests.web.conftest import PASSWORD, House
 from tests.web.organising import Organiser, workbook
 
 NEW = {
@@ -203,10 +204,6 @@ async def test_a_conference_is_its_organisers_alone(house: House) -> None:
 
     await organiser.done("/conferences/new", NEW)
     with house.database.write_session() as session:
-        from server.people.accounts import create_account
-        from server.web.site import now
-        from tests.web.conftest import PASSWORD
-
         moderator = create_account(session, "dieu-phoi", PASSWORD, now(), name="Điều phối")
         made = session.scalars(select(Conference).where(Conference.title == NEW["title"])).one()
         session.add(Appointment(conference_id=made.id, account_id=moderator.id, role="moderator"))
@@ -215,6 +212,49 @@ async def test_a_conference_is_its_organisers_alone(house: House) -> None:
     await other.get("/conferences", status=403)
     for page in pages:
         await other.get(HOME + page, status=200 if page.startswith("/reports") else 404)
+
+
+async def test_nothing_is_offered_that_is_then_refused(house: House) -> None:
+    organiser = await _made(house)
+    await organiser.done(f"{HOME}/sites", {"names": "Phòng A", "kind": "main"})
+    assert "/people/dismiss" not in await organiser.get(f"{HOME}/people"), "the only organiser"
+    with house.database.write_session() as session:
+        create_account(session, "chi-hai", PASSWORD, now(), name="Chị Hai")
+        session.commit()
+    await organiser.done(f"{HOME}/people", {"username": "chi-hai", "role": "organiser"})
+    assert (await organiser.get(f"{HOME}/people")).count("/people/dismiss") == 2
+    assert "/roster/import" in await organiser.get(f"{HOME}/roster")
+    for state, why in (
+        ("ended", "Hội nghị đã kết thúc nên"),
+        ("archived", "Hội nghị đã lưu trữ nên"),
+    ):
+        with house.database.write_session() as session:
+            made = session.scalars(select(Conference).where(Conference.title == NEW["title"])).one()
+            made.state = state
+            session.commit()
+        for page in ("/roster", "/slips"):
+            assert "/roster/import" not in await organiser.get(HOME + page)
+        assert why in await organiser.get(f"{HOME}/links")
+
+
+async def test_links_that_are_shown_once_stay_while_they_are_looked_at(house: House) -> None:
+    organiser = await _made(house)
+    await organiser.done(f"{HOME}/sites", {"names": "Phòng A", "kind": "main"})
+    assert "language-switch" in await organiser.get(f"{HOME}/links")
+    answer, text = await organiser.post(f"{HOME}/links/all", {}, page=f"{HOME}/links")
+    assert answer.status == 200 and "/join/" in text and "language-switch" not in text
+
+
+async def test_sites_that_differ_by_case_or_spacing_are_one(house: House) -> None:
+    organiser = await _made(house)
+    await organiser.done(f"{HOME}/sites", {"names": "Phòng họp xã Đông Tảo", "kind": "remote"})
+    for names, told in (
+        ("Phòng B\nphòng  họp xã đông tảo", "Đã có điểm cầu “Phòng họp xã Đông Tảo”."),
+        ("Phòng B\nphòng b", "“phòng b” được nhập hai lần."),
+    ):
+        answer, text = await organiser.post(f"{HOME}/sites", {"names": names, "kind": "remote"})
+        assert answer.status == 400 and told in text
+        assert _count(house, Site) == 3, "two of them of the other conference"
 
 
 async def test_links_are_revoked_and_viewers_and_encoders_get_tokens(house: House) -> None:

@@ -67,7 +67,7 @@ async def test_a_revoked_seat_is_shut_out(house: House) -> None:
         revoke(session, now(), id=house.cast.operator.holder)
         session.commit()
     answer, text = await browser.get(page)
-    assert answer.status == 401 and "không còn hiệu lực" in text
+    assert answer.status == 401 and "thu hồi" in text
 
 
 async def test_the_qr_code_is_a_picture_for_seats_alone(house: House) -> None:

@@ -142,7 +142,7 @@ export class Publisher extends MediaSession {
   }
 
   /**
-   * Once a second while it is live.
+   * Once a second while there is a session.
    * @protected
    * @param {import("./quality.js").Line} line
    */
@@ -168,10 +168,12 @@ export class Publisher extends MediaSession {
    */
   #tryLarger() {
     this.#change((encodings) => {
-      const largest = encodings.at(-1);
-      if (!largest?.maxBitrate) return false;
-      const full_bps = this.source === "camera" ? CAMERA_LAYERS.at(-1)?.maxBitrate : SCREEN_BPS;
-      largest.maxBitrate += largest.maxBitrate === full_bps ? -NUDGE_BPS : NUDGE_BPS;
+      const largest = [...encodings].reverse().find((each) => each.active !== false);
+      if (!largest) return false;
+      const layer = CAMERA_LAYERS.find((each) => each.rid === largest.rid);
+      const full_bps = this.source === "camera" ? (layer?.maxBitrate ?? 0) : SCREEN_BPS;
+      if (!full_bps) return false;
+      largest.maxBitrate = largest.maxBitrate === full_bps ? full_bps - NUDGE_BPS : full_bps;
       return true;
     });
   }
