@@ -2,8 +2,7 @@
 
 Each packet of it gets a transport-wide number of one estimator: here, or on a lane (``sending``)
 that this made. Here the receiver's feedback arrives and probes are paced. ``budget_bps`` is what
-the line may carry, which
-``allocation.allocate`` spends.
+the line may carry, which ``allocation.allocate`` spends.
 """
 
 from __future__ import annotations
