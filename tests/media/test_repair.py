@@ -156,6 +156,39 @@ async def test_a_layer_that_stops_is_left_for_another(
     sender.cancel()
 
 
+async def test_a_layer_that_began_anew_is_shown_by_a_keyframe_alone_whatever_is_wanted_meanwhile(
+    worker: WorkerProcess, raw: Make, camera: Camera
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    page = raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+
+    def anew(sequence: int, payload: bytes) -> None:
+        block = rtp.extension_block([(5, b"f")])
+        camera._send(106, sequence, 3000 * sequence, 55, payload + b"f", block)
+
+    async def wants(height_px: int) -> None:
+        await worker.web.ask(
+            messages.View, session=page.session, holder="display", heights_px={"stage": height_px}
+        )
+
+    for number in range(1, 4):
+        camera.all(number, 3000 * number, PARAMETERS)
+        await asyncio.sleep(0.05)
+    await eventually(lambda: page.got("stage") and page.got("stage")[-1][1][-1:] == b"f")
+    for sequence, height_px in ((20_000, 400), (20_001, 1080), (20_002, 1080)):
+        anew(sequence, SLICE)
+        await asyncio.sleep(0.1)
+        await wants(height_px)
+    shown = page.got("stage")
+    anew(20_003, PARAMETERS)
+    await eventually(lambda: len(page.got("stage")) > len(shown))
+    assert SLICE + b"f" not in [payload for _, payload in page.got("stage")]
+    last, first = shown[-1][0], page.got("stage")[len(shown)][0]
+    assert (first.sequence - last.sequence) & 0xFFFF == 1
+
+
 async def test_retransmissions_go_in_streams_of_their_own(
     worker: WorkerProcess, raw: Make, camera: Camera
 ) -> None:
