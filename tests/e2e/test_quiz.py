@@ -58,8 +58,14 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     votes = [int(figure.split("·")[0].replace(".", "")) for figure in figures]
     assert sum(votes) == await answered() > OTHERS and votes[ITEM.correct] >= 1
     at_desk = desk.at("#run-chart progress")
-    values = await at_desk.evaluate_all("all => all.map((each) => Number(each.value))")
-    assert values == votes
+
+    async def values() -> list[int]:
+        return await at_desk.evaluate_all("all => all.map((each) => Number(each.value))")
+
+    async def charted() -> bool:
+        return await values() == votes
+
+    await eventually(charted, values)
     own = display.at("#quiz-sites li.own")
     await expect(own).to_contain_text("Khoái Châu")
     await expect(own.locator("b")).to_have_text(re.compile(r"^1 / \d+$"))

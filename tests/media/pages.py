@@ -88,7 +88,9 @@ window.path = async (peer) => {
   const reports = await peer.getStats();
   for (const report of reports.values()) {
     if (report.type === "transport") {
-      return reports.get(reports.get(report.selectedCandidatePairId).remoteCandidateId).protocol;
+      // While another pair is being nominated, none is the selected one.
+      const pair = reports.get(report.selectedCandidatePairId);
+      return pair ? reports.get(pair.remoteCandidateId).protocol : null;
     }
   }
 };

@@ -31,14 +31,14 @@ async def test_two_pages_see_and_hear_each_other(
         await advances(page, tile)
         await advances(page, "audio0", "energy", 1e-4)
     for page, protocol in ((a, "udp"), (b, "tcp")):
-        for _ in range(
-            4
-        ):  # on a busy machine what answers first may be TCP, and Chromium stay there
+        # On a busy machine what answers first may be TCP, and Chromium stay there.
+        for _ in range(4):
             await advances(page, "stage")
-            if await page.evaluate("path(receiver)") == protocol:
+            taken = await page.evaluate("path(receiver)")
+            if taken == protocol:
                 break
             await page.evaluate("receive()")
-        assert await page.evaluate("path(receiver)") == protocol
+        assert taken == protocol
     assert await b.evaluate("srtp(receiver)") == "SRTP_AEAD_AES_256_GCM"
     published = worker.web.last(messages.Published)
     assert published is not None
