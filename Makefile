@@ -11,7 +11,7 @@ NODE_STAMP := node_modules/.installed
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(STAMP): setup.cfg setup.py pyproject.toml server/media/forward.c server/media/flight.c
+$(STAMP): setup.cfg setup.py pyproject.toml $(wildcard server/*/*.c)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@

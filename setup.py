@@ -1,7 +1,6 @@
-"""What setup.cfg cannot say: ``forward.c`` and ``flight.c`` are compiled where there is a compiler, and
-left out where not.
+"""What setup.cfg cannot say: some C is compiled where there is a compiler, and left out where not.
 
-They are no Python module: ``server/media/native.py`` loads them as a library.
+It is no Python module: ``server/native.py`` loads it as a library.
 """
 
 from setuptools import Extension, setup
@@ -13,6 +12,7 @@ setup(
             ["server/media/forward.c", "server/media/flight.c"],
             extra_compile_args=["-ffp-contract=off"],  # the same numbers as Python's
             optional=True,
-        )
+        ),
+        Extension("server.live._spread", ["server/live/spread.c"], optional=True),
     ]
 )

@@ -17,6 +17,7 @@ from server.db.engine import Database
 from server.db.journal import Published
 from server.live import fanout, metrics
 from server.live.connections import Connection, Connections
+from server.live.engine import deliver
 from server.live.gathering import Gathered
 from server.live.missed import Asked, Found, Missed, Snapshot
 from server.live.sockets import Server, event_message
@@ -108,6 +109,15 @@ class Delivery:
                 return True
         return False
 
+    def tell_heads(self, connections: Sequence[Connection]) -> None:
+        """``head`` to those who were sent nothing of late, though something happened."""
+        behind: dict[int, list[Connection]] = {}
+        for each in connections:
+            if each.held is None and each.told < each.passed:
+                behind.setdefault(each.passed, []).append(each)
+        for seq, group in behind.items():
+            self.tell(group, "head", seq, seq)
+
     def tell(self, connections: Sequence[Connection], name: str, data: object, seq: int) -> None:
         """A message after which they know of everything up to ``seq``."""
         for each in connections:
@@ -120,8 +130,7 @@ class Delivery:
         if len(connections) == 1:  # an acknowledgement may follow, and take it along
             connections[0].socket.deliver_soon(message)
             return
-        for each in connections:
-            each.socket.deliver(message)
+        deliver([each.socket for each in connections], message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` until it ends or ``stop``."""

@@ -9,7 +9,7 @@ beats for all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import engineio
@@ -19,6 +19,7 @@ from engineio.exceptions import EngineIOError
 from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, Packet
 
 from server.live import metrics
+from server.live.spread import flush, spread
 from server.live.websocket import Line, Upgrade, frame
 
 PING_INTERVAL_S = 25
@@ -251,6 +252,17 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """The wheel does it."""
 
 
+def deliver(sockets: Iterable[Socket], message: Message) -> None:
+    """``Socket.deliver`` to many."""
+    lines = []
+    for socket in sockets:
+        if socket.line is not None:
+            lines.append(socket.line)
+        else:
+            socket.deliver(message)
+    spread(lines, message.frame)
+
+
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
     """The Engine.IO server."""
 
@@ -285,8 +297,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def _flush(self) -> None:
         lines, self._holding = self._holding, []
-        for line in lines:
-            line.flush()
+        flush(lines)
 
     async def shutdown(self) -> None:
         """End every task."""

@@ -59,6 +59,8 @@ STEERING = ("stage.", "floor.", "site.", "conference.", "seat.")
 
 T = TypeVar("T")
 RIGHTS_AGAIN_S = 1.0
+HEAD_EVERY = 5
+"""ticks between two ``head``: it only shortens a return, and each wakes every phone"""
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,7 @@ class Gateway:
         self._facts = Facts(self.connections, self._delivery.emit)
         self._limits = Limits()
         self._asked = itertools.count(1)
+        self._ticks = itertools.count(1)
         self._rights_changes = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.live = self._facts.tell
@@ -111,17 +114,15 @@ class Gateway:
         await self._drop(self.connections.of_seats([seat]))
 
     async def tick(self) -> None:
-        """Once a second: presence that changed, ``head`` for those who heard nothing of late."""
+        """Once a second: presence that changed, and now and then ``head`` for those who heard
+        nothing of late."""
+        heads = next(self._ticks) % HEAD_EVERY == 0
         for conference_id in self.connections.conferences():
             members = self.connections.of_conference(conference_id)
             before = self._facts.presence(conference_id)
             self._facts.count(conference_id, presence.count(members, before))
-            behind: dict[int, list[Connection]] = {}
-            for each in members:
-                if each.held is None and each.told < each.passed:
-                    behind.setdefault(each.passed, []).append(each)
-            for seq, group in behind.items():
-                self._delivery.tell(group, "head", seq, seq)
+            if heads:
+                self._delivery.tell_heads(members)
         self._facts.flush()
 
     # --- handshake ---

@@ -20,8 +20,6 @@ from aiohttp.web_request import BaseRequest
 
 MOST_QUEUED_BYTES = 1 << 20
 """A client that leaves more than this unread, beside the largest single message, is cut off."""
-WORTH_WATCHING_BYTES = 64 << 10
-"""Buffers below this are not looked at."""
 CLOSING_S = 5.0
 """How long a closed line may take to read what was sent before."""
 
@@ -52,7 +50,17 @@ class Owner(Protocol):
 class Line(asyncio.Protocol):
     """One WebSocket."""
 
-    __slots__ = ("_transport", "_parser", "_owner", "_watched", "_largest", "_abort", "_held")
+    __slots__ = (
+        "direct",
+        "_transport",
+        "_parser",
+        "_owner",
+        "_descriptor",
+        "_waits",
+        "_largest",
+        "_abort",
+        "_held",
+    )
 
     def __init__(self, owner: Owner, most_bytes: int) -> None:
         loop = asyncio.get_running_loop()
@@ -61,7 +69,11 @@ class Line(asyncio.Protocol):
         self._parser: WebSocketReader | None = WebSocketReader(
             _Inlet(self, loop), most_bytes, False, True
         )
-        self._watched = False
+        self.direct = -1
+        """the socket's descriptor, while nothing waits before what is sent next; else -1"""
+        self._descriptor = -1
+        self._waits = False
+        """something is in the transport's buffer"""
         self._largest = 0
         self._held = b""
         self._abort: asyncio.TimerHandle | None = None
@@ -76,7 +88,14 @@ class Line(asyncio.Protocol):
         first that wait for it."""
         first = not self._held
         self._held += frames
+        self.direct = -1
         return first
+
+    def release(self) -> bytes:
+        """What was held back, for the caller to send now."""
+        held, self._held = self._held, b""
+        self.direct = -1 if self._waits else self._descriptor
+        return held
 
     def flush(self) -> None:
         """Send what was held back."""
@@ -86,14 +105,14 @@ class Line(asyncio.Protocol):
     def write(self, frames: bytes) -> None:
         """Send ready-made frames, behind those held back; nothing happens on a line that ends."""
         if self._held:
-            frames, self._held = self._held + frames, b""
+            frames = self.release() + frames
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self._watched and self._overrun(transport):
+        if self._waits and self._overrun(transport):
             return
         transport.write(frames)
-        if self._watched or len(frames) > WORTH_WATCHING_BYTES:
+        if self._waits:
             self._largest = max(self._largest, len(frames))
 
     def close(self, code: int = WSCloseCode.OK) -> None:
@@ -102,6 +121,7 @@ class Line(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         self.write(frame(struct.pack("!H", code), WSMsgType.CLOSE))
+        self._descriptor = self.direct = -1
         transport.close()
         self._abort = asyncio.get_running_loop().call_later(CLOSING_S, transport.abort)
 
@@ -110,6 +130,7 @@ class Line(asyncio.Protocol):
             return False
         if self._owner is not None:
             self._owner.overrun(self)
+        self._descriptor = self.direct = -1
         transport.abort()
         return True
 
@@ -118,7 +139,9 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(high=WORTH_WATCHING_BYTES)
+        if transport.get_extra_info("sslcontext") is None:
+            self._descriptor = self.direct = transport.get_extra_info("socket").fileno()
+        transport.set_write_buffer_limits(high=0)  # to be told of the first byte that waits
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -126,13 +149,16 @@ class Line(asyncio.Protocol):
             self._parser.feed_data(data)
 
     def pause_writing(self) -> None:
-        self._watched = True
+        self._waits = True
+        self.direct = -1
 
     def resume_writing(self) -> None:
-        self._watched = False
+        self._waits = False
         self._largest = 0
+        self.direct = -1 if self._held else self._descriptor
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._descriptor = self.direct = -1
         owner, self._owner = self._owner, None
         self._transport = None
         self._parser = None

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import logging
 from pathlib import Path
 from typing import Any
 
 from cffi import FFI  # type: ignore[import-untyped]
 
-log = logging.getLogger(__name__)
+from server import native
 
 VERSION = 3
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
-int diemcau_version(void);
-
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
                 uint8_t first, second; };
 struct stream { void *srtp; const uint8_t *head; const void *address; void *flight;
@@ -44,16 +41,4 @@ int64_t diemcau_arrived_within(const void *flight, double seconds);
 @functools.cache
 def library() -> tuple[FFI, Any] | None:
     """The compiled code, None where it was not built."""
-    found = next(Path(__file__).parent.glob("_forward.*"), None)
-    if found is None:
-        return None
-    ffi = FFI()
-    ffi.cdef(_DECLARATIONS)
-    try:
-        code = ffi.dlopen(str(found))
-        if code.diemcau_version() != VERSION:
-            raise OSError("it was built of another version")
-    except (OSError, AttributeError) as error:
-        log.warning("compiled forwarding is not used: %s", error)
-        return None
-    return ffi, code
+    return native.load(Path(__file__).parent, "_forward", _DECLARATIONS, VERSION)

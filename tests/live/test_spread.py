@@ -1,0 +1,125 @@
+"""One call for many lines, compiled and not: each gets all of its own, in order, whatever it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from server.live import spread
+from server.live.websocket import Line
+
+PATIENCE_S = 5.0
+MANY = 50
+
+
+class Nobody:
+    """Whoever owns the lines."""
+
+    def heard(self, line: Line, message: str | bytes) -> None:
+        raise AssertionError(message)
+
+    def lost(self, line: Line) -> None:
+        pass
+
+    def overrun(self, line: Line) -> None:
+        pass
+
+
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.param == "plain":
+        monkeypatch.setattr(spread, "library", lambda: None)
+    else:
+        assert spread.library() is not None, "it is compiled where the tests run"
+    yield
+
+
+Open = Callable[[], "asyncio.Future[tuple[Line, socket.socket]]"]
+
+
+@pytest.fixture
+async def open_line() -> AsyncIterator[Open]:
+    """Makes a line and the socket of its client."""
+    loop = asyncio.get_running_loop()
+    made: list[tuple[asyncio.BaseTransport, socket.socket]] = []
+
+    async def open_() -> tuple[Line, socket.socket]:
+        near, far = socket.socketpair()
+        line = Line(Nobody(), 1 << 20)
+        near.setblocking(False)
+        far.setblocking(False)
+        connected = await loop.create_connection(asyncio.Protocol, sock=near)
+        transport = connected[0]
+        transport.set_protocol(line)
+        line.connection_made(transport)
+        made.append((transport, far))
+        return line, far
+
+    yield open_  # type: ignore[misc]
+    for transport, far in made:
+        transport.abort()  # type: ignore[attr-defined]
+        far.close()
+    await asyncio.sleep(0)
+
+
+async def read(far: socket.socket, size: int) -> bytes:
+    """The next ``size`` bytes that come."""
+    loop, found = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(found) < size:
+            found += await loop.sock_recv(far, size - len(found))
+    return found
+
+
+async def test_each_hears_the_same_and_its_own_in_order(open_line: Open) -> None:
+    lines = [await open_line() for _ in range(MANY)]
+    all_ = [line for line, _ in lines]
+    spread.spread(all_, b"one ")
+    all_[3].hold(b"held ")
+    spread.spread(all_, b"two ")
+    for number, line in enumerate(all_):
+        line.hold(b"%d, " % number)
+        line.hold(b"again %d" % number)
+    spread.flush([*all_, all_[0]])
+    for number, (_, far) in enumerate(lines):
+        held = b"held " if number == 3 else b""
+        expected = b"one " + held + b"two %d, again %d" % (number, number)
+        assert await read(far, len(expected)) == expected
+
+
+async def test_who_does_not_read_gets_the_rest_later_and_stops_nobody(open_line: Open) -> None:
+    slow, reader = await open_line(), await open_line()
+    large = bytes(range(256)) * 3000
+    pair = [slow[0], reader[0]]
+    reading = asyncio.create_task(read(reader[1], len(large) + 10))
+    spread.spread(pair, large)
+    assert slow[0].direct == -1 and slow[0].queued > 0
+    spread.spread(pair, b"and ")
+    for line in pair:
+        line.hold(b"behind")
+    spread.flush(pair)
+    assert await reading == large + b"and behind"
+    assert await read(slow[1], len(large) + 10) == large + b"and behind"
+    async with asyncio.timeout(PATIENCE_S):
+        while slow[0].direct < 0:
+            await asyncio.sleep(0.01)
+    spread.spread(pair, b"!")
+    assert await read(slow[1], 1) == await read(reader[1], 1) == b"!"
+
+
+async def test_who_has_gone_or_is_going_is_no_trouble(open_line: Open) -> None:
+    closing, gone, here = [await open_line() for _ in range(3)]
+    closing[0].close()
+    gone[1].close()
+    lines = [closing[0], gone[0], here[0]]
+    spread.spread(lines, b"news")
+    assert await read(here[1], 4) == b"news"
+    assert await read(closing[1], 4) == b"\x88\x02\x03\xe8", "the goodbye is the last"
+    await asyncio.sleep(0.01)
+    assert gone[0].direct == closing[0].direct == -1
+    spread.spread(lines, b"more")
+    assert await read(here[1], 4) == b"more"
+    assert closing[1].recv(10) == b""
