@@ -25,6 +25,8 @@ BEHIND = 2
 losses lasts, sooner than a browser would play what it makes up, and than any NACK"""
 REPEATABLE = 64
 """of the latest packets, those that a probe repeats"""
+REPORT_S = 5.0
+"""between two sender reports of a stream (RFC 3550, 6.2), by chance half of it to half more"""
 PADDING = bytes(254) + b"\xff"
 """the most that one packet may be padded by (RFC 3550, 5.1)"""
 
@@ -49,6 +51,11 @@ class Output(Switch):
         self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
         self._packets = self._octets = 0
         """sent, without repeated ones"""
+        self._reported: Part[Layer] | None = None
+        """of which part the last sender report was"""
+        self._reported_known = False
+        """had its publisher told then?"""
+        self._report_due_s = 0.0
         self._padded = 0
         self._lane: Lane | None = None
         self._alone = Lanes(())
@@ -300,13 +307,21 @@ class Output(Switch):
             self.request_keyframe()
 
     def report(self, now_s: float) -> bytes:
-        """A sender report by the server's clock; nothing while nothing is shown."""
+        """A sender report by the server's clock, where one is due: at once for a new part or after
+        the publisher's own first one, since time stamps lie elsewhere then; else seldom.
+        Nothing while nothing is shown."""
         part = self.rewriter.part
         if part is None or self.shown is None:
             return b""
-        timestamp = part.origin.timeline.timestamp_at(now_s)
+        timeline = part.origin.timeline
+        new = part is not self._reported or timeline.known != self._reported_known
+        if not new and now_s < self._report_due_s:
+            return b""
+        timestamp = timeline.timestamp_at(now_s)
         if timestamp is None:
             return b""
+        self._reported, self._reported_known = part, timeline.known
+        self._report_due_s = now_s + REPORT_S * random.uniform(0.5, 1.5)
         return rtcp.sender_report(
             self.ssrc,
             ntp(now_s + WALL_OFFSET_S),

@@ -299,8 +299,8 @@ class Conference:
             self._report(message)
 
     def send_reports(self, now_s: float) -> None:
-        """Every second: RTCP reports; and sessions that fell silent end."""
-        self._each(self.sessions(), lambda each: each.send_reports(now_s))
+        """Every second: reports to publishers; and sessions that fell silent end."""
+        self._each(self.publications.values(), lambda each: each.send_reports(now_s))
         for session in self.sessions():
             if not session.peer.connected:
                 if now_s - session.created_at_s > CONNECT_S:

@@ -26,8 +26,11 @@ MAX_NACKED = 200
 """numbers of one NACK that are looked at"""
 SOUND_BPS = 50_000
 """of the line's budget, kept for each voice: Opus as browsers send it, and its headers"""
-CONTENT_S = 2.0
-"""who gets all that its sizes are worth is looked at so often, else twice a second"""
+CONTENT_S = 5.0
+"""who gets all that its sizes are worth is looked at so often, a quarter more or less so that not
+all are at once; else twice a second"""
+REPORTS_S = 1.0
+"""how often it is looked which streams are to be reported on"""
 REDUCED_S = 3.0
 """a picture that is smaller for so long is told of"""
 
@@ -56,7 +59,8 @@ class Subscriber:
         """of the last choice: the line's budget, what it took of it, what it could use"""
         self._content = False
         """had every slot what its size is worth, and from the layer that was meant?"""
-        self._chosen_at_s = float("-inf")
+        self._rests_until_s = float("-inf")
+        self._reports_at_s = self.created_at_s + REPORTS_S * random.random()
         self._reduced_since_s: float | None = None
         self._told = (0, 0.0)
         """octets and time of the last description"""
@@ -97,14 +101,14 @@ class Subscriber:
 
     def review(self, turned: Set[Track], now_s: float) -> None:
         """Twice a second. ``turned``: tracks of which a layer came, went or has another size."""
-        rests = self._content and now_s - self._chosen_at_s < CONTENT_S
+        rests = self._content and now_s < self._rests_until_s
         fell = self.downlink.budget_bps < self._budget_bps
         if fell or not rests or not turned.isdisjoint(self._wanted.values()):
             self.choose(now_s)
 
     def choose(self, now_s: float) -> None:
         """Give every slot the layer that its size and the line are worth."""
-        self._chosen_at_s = now_s
+        self._rests_until_s = now_s + CONTENT_S * random.uniform(0.75, 1.25)
         slots = {}
         voices = 0
         for mid, output in self.outputs.items():
@@ -202,6 +206,9 @@ class Subscriber:
                 output.tick(now_s)
             elif self.downlink.lossy and output.kind == "audio":
                 output.leave_fan()  # its sound goes twice, which others' does not
+        if now_s >= self._reports_at_s:
+            self._reports_at_s = now_s + REPORTS_S
+            self._send_reports(now_s)
 
     def _shed(self, now_s: float) -> None:
         """Down at once, up by the beat."""
@@ -235,8 +242,8 @@ class Subscriber:
             choice.reason,
         )
 
-    def send_reports(self, now_s: float) -> None:
-        """Every second: sender reports, a few to a packet."""
+    def _send_reports(self, now_s: float) -> None:
+        """Sender reports, a few to a packet."""
         if not self.peer.connected:
             return
         reports = [report for o in self.outputs.values() if (report := o.report(now_s))]

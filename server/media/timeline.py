@@ -62,6 +62,11 @@ class Timeline:
         self._reported = (ntp_s, timestamp)
         self.last_report = (ntp_time >> 16 & 0xFFFFFFFF, now_s)
 
+    @property
+    def known(self) -> bool:
+        """Has the publisher told?"""
+        return self._reported is not None
+
     def timestamp_at(self, server_s: float) -> int | None:
         """The time stamp (32 bits) that belongs to ``server_s``; None before the first packet."""
         reference = self._first

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 
 from server.media import messages, rtcp
+from server.media.subscription import REPORTS_S
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE, RawPeer
 
@@ -152,6 +153,34 @@ async def test_sender_reports_follow_the_servers_clock(worker: WorkerProcess, ra
         behind = (report.rtp - page.got(mid)[0][0].timestamp) & 0xFFFFFFFF
         at_s.append(report.ntp / (1 << 32) - behind / clock_rate_hz)
     assert abs(at_s[0] - at_s[1]) < 0.02, "what was captured together is presented together"
+
+
+async def test_a_sender_report_comes_soon_for_what_is_new_and_else_seldom(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    a, b, page = raw(), raw(), raw()
+    b.video_ssrc = 0x3003
+    await a.publish(worker, "seat-a", "site:a")
+    await b.publish(worker, "seat-b", "site:b")
+    await page.receive(worker, "display")
+
+    async def plays(source: RawPeer, reports: int, seconds: float = 5.0) -> bool:
+        """Does it come to so many sender reports while ``source`` sends?"""
+        for number in range(round(seconds / 0.02)):
+            if len(page.items(rtcp.SenderReport)) == reports:
+                return True
+            source.send_video(number, 3000 * number, PARAMETERS)
+            page.peer.send_rtcp(rtcp.receiver_report(1, [], "x"))  # or it is taken to be gone
+            await asyncio.sleep(0.02)
+        return False
+
+    assert await plays(a, 1)
+    a.peer.send_rtcp(rtcp.sender_report(a.video_ssrc, 1000 << 32, 0, 1, 1, "x"))
+    assert await plays(a, 2)
+    worker.web.desire(GRANTS, stage="site:b")
+    assert await plays(b, 3)
+    assert not await plays(b, 4, seconds=2 * REPORTS_S)
 
 
 async def test_a_restart_keeps_the_association_and_a_moved_peer_goes_on(
