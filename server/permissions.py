@@ -45,6 +45,7 @@ class Permission(StrEnum):
     """What may be done (commands), heard (events), seen (snapshots) or opened (pages)."""
 
     SEE_CONFERENCE = "see_conference"
+    SEE_PROGRESS = "see_progress"
     SEE_ROSTER = "see_roster"
     SEE_ATTENDANCE = "see_attendance"
     SEE_QUESTION = "see_question"
@@ -97,6 +98,8 @@ _PEOPLE = {**_PANEL, _OPERATOR: _C, _DISPLAY: _C, _TRAINEE: _C}
 
 TABLE: dict[Permission, dict[Role, Reach]] = {
     Permission.SEE_CONFERENCE: _PEOPLE,
+    # Counts that change each second; not for phones, which each telling wakes and none shows.
+    Permission.SEE_PROGRESS: {**_PANEL, _OPERATOR: _C, _DISPLAY: _C},
     # Each check-in goes to its own room and person; the desk hears counts and reads lists.
     Permission.SEE_ROSTER: {_OPERATOR: _S},
     Permission.SEE_ATTENDANCE: {_OPERATOR: _S, _TRAINEE: _I},

@@ -10,9 +10,15 @@ from server.protocol import ItemOpened, RunState
 
 
 def item_opened(
-    run: Run, activity: Activity, item: Item, items: int, chart: Chart | None
+    run: Run,
+    activity: Activity,
+    item: Item,
+    items: int,
+    chart: Chart | None,
+    counted: bool = True,
 ) -> ItemOpened:
-    """The item that a run shows now; ``chart`` once it is closed."""
+    """The item that a run shows now; ``chart`` once it is closed, how many have answered until
+    then where they are ``counted``."""
     return ItemOpened(
         run=run.id,
         activity=activity.id,
@@ -28,5 +34,5 @@ def item_opened(
         closed_at=run.closed_at,
         chart=chart,
         correct=item.correct if run.revealed else None,
-        answered=run.announced,
+        answered=run.announced if counted or chart is not None else 0,
     )

@@ -27,7 +27,8 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     if may(actor, Permission.SEE_KEY, everyone):
         state["keys"] = _keys(session, actor.conference_id)
     if may(actor, Permission.SEE_CONFERENCE, everyone):
-        state["runs"] = _runs(session, actor.conference_id)
+        counted = may(actor, Permission.SEE_PROGRESS, everyone)
+        state["runs"] = _runs(session, actor.conference_id, counted)
     return state
 
 
@@ -70,7 +71,7 @@ def _keys(session: Session, conference_id: int) -> dict[str, Any]:
     return {str(item): {"item": item, "key": correct} for item, correct in session.execute(query)}
 
 
-def _runs(session: Session, conference_id: int) -> dict[str, Any]:
+def _runs(session: Session, conference_id: int, counted: bool) -> dict[str, Any]:
     run = unfinished(session, conference_id)
     if run is None:
         return {}
@@ -81,7 +82,8 @@ def _runs(session: Session, conference_id: int) -> dict[str, Any]:
     if opening.chart is not None:
         chart = {site: tuple(counts) for site, counts in opening.chart.items()}
     items = len(items_of(session, activity.id))
-    return {str(run.id): msgspec.to_builtins(item_opened(run, activity, item, items, chart))}
+    shown = item_opened(run, activity, item, items, chart, counted)
+    return {str(run.id): msgspec.to_builtins(shown)}
 
 
 def _responses(

@@ -35,16 +35,16 @@ def conference_created(conference: Conference) -> ConferenceCreated:
     )
 
 
-def site_added(site: Site) -> SiteAdded:
-    """All of a site."""
+def site_added(site: Site, counted: bool = True) -> SiteAdded:
+    """All of a site, how many are expected and present where they are ``counted``."""
     return SiteAdded(
         id=site.id,
         slug=site.slug,
         name=site.name,
         kind=cast(SiteKind, site.kind),
         position=site.position,
-        expected=site.expected,
-        present=site.present,
+        expected=site.expected if counted else 0,
+        present=site.present if counted else 0,
         muted=site.muted,
         floor_since=site.floor_since,
         spoken_s=site.spoken_s,

@@ -42,7 +42,9 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     }
     if may(actor, Permission.SEE_CONFERENCE, everyone):
         state["conference"] = conference_created(conference)
-        state["sites"] = {str(s.id): site_added(s) for s in sites_of(session, conference.id)}
+        counted = may(actor, Permission.SEE_PROGRESS, everyone)
+        sites = sites_of(session, conference.id)
+        state["sites"] = {str(site.id): site_added(site, counted) for site in sites}
         state["agenda"] = {
             str(item.id): agenda_item_set(item) for item in items_of(session, conference.id)
         }

@@ -147,9 +147,11 @@ class SiteMuted(Event, frozen=True, kw_only=True):
 
 
 class SiteCounted(Event, frozen=True, kw_only=True):
-    """How many are expected and present at a site; at most once a second."""
+    """How many are expected and present at a site; at most once a second. Who does not hear it
+    has 0 for both."""
 
     type = "site.counted"
+    audience = P.SEE_PROGRESS
     effect = Merge("sites", "id")
     id: int
     expected: int

@@ -175,9 +175,11 @@ class ItemOpened(Event, frozen=True, kw_only=True):
 
 
 class ItemCounted(Event, frozen=True, kw_only=True):
-    """How many have answered so far; at most once a second."""
+    """How many have answered so far; at most once a second. Who does not hear it has 0 until the
+    item is closed."""
 
     type = "activity.counted"
+    audience = P.SEE_PROGRESS
     effect = Merge("runs", "run")
     run: int
     answered: int

@@ -69,7 +69,7 @@ def launched(play: Play) -> tuple[int, int]:
 
 
 def shown(play: Play, run: int) -> dict:
-    return play.sees(play.an)["runs"][str(run)]
+    return play.sees(play.mai)["runs"][str(run)]
 
 
 def test_an_open_item_shows_no_key_but_to_those_who_may_know(play: Play) -> None:
@@ -120,6 +120,9 @@ def test_counts_of_answers_are_told_when_they_change(play: Play) -> None:
     play.does(play.binh, Answer(run=run, item=item, option=0))
     play.ticks(ExpireItems())
     assert play.told() == ["activity.counted"] and shown(play, run)["answered"] == 2
+    phone = play.sees(play.an)["runs"][str(run)]
+    assert "an" not in {n for n, a in play.watched.items() if play.hears(a)}, "it wakes no phone"
+    assert phone["answered"] == 0
     play.does(play.an, Answer(run=run, item=item, option=1))
     play.ticks(ExpireItems())
     assert play.told() == []

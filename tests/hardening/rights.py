@@ -18,6 +18,7 @@ ROLES = tuple(
 
 RIGHTS = {line.split()[0]: dict(zip(ROLES, line.split()[1], strict=True)) for line in """
     see_conference     CCCCCCCC--
+    see_progress       CCCCCC-C--
     see_roster         ----S-----
     see_attendance     ----S-I---
     see_question       CCCCS-IC--
@@ -88,10 +89,11 @@ AUDIENCES = {
         "see_conference": """
             conference.created conference.updated conference.moved agenda.item_set
             agenda.item_removed agenda.item_started agenda.item_ended agenda.moved site.added
-            site.updated site.removed site.muted site.counted stage.shown stage.presented
+            site.updated site.removed site.muted stage.shown stage.presented
             floor.given floor.taken floor.requested floor.request_closed question.put_on_stage
-            question.finished question.answered activity.item_opened activity.counted
+            question.finished question.answered activity.item_opened
             activity.item_closed activity.key_revealed activity.run_finished""",
+        "see_progress": "site.counted activity.counted",
         "see_people": "conference.appointed conference.dismissed",
         "see_roster": "roster.imported roster.removed",
         "see_attendance": "attendance.checked_in attendance.undone",
