@@ -83,6 +83,15 @@ class PutQuestionOnStage(Command, frozen=True, kw_only=True):
     question: Id
 
 
+class TakeQuestionDown(Command, frozen=True, kw_only=True):
+    """Take a question off every display again: it was put there by mistake. It is approved as
+    before, and the recording knows nothing of it."""
+
+    type = "question.take_down"
+    permission = P.MODERATE_QUESTIONS
+    question: Id
+
+
 class FinishQuestion(Command, frozen=True, kw_only=True):
     """The live answer is over; its time in the recording is kept."""
 

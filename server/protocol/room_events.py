@@ -105,6 +105,14 @@ class QuestionPutOnStage(Event, frozen=True, kw_only=True):
     appointment: int | None
 
 
+class QuestionTakenDown(Event, frozen=True, kw_only=True):
+    """It is public no longer; those who know of it all the same hear it anew."""
+
+    type = "question.taken_down"
+    effect = Remove("questions", "id")
+    id: int
+
+
 class QuestionFinished(Event, frozen=True, kw_only=True):
     """The live answer ended."""
 

@@ -30,7 +30,9 @@ from server.protocol import (
     QuestionSent,
     QuestionSetAside,
     QuestionState,
+    QuestionTakenDown,
     SetQuestionAside,
+    TakeQuestionDown,
 )
 from server.questions import rules
 from server.questions.facts import question_answered, question_asked, question_put_on_stage
@@ -170,6 +172,19 @@ def put_on_stage(
     return Outcome(emits=[*emits, _emit(question, question_put_on_stage(question))])
 
 
+def take_down(session: Session, actor: Actor, command: TakeQuestionDown, now: datetime) -> Outcome:
+    """As if it had never been on stage: gone for everyone, and there again for whom it was before."""
+    question = _load(session, actor, command.question)
+    question.state = rules.step(question.state, rules.TAKE_DOWN)
+    question.on_stage_at = question.reason = None
+    emits = [_emit(question, QuestionTakenDown(id=question.id))]
+    emits.append(_emit(question, question_asked(question)))
+    if question.person_id is not None:
+        name, unit = _asker(session, question.person_id)
+        emits.append(_emit(question, AskerNamed(id=question.id, asker=name, unit=unit)))
+    return Outcome(emits=emits)
+
+
 def finish_question(
     session: Session, actor: Actor, command: FinishQuestion, now: datetime
 ) -> Outcome:
@@ -203,6 +218,7 @@ ACTIONS: Actions = {
     ApproveQuestion: (None, approve_question),
     SetQuestionAside: (None, set_aside),
     PutQuestionOnStage: (None, put_on_stage),
+    TakeQuestionDown: (None, take_down),
     FinishQuestion: (None, finish_question),
     AnswerQuestion: (None, answer_question),
 }

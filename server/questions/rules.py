@@ -13,14 +13,15 @@ ASKED, APPROVED, SET_ASIDE, ON_STAGE, ANSWERED = (
 )
 STATES = (ASKED, APPROVED, SET_ASIDE, ON_STAGE, ANSWERED)
 
-APPROVE, PUT_ASIDE, PUT_ON_STAGE, FINISH, ANSWER = (
+APPROVE, PUT_ASIDE, PUT_ON_STAGE, TAKE_DOWN, FINISH, ANSWER = (
     "approve",
     "put_aside",
     "put_on_stage",
+    "take_down",
     "finish",
     "answer",
 )
-STEPS = (APPROVE, PUT_ASIDE, PUT_ON_STAGE, FINISH, ANSWER)
+STEPS = (APPROVE, PUT_ASIDE, PUT_ON_STAGE, TAKE_DOWN, FINISH, ANSWER)
 
 TRANSITIONS: dict[tuple[str, str], str] = {
     (ASKED, APPROVE): APPROVED,
@@ -30,6 +31,7 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     (APPROVED, PUT_ON_STAGE): ON_STAGE,
     (APPROVED, ANSWER): ANSWERED,
     (SET_ASIDE, APPROVE): APPROVED,
+    (ON_STAGE, TAKE_DOWN): APPROVED,  # it was the wrong one, or not its turn
     (ON_STAGE, FINISH): ANSWERED,
 }
 

@@ -24,6 +24,7 @@ from server.protocol import (
     QuestionAnswered,
     QuestionFinished,
     QuestionPutOnStage,
+    QuestionTakenDown,
 )
 from server.recordings.models import Recording
 
@@ -36,6 +37,7 @@ _TYPES = tuple(
         AgendaItemStarted,
         AgendaItemEnded,
         QuestionPutOnStage,
+        QuestionTakenDown,
         QuestionFinished,
         QuestionAnswered,
         ItemOpened,
@@ -103,6 +105,8 @@ def fold(
             end("agenda", data["id"], at)
         elif type_ == QuestionPutOnStage.type:
             begin("question", data["id"], data["id"], data["text"], at)
+        elif type_ == QuestionTakenDown.type:
+            made.remove(under_way.pop(("question", data["id"])))
         elif type_ == QuestionFinished.type:
             end("question", data["id"], at)
         elif type_ == QuestionAnswered.type:

@@ -91,6 +91,13 @@ async def test_a_question_is_asked_approved_shown_and_answered(
     await display.sees("#question", "Khoái Châu")
     await phone.sees("#my-questions", "Đang trả lời")
 
+    # By mistake: off the screens again, and back in its turn.
+    await desk.press(f"#lane-approved li:has-text('{text}') [data-question=take_down]")
+    await expect(display.at("#question")).to_be_hidden()
+    await phone.sees("#my-questions", "Đã duyệt")
+    await desk.press(f"#lane-approved li:has-text('{text}') [data-question=put_on_stage]")
+    await display.sees("#question p", text)
+
     await desk.press(f"#lane-approved li:has-text('{text}') [data-question=finish]")
     await expect(display.at("#question")).to_be_hidden()
     await expect(desk.at("#lane-answered li", text)).to_be_visible()

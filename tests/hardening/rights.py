@@ -67,7 +67,8 @@ COMMANDS = {
         "check_in": "attendance.check_in",
         "tick_attendance": "attendance.tick attendance.untick",
         "ask_question": "question.ask",
-        "moderate_questions": "question.approve question.set_aside question.put_on_stage",
+        "moderate_questions": """
+            question.approve question.set_aside question.put_on_stage question.take_down""",
         "answer_question": "question.finish question.answer",
         "manage_activity": "activity.create activity.remove",
         "run_activity": """
@@ -91,7 +92,7 @@ AUDIENCES = {
             agenda.item_removed agenda.item_started agenda.item_ended agenda.moved site.added
             site.updated site.removed site.muted stage.shown stage.presented
             floor.given floor.taken floor.requested floor.request_closed question.put_on_stage
-            question.finished question.answered activity.item_opened
+            question.taken_down question.finished question.answered activity.item_opened
             activity.item_closed activity.key_revealed activity.run_finished""",
         "see_progress": "site.counted activity.counted",
         "see_people": "conference.appointed conference.dismissed",

@@ -115,6 +115,7 @@ OBJECTS: dict[str, Make] = {
     "question.approve": lambda o: p.ApproveQuestion(question=o.asked),
     "question.set_aside": lambda o: p.SetQuestionAside(question=o.asked),
     "question.put_on_stage": lambda o: p.PutQuestionOnStage(question=o.question),
+    "question.take_down": lambda o: p.TakeQuestionDown(question=o.question),
     "question.finish": lambda o: p.FinishQuestion(question=o.question),
     "question.answer": lambda o: p.AnswerQuestion(question=o.question, text="Ngày mai."),
     "activity.remove": lambda o: p.RemoveActivity(activity=o.activity),
@@ -132,6 +133,7 @@ AIMED = {"attendance.tick", "attendance.untick", "seat.admit", "phone.reset"}
 LATE = {
     "floor.take",
     "attendance.untick",
+    "question.take_down",
     "question.finish",
     "activity.launch",
     "activity.reveal",

@@ -15,6 +15,7 @@ from server.protocol import (
     FinishQuestion,
     PutQuestionOnStage,
     SetQuestionAside,
+    TakeQuestionDown,
 )
 from server.questions import rules
 from server.questions.views import listed
@@ -31,7 +32,7 @@ STEPS = {
         "answer": "answered",
     },
     "set_aside": {"approve": "approved"},
-    "on_stage": {"finish": "answered"},
+    "on_stage": {"finish": "answered", "take_down": "approved"},
     "answered": {},
 }
 
@@ -83,6 +84,29 @@ def test_a_rooms_question_names_nobody(play: Play) -> None:
     assert play.told() == ["question.asked"]
     assert "asker" not in seen(play, play.mai, question)
     assert seen(play, play.an, question) is None
+
+
+def test_a_question_put_on_stage_by_mistake_is_as_it_was(play: Play) -> None:
+    play.moves_to("live")
+    question = approved(play, play.an)
+    before = {name: seen(play, actor, question) for name, actor in play.watched.items()}
+    play.does(play.mai, PutQuestionOnStage(question=question))
+    assert seen(play, play.chau, question) is not None
+    with pytest.raises(Forbidden):
+        play.does(play.lan, TakeQuestionDown(question=question))
+    play.later(5)
+    play.does(play.mai, TakeQuestionDown(question=question))
+    assert before == {name: seen(play, a, question) for name, a in play.watched.items()}
+    assert "question.taken_down" in play.hears(play.chau)
+    with pytest.raises(Conflict):
+        play.does(play.mai, TakeQuestionDown(question=question))
+    play.later(5)
+    play.does(play.mai, PutQuestionOnStage(question=question))
+    play.later(5)
+    play.does(play.mai, FinishQuestion(question=question))
+    recording = play.session.get_one(Recording, play.conference.recording)
+    made = markers(play.session, recording)
+    assert [(m.at_ms, m.end_ms) for m in made] == [(10_000, 15_000)], "only what was meant"
 
 
 def test_one_question_at_most_is_on_stage(play: Play) -> None:

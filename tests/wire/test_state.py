@@ -176,6 +176,8 @@ async def rehearse(stage: Stage) -> None:
     for question in asked[1:]:
         await do(moderator, p.ApproveQuestion(question=question, appointment=speaker))
     await do(moderator, p.PutQuestionOnStage(question=asked[1]))
+    await do(moderator, p.TakeQuestionDown(question=asked[1]))
+    await do(moderator, p.PutQuestionOnStage(question=asked[1]))
     await do(cast.speaker, p.FinishQuestion(question=asked[1]))
     await do(cast.speaker, p.AnswerQuestion(question=asked[2], text="Ngày mai."))
     await do(moderator, p.PutQuestionOnStage(question=asked[3]))
