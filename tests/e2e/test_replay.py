@@ -99,6 +99,10 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     await replay.page.reload()
     await expect(replay.at("#markers li")).to_have_count(len(done) + 1)
     title = AGENDA[CURRENT + 1].title
+    await replay.at("#search").fill(question.upper())
+    await expect(replay.at("#questions .chapter", question)).to_be_visible()
+    await replay.at("#search").fill("")
+    await replay.press("#tabs [aria-controls=chapters-panel]")
     await replay.press("#chapters .chapter", title)
     video = replay.at("#stage video")
     at_s = await video.evaluate("video => video.currentTime")

@@ -3,7 +3,7 @@
 
 import { readBoot } from "../connection.js";
 import { byId, find, on, renderList, setBanner, toast } from "../dom.js";
-import { fold, formatClock, t } from "../i18n.js";
+import { fold, formatClock, formatNumber, t } from "../i18n.js";
 import { Memory } from "../replay/memory.js";
 import { Patience } from "../replay/patience.js";
 import { openPlayer } from "../replay/player.js";
@@ -87,12 +87,14 @@ function renderMarkers() {
 function renderChapters() {
   const now_ms = stage.currentTime * 1000 + 1;
   const wanted = fold(search.value.trim());
-  let found = false;
+  /** @type {Record<string, number>} how many of each list match */
+  const hits = {};
   for (const [kind, list] of Object.entries(lists)) {
     const all = markers.filter((marker) => marker.kind === kind);
     const current = all.filter((row) => row.at_ms <= now_ms).at(-1);
     const rows = all.filter((row) => fold(row.text).includes(wanted));
-    found ||= rows.length > 0;
+    hits[list] = rows.length;
+    find(document, `[data-hits-of=${list}]`).textContent = wanted ? formatNumber(rows.length) : "";
     renderList(byId(list), "chapter-template", rows, (m) => `${m.id}-${m.at_ms}`, (m, element) => {
       element.dataset.at = String(m.at_ms / 1000);
       return {
@@ -104,7 +106,16 @@ function renderChapters() {
     });
     find(document, `[data-empty-for=${list}]`).hidden = all.length > 0;
   }
-  byId("no-match").hidden = found || !wanted;
+  byId("no-match").hidden = !wanted || Object.values(hits).some((count) => count > 0);
+  return hits;
+}
+
+/** Show what was searched for, also where it is behind another tab. */
+function searchAll() {
+  const hits = renderChapters();
+  const shown = Object.keys(hits).find((list) => !byId(`${list}-panel`).hidden);
+  const first = Object.keys(hits).find((list) => hits[list] > 0);
+  if (shown && !hits[shown] && first) selectTab(`${first}-panel`);
 }
 
 function tick() {
@@ -183,7 +194,7 @@ byId("mute").addEventListener("click", mute);
 byId("swap").addEventListener("click", () => byId("players").classList.toggle("swapped"));
 byId("fullscreen").addEventListener("click", fullscreen);
 byId("retry").addEventListener("click", () => patience.again());
-search.addEventListener("input", renderChapters);
+search.addEventListener("input", searchAll);
 byId("speed").addEventListener("change", () => {
   stage.playbackRate = Number(byId("speed", HTMLSelectElement).value);
 });
@@ -222,7 +233,7 @@ stage.addEventListener("playing", () => setBanner("player-banner", null));
 window.addEventListener("pagehide", remember);
 stage.addEventListener("pause", remember);
 
-setUpTabs(byId("tabs"));
+const selectTab = setUpTabs(byId("tabs"));
 for (const [kind, panel] of Object.entries(lists)) byId(`${panel}-panel`).hidden = kind !== "agenda";
 void readTimeline();
 await openPlayer(
