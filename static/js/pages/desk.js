@@ -120,7 +120,7 @@ async function move(button) {
     const sure = await confirmDialog({
       title: t("Bắt đầu hội nghị?"),
       text: t("Từ đây được ghi hình, và chỉ còn tạm nghỉ hoặc kết thúc."),
-      confirm: t("Bắt đầu trực tiếp"),
+      confirm: t("Bắt đầu hội nghị"),
     });
     if (!sure) return;
   }
