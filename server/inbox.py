@@ -289,11 +289,15 @@ class Inbox:
 
     async def _deliver(self, done: _Done) -> None:
         for listener in self._listeners:
+            # Rights first: who has none any more hears nothing of the same batch.
+            for conference_id in done.rights:
+                try:
+                    await listener.rights_changed(conference_id)
+                except Exception:  # as below
+                    log.exception("inbox.rights_failed")
             try:
                 if done.events:
                     await listener.publish(done.events)
-                for conference_id in done.rights:
-                    await listener.rights_changed(conference_id)
             except Exception:  # what is committed must be answered whoever fails to hear of it
                 log.exception("inbox.publish_failed")
         for answer in done.answers:

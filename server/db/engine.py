@@ -109,6 +109,11 @@ def make_engine(url: str) -> Engine:
 
 def _prepare_postgres(connection: psycopg.Connection, _record: object) -> None:
     connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}".encode())
+    # What is acknowledged is on disk, whatever the database or the role has been set to.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
     connection.commit()  # else it would end with a rollback
 
 

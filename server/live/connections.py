@@ -66,6 +66,8 @@ class Connections:
     def __init__(self) -> None:
         self._by_sid: dict[str, Connection] = {}
         self._by_conference: dict[int, dict[str, Connection]] = {}
+        self._by_seat: dict[str, list[Connection]] = {}
+        """oldest first"""
 
     def __len__(self) -> int:
         return len(self._by_sid)
@@ -76,12 +78,17 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """Subscribe it: from now on it is in its conference's audiences."""
         self._by_sid[connection.sid] = connection
+        self._by_seat.setdefault(connection.actor.holder, []).append(connection)
         self._by_conference.setdefault(connection.conference_id, {})[connection.sid] = connection
 
     def remove(self, sid: str) -> Connection | None:
         """Forget it; None where it is unknown."""
         connection = self._by_sid.pop(sid, None)
         if connection is not None:
+            seat = self._by_seat[connection.actor.holder]
+            seat.remove(connection)
+            if not seat:
+                del self._by_seat[connection.actor.holder]
             room = self._by_conference[connection.conference_id]
             del room[sid]
             if not room:
@@ -97,9 +104,8 @@ class Connections:
         return list(self._by_conference.get(conference_id, {}).values())
 
     def of_seats(self, seats: Iterable[str]) -> list[Connection]:
-        """All of some seats."""
-        wanted = set(seats)
-        return [each for each in self._by_sid.values() if each.actor.holder in wanted]
+        """All of some seats, the oldest of each first."""
+        return [each for seat in set(seats) for each in self._by_seat.get(seat, ())]
 
     def conferences(self) -> list[int]:
         """Those with anybody connected."""

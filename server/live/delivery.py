@@ -15,6 +15,7 @@ import structlog
 
 from server.db.engine import Database
 from server.db.journal import Published
+from server.errors import Unavailable
 from server.live import fanout, metrics
 from server.live.connections import Connection, Connections
 from server.live.engine import deliver
@@ -87,6 +88,9 @@ class Delivery:
                 connection.stale = False
                 reload = await self._read_and_send(connection, None)
             connection.held = None
+        except Unavailable:
+            log.warning("gateway.catch_up_unavailable")
+            await self._server.disconnect(connection.sid)  # as below
         except Exception:
             log.exception("gateway.catch_up_failed")
             await self._server.disconnect(connection.sid)  # its client comes back by itself

@@ -14,6 +14,7 @@ from typing import Any
 
 import engineio
 import structlog
+from aiohttp import WSCloseCode
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, Packet
@@ -25,6 +26,8 @@ from server.live.websocket import Line, Upgrade, frame
 PING_INTERVAL_S = 25
 """Proxies and mobile networks forget a quiet connection after 30 to 60 s."""
 PING_TIMEOUT_S = 20
+MOST_QUEUED_IN_ALL = 256 << 20
+"""Bytes that all clients together may leave unread or half sent."""
 MOST_POLLED = 1000
 """Packets that may wait for a client that polls; beyond it, it is gone or does not read."""
 
@@ -65,11 +68,23 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         self.line: Line | None = None
         self.peer: str | None = None
         """the client's address, for the log"""
-        self.owner: Any = None
-        """what the application keeps about it; a socket without one is hung up after a while"""
+        self._owner: Any = None
+        self._ending = False
         self._probe: Line | None = None
         self._answered = True
         self._unowned_beats = 0
+
+    @property
+    def owner(self) -> Any:
+        """What the application keeps about it; a socket without one is a stranger's, of which less
+        is taken, and is hung up after a while."""
+        return self._owner
+
+    @owner.setter
+    def owner(self, owner: Any) -> None:
+        self._owner = owner
+        if owner is not None and self.line is not None:
+            self.line.trust()
 
     # --- out ---
 
@@ -115,6 +130,8 @@ class Socket(AsyncSocket):  # type: ignore[misc]
 
     def heard(self, line: Line, message: str | bytes) -> None:
         """A message of its WebSocket: one packet."""
+        if self._ending:
+            return
         if line is not self.line:
             self._upgrade_step(line, message)
         elif isinstance(message, bytes):
@@ -150,9 +167,13 @@ class Socket(AsyncSocket):  # type: ignore[misc]
     def malformed(self, error: str = "") -> None:
         """Hang up on what is no packet, as the reference implementation does ("parse error"):
         the library would write a traceback for each, or go on."""
+        if self._ending:
+            return
         actor = getattr(self.owner, "actor", None)
         seat = actor.holder if actor is not None else None
         log.warning("socket.malformed", peer=self.peer, seat=seat, error=error)
+        if self.line is not None:
+            self.line.close(WSCloseCode.UNSUPPORTED_DATA, b"no packet that is expected here")
         self.hang_up(self.server.reason.TRANSPORT_ERROR)
 
     # --- transports ---
@@ -170,6 +191,8 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """From now on everything goes over ``line``, first what waited for a poll."""
         waiting, self.queue = self.queue, None
         self.line, self.upgraded = line, True
+        if self.owner is not None:
+            line.trust()
         while waiting is not None and not waiting.empty():
             pkt = waiting.get_nowait()
             if pkt is not None and pkt.packet_type != NOOP:
@@ -181,7 +204,11 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             return self.server._bad_request("upgraded already")
         self._probe = Line(self, self.server.max_http_buffer_size)
         upgrade = Upgrade(self._probe)
-        await upgrade.prepare(environ["aiohttp.request"])
+        try:
+            await upgrade.prepare(environ["aiohttp.request"])
+        except BaseException:
+            self._probe = None  # it may try again
+            raise
         return upgrade
 
     def _upgrade_step(self, line: Line, message: str | bytes) -> None:
@@ -210,8 +237,9 @@ class Socket(AsyncSocket):  # type: ignore[misc]
     # --- end ---
 
     def hang_up(self, reason: str) -> None:
-        """``close`` without waiting for who is told of it."""
-        if not self.closing:
+        """``close`` without waiting for who is told of it; nothing more is heard of it."""
+        if not self.closing and not self._ending:
+            self._ending = True
             self.server.keep(self.close(wait=False, abort=True, reason=reason))
 
     async def close(
@@ -347,7 +375,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         due = loop.time()
         slot = 0
         while True:
-            due += 1.0
+            # Never two turns at once, also after a stall: who is alive has had no time to answer.
+            due = max(due + 1.0, loop.time())
             await asyncio.sleep(due - loop.time())
             metrics.LOOP_DELAY.observe(loop.time() - due)
             slot = (slot + 1) % PING_INTERVAL_S
@@ -357,7 +386,23 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
                     self.sockets.pop(socket.sid, None)
             self._wheel[slot] = open_now
             for socket in open_now:
-                socket.beat()
+                try:
+                    socket.beat()
+                except Exception:  # of one; the others' hearts beat on
+                    log.exception("socket.beat_failed")
             metrics.SOCKETS.set(len(self.sockets))
-            lines = (socket.line for socket in self.sockets.values())
-            metrics.QUEUED_BYTES.set(sum(line.queued for line in lines if line is not None))
+            metrics.QUEUED_BYTES.set(self._relieve())
+
+    def _relieve(self) -> int:
+        """Bytes that all lines hold, after those with the most were cut off where it is too much."""
+        lines = [socket.line for socket in self.sockets.values() if socket.line is not None]
+        held = sum(line.queued + line.partial for line in lines)
+        if held <= MOST_QUEUED_IN_ALL:
+            return held
+        for line in sorted(lines, key=lambda line: line.queued + line.partial, reverse=True):
+            held -= line.queued + line.partial
+            line.cut_off()
+            if held <= MOST_QUEUED_IN_ALL / 2:
+                break
+        log.warning("socket.too_much_queued", left_bytes=held)
+        return held

@@ -52,6 +52,8 @@ from server.signalling import Signalling
 
 __all__ = ["Gateway", "make_server"]
 
+MOST_OF_SEAT = 32
+"""Sockets of one seat: its tabs, and those that nobody knows yet to be dead."""
 MOST_IN_FLIGHT = 64
 """Commands of one socket that may wait for their acknowledgement."""
 STEERING = ("stage.", "floor.", "site.", "conference.", "seat.")
@@ -151,6 +153,9 @@ class Gateway:
         socket = self._server.socket_of(sid)
         if socket is None or socket.closing:
             raise self._refuse(Unavailable(retry_after_s=2.0), language)
+        others = self.connections.of_seats([actor.holder])
+        if len(others) >= MOST_OF_SEAT:
+            await self._drop(others[:1])  # the oldest: most likely nobody is there
         self._server.forget_request(sid)
         connection = socket.owner = Connection(
             sid, socket, actor, language, page=hello.page, listens=hello.listens
@@ -205,7 +210,9 @@ class Gateway:
         holders = {each.actor.holder for each in members}
         try:
             standing = await self._database.read(seats.standing, holders)
-        except Unavailable:
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.exception("gateway.rights_unknown")
             self._keep(self._rights_later(conference_id))
             return
         await self._drop([each for each in members if each.actor.holder not in standing])
@@ -337,8 +344,15 @@ class Gateway:
         return {"session": session, "sdp": sdp, "ice_servers": servers}
 
     async def publish(self, events: Sequence[Published]) -> None:
-        """Send committed events to their audiences; steer media where they concern it."""
-        await self._delivery.publish(events)
+        """Send committed events to their audiences; steer media where they concern it. Who may not
+        have got them for a fault of ours gets a fresh snapshot."""
+        try:
+            await self._delivery.publish(events)
+        except Exception:
+            log.exception("gateway.publish_failed")
+            for conference_id in {event.conference_id for event in events}:
+                for each in self.connections.of_conference(conference_id):
+                    self._delivery.resync(each)
         for conference_id in {e.conference_id for e in events if e.type.startswith(STEERING)}:
             self._signalling.steering.refresh(conference_id)
 

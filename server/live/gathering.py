@@ -48,13 +48,15 @@ class Gathered(Generic[Asked, Found]):
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            began_s = loop.time()
-            some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            await self._settle([(asked, future) for asked, future in some if not future.done()])
-            if self._waiting:
-                await asyncio.sleep(began_s + PACE_S - loop.time())
-        self._reading = None
+        try:
+            while self._waiting:
+                began_s = loop.time()
+                some, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._settle([(asked, future) for asked, future in some if not future.done()])
+                if self._waiting:
+                    await asyncio.sleep(began_s + PACE_S - loop.time())
+        finally:
+            self._reading = None
 
     async def _settle(self, some: Sequence[tuple[Asked, asyncio.Future[Found]]]) -> None:
         found: Sequence[Found | BaseException]

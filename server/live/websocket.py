@@ -20,6 +20,14 @@ from aiohttp.web_request import BaseRequest
 
 MOST_QUEUED_BYTES = 1 << 20
 """A client that leaves more than this unread, beside the largest single message, is cut off."""
+STRANGER_BYTES = 16 << 10
+"""The same, and the largest message, of who has not said yet who it is."""
+FRAMES_PER_S, FRAMES_BURST = 100.0, 500
+"""What is read of one client: more than all commands that a seat may send, pongs and the like. What
+comes beyond it waits in the network."""
+STRANGER_FRAMES_PER_S, STRANGER_FRAMES_BURST = 2.0, 10
+SLICE_BYTES = 4096
+"""read at a time: thousands of frames may come at once"""
 CLOSING_S = 5.0
 """How long a closed line may take to read what was sent before."""
 
@@ -52,6 +60,11 @@ class Line(asyncio.Protocol):
 
     __slots__ = (
         "direct",
+        "partial",
+        "_trusted",
+        "_left",
+        "_left_at_s",
+        "_unread",
         "_transport",
         "_parser",
         "_owner",
@@ -77,6 +90,30 @@ class Line(asyncio.Protocol):
         self._largest = 0
         self._held = b""
         self._abort: asyncio.TimerHandle | None = None
+        self._trusted = False
+        self._left, self._left_at_s = float(STRANGER_FRAMES_BURST), loop.time()
+        """frames that are read at once, and when it was so"""
+        self._unread: bytes | None = None
+        """what waits until there may be more; None while all is read as it comes"""
+        self.partial = 0
+        """bytes of a message that is not whole"""
+
+    def trust(self) -> None:
+        """It is known who is there: from now on more is taken of it."""
+        if not self._trusted:
+            self._trusted, self._left = True, float(FRAMES_BURST)
+
+    def _may_read(self) -> float:
+        """0, or the seconds until the next frame is read."""
+        now_s = asyncio.get_running_loop().time()
+        per_s, most = (
+            (FRAMES_PER_S, FRAMES_BURST)
+            if self._trusted
+            else (STRANGER_FRAMES_PER_S, STRANGER_FRAMES_BURST)
+        )
+        self._left = min(most, self._left + (now_s - self._left_at_s) * per_s)
+        self._left_at_s = now_s
+        return max(0.0, (1 - self._left) / per_s)
 
     @property
     def queued(self) -> int:
@@ -115,24 +152,32 @@ class Line(asyncio.Protocol):
         if self._waits:
             self._largest = max(self._largest, len(frames))
 
-    def close(self, code: int = WSCloseCode.OK) -> None:
+    def close(self, code: int = WSCloseCode.OK, why: bytes = b"") -> None:
         """Say goodbye (section 5.5.1), and hang up once that is read, or not in time."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        self.write(frame(struct.pack("!H", code), WSMsgType.CLOSE))
+        self.write(frame(struct.pack("!H", code) + why, WSMsgType.CLOSE))
         self._descriptor = self.direct = -1
         transport.close()
         self._abort = asyncio.get_running_loop().call_later(CLOSING_S, transport.abort)
 
     def _overrun(self, transport: asyncio.Transport) -> bool:
-        if transport.get_write_buffer_size() <= MOST_QUEUED_BYTES + self._largest:
+        most = MOST_QUEUED_BYTES + self._largest if self._trusted else STRANGER_BYTES
+        if transport.get_write_buffer_size() <= most:
             return False
+        self.cut_off()
+        return True
+
+    def cut_off(self) -> None:
+        """Hang up at once: it does not read."""
+        transport = self._transport
+        if transport is None:
+            return
         if self._owner is not None:
             self._owner.overrun(self)
         self._descriptor = self.direct = -1
         transport.abort()
-        return True
 
     # --- asyncio.Protocol ---
 
@@ -145,8 +190,41 @@ class Line(asyncio.Protocol):
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is not None:
-            self._parser.feed_data(data)
+        if self._unread is not None:  # read before the transport could be paused
+            self._unread += data
+        elif self._trusted and len(data) <= SLICE_BYTES and self._left > len(data):
+            self._feed(data)  # the ordinary case: fewer frames than there may be, whatever they are
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """A slice after another, while more may be read; the rest when it may."""
+        for start in range(0, len(data), SLICE_BYTES):
+            wait_s = self._may_read()
+            if wait_s:
+                self._unread = data[start:]
+                if self._transport is not None and not self._transport.is_closing():
+                    self._transport.pause_reading()
+                    asyncio.get_running_loop().call_later(wait_s, self._read_on)
+                return
+            self._feed(data[start : start + SLICE_BYTES])
+
+    def _read_on(self) -> None:
+        data, self._unread = self._unread or b"", None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._read(data)
+        if self._unread is None:
+            transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
+        if self._parser is None:
+            return
+        self.partial += len(data)
+        self._parser.feed_data(data)
+        if not self._trusted and self.partial > STRANGER_BYTES:
+            self.close(WSCloseCode.MESSAGE_TOO_BIG)
 
     def pause_writing(self) -> None:
         self._waits = True
@@ -172,9 +250,11 @@ class Line(asyncio.Protocol):
 
     def took(self, kind: WSMsgType, data: Any) -> None:
         """One message or control frame."""
+        self._left -= 1
         if self._owner is None or self._transport is None or self._transport.is_closing():
             return
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            self.partial = 0
             self._owner.heard(self, data)
         elif kind is WSMsgType.PING:
             self.write(frame(bytes(data), WSMsgType.PONG))

@@ -30,6 +30,9 @@ import { onWake } from "./wake.js";
 
 const ANSWER_TIMEOUT_MS = 12_000;
 const SOONEST_RETRY_S = 0.5;
+/** What the server asks to be sent later is sent again so often, where it is soon; else a person decides. */
+const MOST_SLOWED = 5;
+const SOON_S = 5;
 /** Phones of a whole conference lose their line at once: each comes back at a moment of its own. */
 const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, randomizationFactor: 0.5 };
 const COME_BACK_WITHIN_MS = 1500;
@@ -115,17 +118,20 @@ export class Connection {
    */
   async send(type, payload = {}) {
     const key = newKey();
-    for (;;) {
+    for (let tries = 1; ; tries += 1) {
       if (this.refusal) throw this.refusal;
       const answer = await this.ask(type, payload, key);
       if (answer?.ok) {
         if (type === "question.ask") this.asked.add(answer.result.question);
         return answer.result;
       }
-      if (answer && (answer.error !== "unavailable" || answer.retry_after_s === undefined)) {
+      const after_s = answer?.retry_after_s ?? Infinity;
+      const slowed = answer?.error === "slow_down" && tries < MOST_SLOWED && after_s <= SOON_S;
+      if (answer && !slowed && (answer.error !== "unavailable" || after_s === Infinity)) {
         throw new CommandError(answer.error, answer.message, answer.retry_after_s);
       }
-      await wait(Math.max(SOONEST_RETRY_S, answer?.retry_after_s ?? 0) * 1000);
+      // Not all who were told the same come back in the same moment.
+      await wait(Math.max(SOONEST_RETRY_S, answer?.retry_after_s ?? 0) * (1 + Math.random() / 2) * 1000);
     }
   }
 

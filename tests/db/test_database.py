@@ -12,7 +12,14 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from server.db import models
 from server.db.base import Base
-from server.db.engine import Database, DatabaseUnusable, migrate, require_current
+from server.db.engine import (
+    Database,
+    DatabaseUnusable,
+    make_engine,
+    migrate,
+    parse_url,
+    require_current,
+)
 
 assert models, "all tables are known"
 
@@ -106,3 +113,15 @@ def test_a_reader_sees_one_moment(database: Database) -> None:
         assert reader.scalar(count) == 0
     with database.read_session() as reader:
         assert reader.scalar(count) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_what_is_acknowledged_is_on_disk_whatever_the_database_says(database_url: str) -> None:
+    name = parse_url(database_url).database
+    engine = make_engine(database_url)
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+    engine.dispose()
+    with make_engine(database_url).connect() as connection:
+        assert connection.scalar(text("SHOW synchronous_commit")) == "on"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from typing import Any
 
 import pytest
 from socketio.exceptions import ConnectionError as Refused
 
 from server.errors import Unavailable
+from server.live import fanout
 from server.live.gateway import HEAD_EVERY
 from server.live.missed import MOST_MISSED
 from server.permissions import Actor
@@ -200,6 +202,40 @@ async def test_a_revoked_seat_is_cut_at_once(venue: Venue) -> None:
     await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
     await trainee.until(lambda p: p.closed)
     assert await refusal(venue, venue.cast.trainee)
+
+
+async def test_a_revoked_seat_hears_nothing_of_what_is_written_together_with_it(
+    venue: Venue,
+) -> None:
+    trainee, organiser = [
+        await venue.open(actor) for actor in (venue.cast.trainee, venue.cast.organiser)
+    ]
+    await trainee.until(lambda p: p.snapshots == 1)
+    busy = asyncio.create_task(venue.inbox.transact(lambda _session: time.sleep(0.3)))
+    await asyncio.sleep(0.1)
+    revoked = organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k1")
+    muted = organiser.send("site.mute", {"site": venue.cast.hue, "muted": True}, "k2")
+    assert all(answer["ok"] for answer in await asyncio.gather(revoked, muted))
+    await busy
+    await trainee.until(lambda p: p.closed)
+    assert "site.muted" not in {event["type"] for event in trainee.events}
+
+
+async def test_events_that_could_not_be_sent_are_made_up_for(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    display = await venue.open(venue.cast.display)
+    await display.until(lambda p: p.snapshots == 1)
+
+    def fault(*_: Any) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(fanout, "groups", fault)
+    organiser = await venue.open(venue.cast.organiser)
+    await organiser.send("site.mute", {"site": venue.cast.hue, "muted": True}, "k")
+    await display.until(lambda p: p.snapshots == 2)
+    assert display.state["sites"][str(venue.cast.hue)]["muted"]
 
 
 async def test_a_revoked_seat_is_cut_though_the_database_goes_away_behind_it(

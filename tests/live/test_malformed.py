@@ -71,7 +71,8 @@ async def test_frames_of_a_seat(
             await line.send_str("40" + hello)
             while '"snapshot"' not in (await line.receive_str()):
                 pass
-            await (line.send_str if isinstance(message, str) else line.send_bytes)(message)
+            for _again in range(3):  # they come in one go, and are one fault
+                await (line.send_str if isinstance(message, str) else line.send_bytes)(message)
             await _ends(line)
     said = [each for each in logs if each["event"] == "socket.malformed"]
     assert len(said) == 1 and said[0]["log_level"] == "warning", logs

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 import socketio
 
-from server.live import metrics
+from server.live import engine, gateway, metrics
 from server.live.gateway import MOST_IN_FLIGHT
-from server.live.websocket import MOST_QUEUED_BYTES
+from server.live.websocket import FRAMES_BURST, MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
 from server.snapshot import SHARED_FOR, Shared, build
 from tests.cast import START
@@ -169,6 +169,68 @@ async def test_who_does_not_read_is_cut_off_and_nobody_else(venue: Venue) -> Non
     back = await venue.open(venue.cast.moderator, since=0)
     await back.until(lambda p: "clock" in p.live)
     deaf.socket.close()
+
+
+def masked(message: bytes) -> bytes:
+    """A client's frame of less than 126 bytes."""
+    return bytes((0x81, 0x80 | len(message))) + bytes(4) + message
+
+
+async def test_a_flood_is_read_bit_by_bit_and_nobody_waits_for_it(venue: Venue) -> None:
+    flooder, page = Raw(venue, venue.cast.trainee), await venue.open(venue.cast.moderator)
+    await flooder.connect()
+    refused = metrics.REFUSED.labels("invalid")._value
+    before = refused.get()
+    flood = masked(b'421["x",{},"k"]') * 20_000
+    flooding = asyncio.create_task(
+        asyncio.get_running_loop().sock_sendall(flooder.socket, flood)
+    )  # fmt: skip
+    for number in range(20):
+        mute = {"site": venue.cast.hue, "muted": number % 2 == 0}
+        assert (await page.send("site.mute", mute, f"k{number}"))["ok"]
+    assert 0 < refused.get() - before < 2 * FRAMES_BURST, "the rest waits in the network"
+    read = refused.get()
+    async with asyncio.timeout(PATIENCE_S):
+        while refused.get() <= read:  # and is read when it may be
+            await asyncio.sleep(0.05)
+    flooding.cancel()
+    flooder.socket.close()
+
+
+async def test_of_a_stranger_little_is_taken(venue: Venue) -> None:
+    stranger = Raw(venue, venue.cast.trainee)
+    await stranger.connect(greet=False)
+    head = bytes((0x81, 0xFF)) + (900_000).to_bytes(8, "big") + bytes(4)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(stranger.socket, head + bytes(2 * STRANGER_BYTES))
+    assert (1009).to_bytes(2, "big") in await stranger.until(b"\x88")
+    stranger.socket.close()
+
+
+async def test_memory_is_bounded_for_all_together(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MOST_QUEUED_IN_ALL", 900_000)
+    deaf, reader = Raw(venue, venue.cast.moderator), await venue.open(venue.cast.organiser)
+    await deaf.connect()
+    for number in range(40):
+        venue.gateway.live(venue.cast.conference_id, "lines", {"n": number, "x": "x" * 200_000})
+        await reader.until(lambda p, n=number: p.live.get("lines", {}).get("n") == n)  # type: ignore[misc]
+        if venue.gateway._server.eio._relieve() == 0 and number > 30:
+            break
+    with pytest.raises(ConnectionError):
+        await deaf.until(b"never sent")
+    assert not reader.closed
+    deaf.socket.close()
+
+
+async def test_the_oldest_of_too_many_tabs_ends(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "MOST_OF_SEAT", 2)
+    first, second, third = [await venue.open(venue.cast.trainee) for _ in range(3)]
+    await first.until(lambda p: p.closed)
+    assert not second.closed and not third.closed
 
 
 async def test_one_large_message_alone_cuts_nobody_off(venue: Venue) -> None:
