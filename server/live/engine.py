@@ -21,7 +21,7 @@ from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, Packet
 
 from server.live import metrics
 from server.live.spread import flush, spread
-from server.live.websocket import Line, Upgrade, frame
+from server.live.websocket import MOST_QUEUED_BYTES, Line, Upgrade, frame
 
 PING_INTERVAL_S = 25
 """Proxies and mobile networks forget a quiet connection after 30 to 60 s."""
@@ -29,7 +29,9 @@ PING_TIMEOUT_S = 20
 MOST_QUEUED_IN_ALL = 256 << 20
 """Bytes that all clients together may leave unread or half sent."""
 MOST_POLLED = 1000
-"""Packets that may wait for a client that polls; beyond it, it is gone or does not read."""
+"""Packets that may wait for a client that polls; beyond it, it is gone or does not read. So it is
+beyond ``MOST_QUEUED_BYTES``, which is looked at with every so many of them."""
+LOOKED_AT = 8
 
 log = structlog.get_logger(__name__)
 
@@ -120,11 +122,18 @@ class Socket(AsyncSocket):  # type: ignore[misc]
     def _enqueue(self, pkt: Packet) -> None:
         if self.closed or self.queue is None:
             return
-        if self.queue.qsize() > MOST_POLLED:
+        waiting = self.queue.qsize()
+        if waiting > MOST_POLLED or (waiting % LOOKED_AT == 0 and self._polled > MOST_QUEUED_BYTES):
             metrics.CUT_OFF.inc()
             self.hang_up(self.server.reason.TRANSPORT_ERROR)
         else:
             self.queue.put_nowait(pkt)
+
+    @property
+    def _polled(self) -> int:
+        """Bytes that wait for its next poll, without the newest: one message may be large."""
+        waiting = list(self.queue._queue)[:-1] if self.queue is not None else []  # type: ignore[attr-defined]
+        return sum(len(pkt.data) for pkt in waiting if pkt and isinstance(pkt.data, str | bytes))
 
     # --- in ---
 

@@ -15,6 +15,7 @@ import pytest
 import socketio
 
 from server.live import engine, gateway, metrics
+from server.live.engine import LOOKED_AT
 from server.live.gateway import MOST_IN_FLIGHT
 from server.live.websocket import FRAMES_BURST, MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
@@ -205,6 +206,25 @@ async def test_of_a_stranger_little_is_taken(venue: Venue) -> None:
     await loop.sock_sendall(stranger.socket, head + bytes(2 * STRANGER_BYTES))
     assert (1009).to_bytes(2, "big") in await stranger.until(b"\x88")
     stranger.socket.close()
+
+
+async def test_who_does_not_poll_is_cut_off_as_well(venue: Venue) -> None:
+    actor = venue.cast.moderator
+    address = f"{venue.url}/socket.io/?EIO=4&transport=polling"
+    async with aiohttp.ClientSession(headers={"Cookie": cookie(venue, actor)}) as http:
+        async with http.get(address) as opened:
+            sid = json.loads((await opened.text())[1:])["sid"]
+        hello = "40" + json.dumps({"seat": actor.holder})
+        await (await http.post(f"{address}&sid={sid}", data=hello)).read()
+        async with asyncio.timeout(PATIENCE_S):
+            while len(venue.gateway.connections) < 1:
+                await asyncio.sleep(0.01)
+            count = 0
+            while len(venue.gateway.connections) == 1:
+                venue.gateway.live(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
+                count += 1
+                await asyncio.sleep(0.01)
+    assert count < 2 * MOST_QUEUED_BYTES / 200_000 + LOOKED_AT
 
 
 async def test_memory_is_bounded_for_all_together(
