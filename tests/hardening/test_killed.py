@@ -156,18 +156,20 @@ async def test_all_that_the_web_process_acknowledged_outlives_it(bridge: Bridge)
         assert seqs == list(range(1, len(seqs) + 1)), "the journal has no gap"
         assert len(session.scalars(select(RosterEntry.person_id)).all()) == PHONES
     for phone in phones:  # they came back by themselves, and see what is theirs
-        await until_true(lambda phone=phone: _sees(phone, len(made.codes)))
+        await until_true(lambda phone=phone: _sees_its_own(phone))
         assert (phone.client.seq or 0) > (first_seq[phone.code] or 0)
     await asyncio.gather(*(phone.client.close() for phone in phones))
-
-
-def _sees(phone: Phone, present: int) -> bool:
-    state = phone.client.state
-    return (
-        {int(number) for number in state["sent"]} == set(phone.asked)
-        and len(state["attendance"]) == 1
-        and [site["present"] for site in state["sites"].values()] == [present]
+    desk = await bridge.seat(f"/join/{made.tokens[Role.MODERATOR]}")
+    await until_true(
+        lambda: [site["present"] for site in desk.state["sites"].values()] == [len(made.codes)]
     )
+    await desk.close()
+
+
+def _sees_its_own(phone: Phone) -> bool:
+    state = phone.client.state
+    own = {int(number) for number in state["sent"]}
+    return own == set(phone.asked) and len(state["attendance"]) == 1
 
 
 async def _receive(desk: SeatClient) -> Page:

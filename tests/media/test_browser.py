@@ -32,7 +32,7 @@ async def test_two_pages_see_and_hear_each_other(
         await advances(page, "audio0", "energy", 1e-4)
     for page, protocol in ((a, "udp"), (b, "tcp")):
         # On a busy machine what answers first may be TCP, and Chromium stay there.
-        for _ in range(4):
+        for _ in range(8):
             await advances(page, "stage")
             taken = await page.evaluate("path(receiver)")
             if taken == protocol:
