@@ -119,4 +119,6 @@ async def test_each_receiver_has_its_own_numbers_repeats_and_reports(
                 at += 4 + 4 * words
         return found[-1:]
 
+    # After the publisher's own report a new one is due.
+    b.peer.send_rtcp(rtcp.sender_report(b.video_ssrc, 1000 << 32, 0, 1, 1, "x"))
     await eventually(lambda: all(told(page) == [(9, octets(page))] for page in pages))
