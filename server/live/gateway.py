@@ -154,14 +154,14 @@ class Gateway:
         if socket is None or socket.closing:
             raise self._refuse(Unavailable(retry_after_s=2.0), language)
         others = self.connections.of_seats([actor.holder])
-        if len(others) >= MOST_OF_SEAT:
-            await self._drop(others[:1])  # the oldest: most likely nobody is there
         self._server.forget_request(sid)
         connection = socket.owner = Connection(
             sid, socket, actor, language, page=hello.page, listens=hello.listens
         )
-        self.connections.add(connection)
+        self.connections.add(connection)  # nothing is awaited since its rights were looked up
         self._delivery.spawn(self._welcome(connection, hello.since))
+        if len(others) >= MOST_OF_SEAT:
+            await self._drop(others[:1])  # the oldest: most likely nobody is there
 
     async def _seat(self, seat: str, secret: str) -> Actor:
         """Who connects; looked up again where rights changed meanwhile: ``rights_changed`` looks at

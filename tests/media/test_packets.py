@@ -20,15 +20,23 @@ GRANTS = {
 }
 
 
-async def test_a_switch_waits_for_a_keyframe_and_leaves_no_seam(
+async def two_rooms_and_a_page(
     worker: WorkerProcess, raw: Make
-) -> None:
+) -> tuple[RawPeer, RawPeer, RawPeer]:
+    """Rooms a, on stage, and b; and a display."""
     worker.web.desire(GRANTS, stage="site:a")
     a, b, page = raw(), raw(), raw()
     b.video_ssrc = 0x3003
     await a.publish(worker, "seat-a", "site:a")
     await b.publish(worker, "seat-b", "site:b")
     await page.receive(worker, "display")
+    return a, b, page
+
+
+async def test_a_switch_waits_for_a_keyframe_and_leaves_no_seam(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    a, b, page = await two_rooms_and_a_page(worker, raw)
     a.send_video(65000, 7, SLICE)  # cannot be decoded alone: not forwarded
     a.send_video(65001, 3000, PARAMETERS)
     a.send_video(65002, 3000, SLICE)
@@ -158,12 +166,7 @@ async def test_sender_reports_follow_the_servers_clock(worker: WorkerProcess, ra
 async def test_a_sender_report_comes_soon_for_what_is_new_and_else_seldom(
     worker: WorkerProcess, raw: Make
 ) -> None:
-    worker.web.desire(GRANTS, stage="site:a")
-    a, b, page = raw(), raw(), raw()
-    b.video_ssrc = 0x3003
-    await a.publish(worker, "seat-a", "site:a")
-    await b.publish(worker, "seat-b", "site:b")
-    await page.receive(worker, "display")
+    a, b, page = await two_rooms_and_a_page(worker, raw)
 
     async def plays(source: RawPeer, reports: int, seconds: float = 5.0) -> bool:
         """Does it come to so many sender reports while ``source`` sends?"""

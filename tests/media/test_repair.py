@@ -73,6 +73,15 @@ async def camera() -> AsyncIterator[Camera]:
     await peer.close()
 
 
+async def camera_and_display(worker: WorkerProcess, raw: Make, camera: Camera) -> RawPeer:
+    """The camera on stage; gives the display."""
+    worker.web.desire(GRANTS, stage="site:a")
+    page = raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    return page
+
+
 async def test_layers_are_told_apart_by_rid_and_switched_at_a_keyframe(
     worker: WorkerProcess, raw: Make, camera: Camera
 ) -> None:
@@ -131,10 +140,7 @@ async def test_layers_are_told_apart_by_rid_and_switched_at_a_keyframe(
 async def test_a_layer_that_stops_is_left_for_another(
     worker: WorkerProcess, raw: Make, camera: Camera
 ) -> None:
-    worker.web.desire(GRANTS, stage="site:a")
-    page = raw()
-    await camera.publish(worker, "seat-a", "site:a")
-    await page.receive(worker, "display")
+    page = await camera_and_display(worker, raw, camera)
     camera.all(1, 0, PARAMETERS)
     sending = [0, 1, 2]
 
@@ -159,10 +165,7 @@ async def test_a_layer_that_stops_is_left_for_another(
 async def test_a_layer_that_began_anew_is_shown_by_a_keyframe_alone_whatever_is_wanted_meanwhile(
     worker: WorkerProcess, raw: Make, camera: Camera
 ) -> None:
-    worker.web.desire(GRANTS, stage="site:a")
-    page = raw()
-    await camera.publish(worker, "seat-a", "site:a")
-    await page.receive(worker, "display")
+    page = await camera_and_display(worker, raw, camera)
 
     def anew(sequence: int, payload: bytes) -> None:
         block = rtp.extension_block([(5, b"f")])
