@@ -33,6 +33,12 @@ MAX_BATCH = 128
 TCP_LATER_S = 0.25
 """so much later the first check over TCP is answered: UDP, which suits media better, is found first
 where it passes, and browsers that began with TCP may stay there"""
+IN_USE_S = 1.0
+"""a path over which media or its reports came within this is left for no check elsewhere: a check
+that was watched can be sent again by anybody, but what SRTP protects counts once"""
+MOVES_S = 0.1
+"""whoever sends elsewhere and was not heard on the selected path for this long has moved; packets
+that were overtaken on the way move nobody"""
 STALE_S = 3.0
 """a path that was silent for longer than browsers' check interval (2.5 s) is left for the next
 valid check elsewhere, though it be no nomination"""
@@ -76,6 +82,8 @@ class Binding:
         self.heard_at_s = time.monotonic()
         """last authentic datagram or valid check"""
         self._path_heard_at_s = 0.0
+        self._used_at_s = float("-inf")
+        """the last authentic datagram over the selected path"""
         self._nominated_at_s = float("-inf")
         """the last nomination of the selected path"""
         self.paths: list[Path] = []
@@ -92,6 +100,7 @@ class Binding:
     def path(self, path: Path | None) -> None:
         if path != self._path:
             self._path = path
+            self._used_at_s = float("-inf")
             self.receiver.handle_moved()
 
     @property
@@ -128,18 +137,19 @@ class Binding:
             self._ice.drop_old_credentials(self)
         stale = now_s - self._path_heard_at_s > STALE_S
         nominates = check.use_candidate or not self.nominated
-        chosen = nominates and not self._outranks(check, path, now_s)
+        used = now_s - self._used_at_s < IN_USE_S
+        chosen = nominates and not used and not self._outranks(path, check.use_candidate, now_s)
         if self.path is None or restarted or stale or chosen:
             self.path = path
             self.nominated = self.nominated or check.use_candidate
         if check.use_candidate and path == self.path:
             self._nominated_at_s = now_s
-        self.heard(path, now_s)
+        self._alive(path, now_s)
         self.receiver.handle_reachable()
         if restarted:
             self.receiver.handle_restarted()
 
-    def _outranks(self, check: stun.Check, path: Path, now_s: float) -> bool:
+    def _outranks(self, path: Path, nominated: bool, now_s: float) -> bool:
         """Does the selected path stay, being UDP where the other is TCP? Browsers nominate whatever
         may do at the beginning, and of those the highest priority is used (RFC 8445, 8.1.1).
         """
@@ -147,12 +157,21 @@ class Binding:
             return False
         if not isinstance(path, tcp.Connection):
             return False
-        return not check.use_candidate or now_s - self._nominated_at_s < STALE_S
+        return not nominated or now_s - self._nominated_at_s < STALE_S
 
     def heard(self, path: Path, now_s: float) -> None:
-        """Something authentic came over ``path``."""
+        """Media or its reports came over ``path``, for the first time: the peer is where it sends
+        from."""
+        moved = path != self._path and now_s - self._used_at_s > MOVES_S
+        if moved and not self._outranks(path, True, now_s):
+            self.path = path
+        if path == self._path:
+            self._used_at_s = now_s
+        self._alive(path, now_s)
+
+    def _alive(self, path: Path, now_s: float) -> None:
         self.heard_at_s = now_s
-        if path == self.path:
+        if path == self._path:
             self._path_heard_at_s = now_s
 
     def close(self) -> None:
@@ -377,9 +396,11 @@ class IceLite:
         binding.checked(check, path, now_s)
 
     def _answer_later(self, check: stun.Check, path: tcp.Connection, binding: Binding) -> None:
-        known = self._by_ufrag.get(check.local_ufrag) is binding
-        if known and path.is_open:
-            self._answer(check, path, path.remote, binding, time.monotonic())
+        if self._by_ufrag.get(check.local_ufrag) is binding:
+            if path.is_open:
+                self._answer(check, path, path.remote, binding, time.monotonic())
+        elif path not in self._by_path:
+            path.close()  # it leads to nobody, so nothing else would ever end it
 
     def _moved(self, data: memoryview, path: Path, now_s: float) -> None:
         """Media over an unknown path: a publisher behind a NAT that changed its mind.
@@ -390,7 +411,6 @@ class IceLite:
             for binding in self.find_by_ssrc(int.from_bytes(data[8:12], "big")):
                 if binding.receiver.handle_srtp(data, now_s):
                     self.lead(path, binding)
-                    binding.path = path
                     binding.heard(path, now_s)
                     return
         self._refuse("media", path)

@@ -112,13 +112,14 @@ class RawPeer:
             self.server += (0, 0)  # as recvfrom tells it
         return sdp.parse(text)
 
-    def check(self, *, password: str | None = None, sock: socket.socket | None = None) -> None:
-        """Send one connectivity check."""
+    def check(self, *, password: str | None = None, sock: socket.socket | None = None) -> bytes:
+        """Send one connectivity check, and give it back."""
         username = f"{self.remote[0]}:{self.peer.binding.ufrag}"
         message = stun.request(
             os.urandom(12), username, password or self.remote[1], use_candidate=True
         )
         (sock or self.socket).sendto(message, self.server)
+        return message
 
     async def connect(self, description: sdp.Description) -> None:
         """Check, shake hands, and wait until media may flow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import socket
@@ -65,6 +66,50 @@ async def test_forgeries_disturb_nobody_and_the_log_says_whose(
     told = "refused kind=media from=127.0.0.1"
     await eventually(lambda: f"{SLUG}/seat-a" in worker.process.logged(told), timeout_s=15)
     assert worker.web.last(messages.Closed) is None
+
+
+async def test_a_check_that_was_watched_and_sent_again_takes_nobodys_pictures_away(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    site, page = raw(), raw()
+    worker.web.desire(GRANTS, stage="site:a")
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    watched = page.check()
+    number = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(20):
+            page.peer.send_rtcp(rtcp.receiver_report(1, [], "page"))  # as pages do all the time
+            await asyncio.sleep(0.02)
+            stranger.sendto(watched, page.server)
+            number = await site.pump(1, start=number)
+        await eventually(lambda: len(page.got("stage")) == 2 * number)
+        stranger.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while data := stranger.recv(2000):
+                assert data[0] < 4, "an answer to its check, no media"
+
+
+async def test_a_receiver_is_where_it_sends_from(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """Its browser has changed over to another path, checked before, without any further check."""
+    site, page = raw(), raw()
+    worker.web.desire(GRANTS, stage="site:a")
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        page.peer.send_rtcp(rtcp.receiver_report(1, [], "page"))
+        await asyncio.sleep(0.05)
+        page.check(sock=other)
+        await site.pump(5)
+        await eventually(lambda: len(page.got("stage")) == 10)
+        page.ice.send = lambda data, path: other.sendto(data, page.server)  # type: ignore
+        page.peer.send_rtcp(rtcp.receiver_report(1, [], "page"))
+        await site.pump(5, start=5)
+        other.settimeout(5)
+        while (await asyncio.to_thread(other.recv, 2000))[0] < 128:
+            pass  # until media comes
 
 
 async def test_a_peer_that_asks_for_everything_gets_no_more_than_its_share(

@@ -47,13 +47,14 @@ class TcpPeer(RawPeer):
         self.peer.handle_reachable()
         await eventually(lambda: self.peer.connected)
 
-    def check(self, *, password: str | None = None, sock: socket.socket | None = None) -> None:
+    def check(self, *, password: str | None = None, sock: socket.socket | None = None) -> bytes:
         """A connectivity check over the connection."""
         username = f"{self.remote[0]}:{self.peer.binding.ufrag}"
         message = stun.request(
             os.urandom(12), username, password or self.remote[1], use_candidate=True
         )
         self.line.send(message)
+        return message
 
 
 async def ended(stranger: socket.socket) -> bool:
@@ -122,6 +123,26 @@ async def test_a_frame_too_long_ends_the_connection(worker: WorkerProcess) -> No
     with socket.create_connection(site.server) as stranger:
         stranger.sendall(b"\xff\xff")
         assert await ended(stranger)
+    await site.close()
+
+
+async def test_a_session_that_ends_before_its_check_is_answered_leaves_no_connection(
+    worker: WorkerProcess,
+) -> None:
+    site = TcpPeer()
+    worker.web.desire(GRANTS)
+    answered = await worker.web.ask(
+        messages.Publish, conference="hoi-nghi", holder="seat-a", source="site:a", sdp=site.offer()
+    )
+    site.read(answered.sdp)
+    with socket.create_connection(site.server) as line:
+        check = stun.request(
+            os.urandom(12), f"{site.remote[0]}:x", site.remote[1], use_candidate=True
+        )
+        line.sendall(len(check).to_bytes(2, "big") + check)
+        await asyncio.sleep(0.1)
+        await worker.web.ask(messages.Close, session=answered.session, holder="seat-a")
+        assert await ended(line)
     await site.close()
 
 
