@@ -18,6 +18,9 @@ FALL_S = 0.6
 DIGITAL_SILENCE = 127
 MUTE_S = 3.0
 """nothing but digital silence for so long: the microphone is off, since even a still room hums"""
+UNTOLD = 40.0
+"""taken of sound that comes without levels, as encoders send it: quiet speech, so that it goes before
+rooms that are silent and behind those who speak up"""
 MARGIN_DB = 6.0
 """by so much must another be louder to displace one of the loudest"""
 
@@ -43,6 +46,11 @@ class Loudness:
             self._loud_at_s = now_s
         if level < DIGITAL_SILENCE or self._heard_at_s is None:
             self._heard_at_s = now_s
+
+    @property
+    def told(self) -> bool:
+        """Has any level come?"""
+        return self._at_s is not None
 
     def mute(self, now_s: float) -> bool:
         """Has nothing come for a while but digital silence? False where levels are not told."""

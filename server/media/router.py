@@ -55,8 +55,10 @@ class Conference:
         self._record = record
         self._finish = finish
         self._silence_s = silence_s
+        self._levels: dict[str, float] = {}
+        """floor sources with sound → -dBov"""
         self._heard: list[str] = []
-        """floor sources, the loudest first"""
+        """the same, the loudest first"""
         self._published: messages.Published | None = None
         self._speaking: messages.Speaking | None = None
         self._downlinks_told = False
@@ -198,12 +200,9 @@ class Conference:
                 session.choose(time.monotonic())
 
     def _rank(self, now_s: float) -> None:
-        sounding = {}
-        for source in self.desired.floor:
-            track = self.audio(source)
-            if track is not None:
-                sounding[source] = track.loudness.level(now_s)
-        self._heard = levels.loudest(sounding, self._heard[:AUDIO_SLOTS], len(sounding))
+        tracks = {source: self.audio(source) for source in self.desired.floor}
+        self._levels = {s: track.level(now_s) for s, track in tracks.items() if track is not None}
+        self._heard = levels.loudest(self._levels, self._heard[:AUDIO_SLOTS], len(self._levels))
 
     def _slots(self, receiver: Receiver) -> dict[str, Track | None]:
         desired = self.desired
@@ -222,13 +221,13 @@ class Conference:
         assert isinstance(watcher, Watcher)
         named = {"stage": self.desired.stage, "screen": self.desired.presentation}
         source = named.get(watcher.source, watcher.source)
-        voices = self._voices(watcher)
-        if source not in voices:
-            # A player has one line for sound: on stage the loudest voice, elsewhere its own.
-            sounding = voices[0] if voices and watcher.source == "stage" else None
-        else:
-            sounding = source
-        sound = self.audio(sounding) if sounding is not None else None
+        voices = {voice: self._levels[voice] for voice in self._voices(watcher)}
+        if watcher.source != "stage":
+            voices = {source: 0.0} if source in voices else {}
+        # A player has one line for sound: on stage the loudest voice, elsewhere its own.
+        kept = [o.source for o in watcher.outputs.values() if o.kind == "audio" and o.source]
+        loudest = levels.loudest(voices, kept, 1)
+        sound = self.audio(loudest[0]) if loudest else None
         tracks = {"video": self.video(source), "audio": sound}
         return {mid: tracks[output.kind] for mid, output in watcher.outputs.items()}
 
@@ -285,8 +284,9 @@ class Conference:
         self._each(self.publications.values(), lambda each: each.send_feedback())
 
     def listen(self, now_s: float) -> None:
-        """Every 250 ms: who speaks, and who is loudest where more than three hold the floor."""
-        if len(self.desired.floor) > AUDIO_SLOTS:
+        """Every 250 ms: who speaks, and who is loudest where not all who hold the floor are heard."""
+        watched = any(isinstance(each, Watcher) for each in self.subscribers.values())
+        if len(self.desired.floor) > (1 if watched else AUDIO_SLOTS):
             self.reconcile()
         speaking = []
         for source in self.desired.floor:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from server.media import keyframes, layers, resolution, rtcp, rtp
+from server.media import keyframes, layers, levels, resolution, rtcp, rtp
 from server.media.bursts import Burst, Packet, equalise
 from server.media.fan import Fan
 from server.media.history import History
@@ -251,6 +251,12 @@ class Track:
             if layer.size is not None and newest_s - layer.received_at_s < LAYER_SILENT_S
         ]
         return max(found, default=None)
+
+    def level(self, now_s: float) -> float:
+        """How loud it is, in -dBov."""
+        if not self.loudness.told and now_s - self.received_at_s < ALIVE_S:
+            return levels.UNTOLD
+        return self.loudness.level(now_s)
 
     def want_keyframe(self) -> None:
         """Whoever receives this picture may have lost its way."""

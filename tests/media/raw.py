@@ -188,9 +188,9 @@ class RawPeer:
             block = rtp.extension_block([(3, struct.pack("!H", transport))])
         self._send(106, sequence, timestamp, self.video_ssrc, payload, block)
 
-    def send_audio(self, sequence: int, payload: bytes, level: int = 20) -> None:
+    def send_audio(self, sequence: int, payload: bytes, level: int | None = 20) -> None:
         """One packet of sound, with its level in -dBov."""
-        block = rtp.extension_block([(4, bytes([level]))])
+        block = b"" if level is None else rtp.extension_block([(4, bytes([level]))])
         self._send(109, sequence, 960 * sequence, self.audio_ssrc, payload, block)
 
     def _send(

@@ -177,6 +177,27 @@ async def test_only_the_floor_is_heard_and_never_in_its_own_room(
         assert len({payload for _, payload in display.got(f"audio{i}")}) == 1
 
 
+async def test_an_encoder_that_tells_no_levels_goes_before_silent_rooms(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    sites = {name: raw() for name in "abcd"}
+    worker.web.desire(GRANTS, floor=("site:b", "site:c", "site:d", "site:a"))
+    for name, peer in sites.items():
+        await peer.publish(worker, f"seat-{name}", f"site:{name}")
+    display = raw()
+    await display.receive(worker, "display")
+    heard: set[bytes] = set()
+    for number in range(500):
+        for name, peer in sites.items():
+            level = None if name == "a" else 60
+            peer.send_audio(number, name.encode(), level)
+        await asyncio.sleep(0.02)
+        heard = {payload for i in range(3) for _, payload in display.got(f"audio{i}")}
+        if b"a" in heard:
+            break
+    assert b"a" in heard
+
+
 async def test_web_may_die_and_silent_peers_end(worker: WorkerProcess, raw: Make) -> None:
     web = worker.web
     web.desire(GRANTS, stage="site:a", floor=("site:a",))

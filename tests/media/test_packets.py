@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import struct
 from collections.abc import Callable
@@ -294,11 +295,8 @@ async def test_malformed_packets_change_nothing(worker: WorkerProcess, raw: Make
     await eventually(lambda: page.got("stage"))
 
 
-async def test_a_players_offer_is_answered_before_there_is_a_source(
-    worker: WorkerProcess, raw: Make
-) -> None:
-    worker.web.desire(GRANTS, stage="site:a", floor=("site:b",))
-    player, a, b = raw(), raw(), raw()
+async def watch_stage(worker: WorkerProcess, player: RawPeer) -> None:
+    """A player of the stage offers, and connects."""
     answered = await worker.web.ask(
         messages.Watch, conference=SLUG, holder="display", source="stage",
         sdp=player.offer("recvonly"),
@@ -307,6 +305,14 @@ async def test_a_players_offer_is_answered_before_there_is_a_source(
     player.slots = {section.mid: section.ssrcs[0] for section in description.sections}
     assert [section.direction for section in description.sections] == ["sendonly", "sendonly"]
     await player.connect(description)
+
+
+async def test_a_players_offer_is_answered_before_there_is_a_source(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a", floor=("site:b",))
+    player, a, b = raw(), raw(), raw()
+    await watch_stage(worker, player)
     await a.publish(worker, "seat-a", "site:a")
     await b.publish(worker, "seat-b", "site:b")
     await a.pump(20, tag=b"a")
@@ -314,6 +320,31 @@ async def test_a_players_offer_is_answered_before_there_is_a_source(
     await eventually(lambda: player.got("v") and player.got("a"))
     assert {p[-1:] for _, p in player.got("v")} == {b"a"}
     assert {p[-1:] for _, p in player.got("a")} == {b"b"}, "the floor's sound, not the stage's"
+
+
+async def test_a_player_of_the_stage_hears_whoever_speaks(worker: WorkerProcess, raw: Make) -> None:
+    worker.web.desire(GRANTS, stage="site:a", floor=("site:a", "site:b"))
+    player, a, b = raw(), raw(), raw()
+    await watch_stage(worker, player)
+    await a.publish(worker, "seat-a", "site:a")
+    await b.publish(worker, "seat-b", "site:b")
+    numbers = itertools.count(1)
+
+    async def heard_while(a_level: int, b_level: int, voice: bytes) -> bool:
+        """Is ``voice`` all that comes of ten packets, sooner or later?"""
+        for _ in range(50):
+            player.packets.clear()
+            for number in itertools.islice(numbers, 10):
+                a.send_audio(number, b"a", a_level)
+                b.send_audio(number, b"b", b_level)
+                await asyncio.sleep(0.02)
+            if {payload for _, payload in player.got("a")} == {voice}:
+                return True
+        return False
+
+    assert await heard_while(20, 70, b"a")
+    assert await heard_while(70, 20, b"b")
+    assert await heard_while(20, 70, b"a")
 
 
 async def test_a_source_that_ignores_requests_is_entered_by_its_latest_group(
