@@ -168,6 +168,7 @@ def _grants(holders: Iterable[Holder], slugs: Mapping[int, str]) -> Iterable[tup
             publish=(own, f"{own}:screen") if may_publish and own else (),
             receive=reach(role, Permission.RECEIVE) > Reach.NONE,
             own=own,
+            direct=reach(role, Permission.DIRECT) > Reach.NONE,
         )
 
 

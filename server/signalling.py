@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -108,6 +109,12 @@ class Signalling:
         await self._ask(derived.slug, request)
         if actor.conference_id is not None:
             self.steering.telling.tell_again(actor.conference_id, session)
+
+    async def expect(self, actor: Actor, sources: Sequence[str]) -> None:
+        """These sources may soon be on stage. Raises: as ``publish``."""
+        derived = await self._place(actor)
+        request = messages.Expect(0, derived.slug, actor.holder, tuple(sources))
+        await self._ask(derived.slug, request)
 
     def report(self, actor: Actor, said: ReportMedia) -> None:
         """What a page's browser counts of one of its sessions. Raises: SlowDown."""

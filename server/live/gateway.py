@@ -39,6 +39,7 @@ from server.protocol import (
     AcceptMedia,
     CloseMedia,
     Command,
+    ExpectMedia,
     ListenMedia,
     MediaRequest,
     PublishMedia,
@@ -328,6 +329,9 @@ class Gateway:
                 session, sdp = await media.close(actor, request.session)
             case ViewMedia():
                 await media.view(actor, request.session, request.heights)
+                return {}
+            case ExpectMedia():
+                await media.expect(actor, request.sources)
                 return {}
             case ReportMedia():
                 media.report(actor, request)

@@ -27,6 +27,8 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     """may it receive at all"""
     own: str | None = None
     """the source of its own room, whose sound is never sent back to it"""
+    direct: bool = False
+    """does it decide who comes on stage?"""
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -139,6 +141,15 @@ class View(msgspec.Struct, frozen=True, tag="view"):
     holder: str
     heights_px: dict[str, int]
     """mid → height in device pixels, 0: not to be seen; the rest is taken as usual"""
+
+
+class Expect(msgspec.Struct, frozen=True, tag="expect"):
+    """These sources may soon be on stage. Answered by ``Answered`` with empty session and sdp."""
+
+    request: int
+    conference: str
+    holder: str
+    sources: tuple[str, ...]
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):
@@ -294,7 +305,7 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """what is safely on disk, from time zero"""
 
 
-ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close | View
+ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close | View | Expect
 FromWorker = (
     Answered
     | Refused

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 SILENCE_S = 35.0
 """no authentic packet and no valid check for so long: gone (browsers check every 2.5 s, and go on
 for some 30 s: a line that comes back within that goes on without a word of signalling)"""
+EXPECTED_S = 20.0
+"""so long what may soon be on stage is kept ready, unless that is said again"""
 CONNECT_S = 25.0
 """from description to the end of the handshake"""
 
@@ -59,6 +61,9 @@ class Conference:
         """floor sources with sound → -dBov"""
         self._heard: list[str] = []
         """the same, the loudest first"""
+        self._expected: tuple[str, ...] = ()
+        """sources that may soon be on stage"""
+        self._expected_until_s = float("-inf")
         self._published: messages.Published | None = None
         self._speaking: messages.Speaking | None = None
         self._downlinks_told = False
@@ -170,6 +175,7 @@ class Conference:
 
     def choose_layers(self, now_s: float) -> None:
         """Twice a second: rates are measured, and every slot that may be worth another layer gets it."""
+        self._warm(now_s)
         pictures = [p.video for p in self.publications.values() if p.video is not None]
         for track in pictures:
             track.measure(now_s)
@@ -179,6 +185,20 @@ class Conference:
                 subscriber.review(turned, now_s)
         if self.feed is not None:
             self.feed.follow(now_s)
+
+    def expect(self, sources: Sequence[str]) -> None:
+        """These may soon be on stage; see ``_warm``."""
+        now_s = time.monotonic()
+        self._expected, self._expected_until_s = tuple(sources), now_s + EXPECTED_S
+        self._warm(now_s)
+
+    def _warm(self, now_s: float) -> None:
+        """Their largest layers are wanted, so that they are there when the stage cuts to them."""
+        if now_s < self._expected_until_s:
+            for source in self._expected:
+                track = self.video(source)
+                if track is not None:
+                    track.top(now_s)
 
     def _layers_came(self, track: Track) -> None:
         """A layer has begun: who waits for it enters it by the keyframe that it begins with."""

@@ -51,6 +51,7 @@ Request = (
     | messages.Restart
     | messages.Close
     | messages.View
+    | messages.Expect
 )
 
 
@@ -191,10 +192,17 @@ class Worker:
             reply(messages.Answered(request.request, session, text))
 
     def _do(self, request: Request) -> tuple[str, str]:
-        if isinstance(request, messages.Publish | messages.Receive | messages.Watch):
+        if isinstance(
+            request, messages.Publish | messages.Receive | messages.Watch | messages.Expect
+        ):
             conference = self._conferences.get(request.conference)
             if conference is None:
                 raise Refusal("not_found")
+            if isinstance(request, messages.Expect):
+                if not conference.grant(request.holder).direct:
+                    raise Refusal("forbidden")
+                conference.expect(request.sources)
+                return "", ""
             if isinstance(request, messages.Publish):
                 return self._negotiator.publish(conference, request)
             if isinstance(request, messages.Watch):

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from server.permissions import Permission as P
 from server.protocol.base import MediaRequest
+from server.protocol.values import Source
 
 Sdp = Annotated[str, Meta(min_length=1, max_length=200_000)]
 Session = Annotated[str, Meta(min_length=1, max_length=80)]
@@ -70,6 +71,15 @@ class ViewMedia(MediaRequest, frozen=True, kw_only=True):
     permission = P.RECEIVE
     session: Session
     heights: Annotated[dict[Mid, Pixels], Meta(max_length=80)]
+
+
+class ExpectMedia(MediaRequest, frozen=True, kw_only=True):
+    """These sources may soon be on stage: for 20 s their publishers send the largest picture they
+    have, though nobody looks at it yet, so that the cut is to a sharp one. Result ``{}``."""
+
+    type = "media.expect"
+    permission = P.DIRECT
+    sources: Annotated[list[Source], Meta(max_length=4)]
 
 
 class ListenMedia(MediaRequest, frozen=True, kw_only=True):

@@ -58,6 +58,7 @@ export const MEDIA_REQUESTS = [
   "media.restart",
   "media.close",
   "media.view",
+  "media.expect",
   "media.listen",
   "media.report",
   "media.lines",

@@ -60,7 +60,7 @@ COMMANDS = {
             seat.revoke""",
         "run_conference": "conference.move agenda.start attendance.count",
         "direct": """
-            site.mute stage.show stage.present floor.give floor.take floor.decline""",
+            site.mute stage.show stage.present floor.give floor.take floor.decline media.expect""",
         "request_floor": "floor.request floor.withdraw",
         "admit_display": "seat.admit",
         "reset_phone": "phone.reset",

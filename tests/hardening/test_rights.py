@@ -363,6 +363,7 @@ MEDIA: dict[str, dict[str, object]] = {
     "media.restart": {"session": "another's"},
     "media.close": {"session": "another's"},
     "media.listen": {"listens": True},
+    "media.expect": {"sources": ["site:a"]},
     "media.view": {"session": "another's", "heights": {"stage": 180}},
     "media.report": {"session": "another's", "rtt_ms": 20, "loss": 0.0},
     "media.lines": {},

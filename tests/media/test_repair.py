@@ -10,7 +10,7 @@ import pytest
 
 from server.media import messages, negotiation, rtcp, rtp, rtx, sdp
 from server.media.publication import EXCESS_S, MAX_UPLINK_BPS, Publication
-from tests.media.harness import WorkerProcess, eventually
+from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE, RawPeer
 
 Make = Callable[[], RawPeer]
@@ -135,6 +135,28 @@ async def test_layers_are_told_apart_by_rid_and_switched_at_a_keyframe(
     assert len(page.got("stage")) == 5
     layers = worker.web.last(messages.Layers)
     assert layers is not None and layers.session == camera.session and "q" in layers.rids
+
+
+async def test_what_may_soon_be_on_stage_sends_its_largest_layer(
+    worker: WorkerProcess, raw: Make, camera: Camera
+) -> None:
+    """Where nobody looks at it yet; only who decides what comes on stage may say so."""
+    worker.web.desire({**GRANTS, "desk": messages.Grant(receive=True, direct=True)})
+    await camera.publish(worker, "seat-a", "site:a")
+
+    def told() -> tuple[str, ...]:
+        layers = worker.web.last(messages.Layers, session=camera.session)
+        return layers.rids if layers is not None else ()
+
+    camera.all(1, 0, PARAMETERS)
+    await eventually(lambda: told() == ("q",))
+    asking = {"conference": SLUG, "sources": ("site:a", "site:nowhere")}
+    refused = await worker.web.ask(messages.Expect, holder="display", **asking)
+    assert refused.code == "forbidden"
+    assert isinstance(
+        await worker.web.ask(messages.Expect, holder="desk", **asking), messages.Answered
+    )
+    await eventually(lambda: "f" in told())
 
 
 async def test_a_layer_that_stops_is_left_for_another(

@@ -195,4 +195,5 @@ setInterval(() => {
   renderAgenda();
   renderRunCountdown(connection);
   renderQueue(connection.state, connection.now());
+  if (directs) wall.expect();
 }, 1000);

@@ -7,8 +7,9 @@ import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver } from "./conference.js";
 import { siteReduced, withheldText } from "./downlink.js";
 import { isUnheard } from "./floor.js";
-import { fairOrder } from "./queue.js";
 import { LiveStage } from "./live-stage.js";
+import { Next } from "./next.js";
+import { fairOrder } from "./queue.js";
 import { arrives, sends } from "./stage.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
@@ -43,6 +44,7 @@ export class Wall {
   constructor(connection, act) {
     this.connection = connection;
     this.act = act;
+    this.next = new Next(connection);
     this.receiver = new Receiver({
       send: (type, payload) => connection.send(type, payload),
       wall: MAX_TILES,
@@ -218,6 +220,12 @@ export class Wall {
   #choose(id) {
     this.#chosen = this.#chosen === id ? null : id;
     this.render();
+    this.expect();
+  }
+
+  /** Prepare what may come on stage next; for a moderator, now and then. */
+  expect() {
+    this.next.tell(this.#chosen);
   }
 
   /** @param {HTMLElement} button */
