@@ -81,7 +81,6 @@ def build(
         ],
     )
     app[SITE] = site
-    app[whip.SESSIONS] = whip.Sessions()
     vitals = app[admin.VITALS] = Vitals()
     for module in (
         entry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -37,11 +37,14 @@ class NoCodec(DomainError):
     message = N_("Thiết bị này không có bộ mã hoá hình ảnh mà máy chủ nhận được (H.264, VP8).")
 
 
-_REFUSALS: dict[str, type[DomainError]] = {
+SESSION_ENDS_S = 35.0
+"""a session that has gone without a word makes room after so long"""
+
+_REFUSALS: dict[str, Callable[[], DomainError]] = {
     "forbidden": Forbidden,
     "not_found": NotFound,
     "invalid": Invalid,
-    "busy": SlowDown,
+    "busy": partial(SlowDown, retry_after_s=SESSION_ENDS_S),
     "codec": NoCodec,
 }
 
@@ -93,6 +96,12 @@ class Signalling:
         """ICE restart; → (session, answer or new offer). Raises: as ``publish``, NotFound."""
         derived = await self._place(actor)
         return await self._ask(derived.slug, messages.Restart(0, session, actor.holder, sdp))
+
+    async def offer(self, actor: Actor, session: str) -> str:
+        """The offer that a session over HTTP was made by. Raises: as ``publish``, NotFound."""
+        derived = await self._place(actor)
+        described = messages.Describe(0, session, actor.holder)
+        return (await self._ask(derived.slug, described))[1]
 
     async def close(self, actor: Actor, session: str) -> tuple[str, str]:
         """End a session; one that is gone already is no error."""

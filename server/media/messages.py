@@ -143,6 +143,14 @@ class View(msgspec.Struct, frozen=True, tag="view"):
     """mid → height in device pixels, 0: not to be seen; the rest is taken as usual"""
 
 
+class Describe(msgspec.Struct, frozen=True, tag="describe"):
+    """The offer that a session was made by. Answered by ``Answered``."""
+
+    request: int
+    session: str
+    holder: str
+
+
 class Expect(msgspec.Struct, frozen=True, tag="expect"):
     """These sources may soon be on stage. Answered by ``Answered`` with empty session and sdp."""
 
@@ -305,7 +313,19 @@ class Recorded(msgspec.Struct, frozen=True, tag="recorded"):
     """what is safely on disk, from time zero"""
 
 
-ToWorker = Desired | Forget | Publish | Receive | Accept | Watch | Restart | Close | View | Expect
+ToWorker = (
+    Desired
+    | Forget
+    | Publish
+    | Receive
+    | Accept
+    | Watch
+    | Restart
+    | Describe
+    | Close
+    | View
+    | Expect
+)
 FromWorker = (
     Answered
     | Refused

@@ -82,20 +82,20 @@ class Remote:
 def normal_name(codec: sdp.Codec) -> str | None:
     """``H264``, ``VP8`` or ``opus`` for what can be carried, None for anything else."""
     name, clock_rate_hz = _NAMES.get(codec.name.lower(), (None, 0))
-    if codec.clock_rate_hz != clock_rate_hz:
-        return None
-    if name == "H264" and codec.format.get("packetization-mode") != "1":
-        return None
-    return name
+    return name if codec.clock_rate_hz == clock_rate_hz else None
 
 
-def _preference(codec: sdp.Codec) -> int:
-    if normal_name(codec) != "H264":
-        return 3
+def _fragments(codec: sdp.Codec) -> bool:
+    """May a picture be larger than a packet? Else (RFC 6184, 6.2) only a publisher's is of use: what
+    we send is as others packed it."""
+    return normal_name(codec) != "H264" or codec.format.get("packetization-mode") == "1"
+
+
+def _preference(codec: sdp.Codec) -> tuple[bool, bool, int]:
+    """H.264 before VP8, in fragments before whole slices, baseline before the rest."""
     profile = codec.format.get("profile-level-id", "").lower()
-    if profile.startswith("42e0"):
-        return 0
-    return 1 if profile.startswith("42") else 2
+    rank = 0 if profile.startswith("42e0") else 1 if profile.startswith("42") else 2
+    return normal_name(codec) != "H264", not _fragments(codec), rank
 
 
 def remote(description: sdp.Description, *, offer: bool, publishing: bool = True) -> Remote:
@@ -121,10 +121,10 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
     return Remote(list(first.fingerprints), roles[first.setup])
 
 
-def _choose(section: sdp.Section) -> list[sdp.Codec]:
+def _choose(section: sdp.Section, *, publishing: bool = False) -> list[sdp.Codec]:
     """The codecs of a section that can be carried, preferred first."""
     codecs = [c for c in section.codecs.values() if normal_name(c) is not None]
-    return sorted(codecs, key=_preference)
+    return sorted((c for c in codecs if publishing or _fragments(c)), key=_preference)
 
 
 def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line | None]:
@@ -133,14 +133,21 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
     The first picture and the first sound are accepted. A publisher gets one codec, and its
     simulcast layers; a player keeps all codecs in common.
 
-    Raises: NoCommonCodec.
+    Raises: NoCommonCodec, also where it is of one kind only: a room without its picture, or
+    without its sound, would notice too late.
     """
     wrong = ("recvonly", "inactive") if publishing else ("sendonly", "inactive")
     taken: set[str] = set()
+    meant: set[str] = set()
     lines: list[Line | None] = []
     for section in description.sections:
-        codecs = _choose(section) if section.kind in ("audio", "video") else []
-        if not codecs or section.kind in taken or section.direction in wrong or section.rejected:
+        fits = section.direction not in wrong and not section.rejected
+        if section.kind not in ("audio", "video") or not fits:
+            lines.append(None)
+            continue
+        meant.add(section.kind)
+        codecs = _choose(section, publishing=publishing)
+        if not codecs or section.kind in taken:
             lines.append(None)
             continue
         taken.add(section.kind)
@@ -162,7 +169,7 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
                 ),
             )
         )
-    if not taken:
+    if not taken or taken != meant:
         raise NoCommonCodec
     return lines
 

@@ -45,6 +45,8 @@ class Publication:
         self.holder = holder
         self.peer = peer
         self.lines = list(lines)
+        self.offer = ""
+        """its latest"""
         self.created_at_s = time.monotonic()
         self.origin = secrets.randbits(62)
         """session id of our descriptions"""

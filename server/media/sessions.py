@@ -42,6 +42,7 @@ class Negotiator:
         self._limit(conference, request.holder)
         peer = Peer(self.ice, self.certificate)
         publication = Publication(request.source, request.holder, peer, lines)
+        publication.offer = request.sdp
         answer = self._answer(offer, lines, peer, remote, None, publication)
         conference.add(publication)
         peer.describe_remote(remote.fingerprints, client=remote.client)
@@ -55,6 +56,7 @@ class Negotiator:
         self._limit(conference, request.holder)
         peer = Peer(self.ice, self.certificate)
         watcher = Watcher(request.source, request.holder, peer, lines)
+        watcher.offer = request.sdp
         watcher.agree(lines)
         answer = self._answer(offer, lines, peer, remote, watcher.sources, watcher)
         conference.add(watcher)
@@ -98,6 +100,7 @@ class Negotiator:
             session.peer.binding.restart()
             session.version += 1
             return self._offer(session)
+        assert isinstance(session, Publication | Watcher)
         publishing = isinstance(session, Publication)
         offer, lines, remote = self._read_offer(text, publishing=publishing)
         agreed = session.answer if isinstance(session, Watcher) else session.lines
@@ -107,9 +110,16 @@ class Negotiator:
             raise Refusal("invalid")
         session.peer.binding.restart()
         session.version += 1
+        session.offer = text
         ssrcs = session.sources if isinstance(session, Watcher) else None
         remote.client = session.peer.client
         return self._answer(offer, lines, session.peer, remote, ssrcs, session)
+
+    def describe(self, session: Session) -> str:
+        """The latest offer that the remote side made. Raises: Refusal where we made it."""
+        if isinstance(session, Publication | Watcher):
+            return session.offer
+        raise Refusal("not_found")
 
     def _limit(self, conference: Conference, holder: str) -> None:
         if sum(s.holder == holder for s in conference.sessions()) >= MAX_SESSIONS_A_HOLDER:

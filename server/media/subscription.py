@@ -273,5 +273,7 @@ class Watcher(Subscriber):
     def __init__(self, source: str, holder: str, peer: Peer, answer: Sequence[Line | None]) -> None:
         super().__init__(holder, peer, [line for line in answer if line is not None])
         self.source = source
+        self.offer = ""
+        """its latest"""
         self.answer = list(answer)
         """with None for each section that was rejected"""

@@ -49,6 +49,7 @@ Request = (
     | messages.Accept
     | messages.Watch
     | messages.Restart
+    | messages.Describe
     | messages.Close
     | messages.View
     | messages.Expect
@@ -221,6 +222,8 @@ class Worker:
         if isinstance(request, messages.View):
             conference.view(session, request.heights_px)
             return request.session, ""
+        if isinstance(request, messages.Describe):
+            return request.session, self._negotiator.describe(session)
         if isinstance(request, messages.Accept):
             self._negotiator.accept(conference, session, request.sdp)
             return request.session, ""

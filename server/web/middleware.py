@@ -23,6 +23,7 @@ from server import i18n
 from server.errors import N_, DomainError, Forbidden, Invalid, NotFound, SlowDown, Unauthenticated
 from server.people import accounts
 from server.web import site as shared
+from server.web.bearer import token_of
 from server.web.entry import local
 from server.web.rates import Rates
 from server.web.site import DEVICE, LANG, SIGN_IN, VISITOR, Account, Visitor, site_of
@@ -56,6 +57,11 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Server": "diemcau",
 }
+_FOR_ANY_ORIGIN = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Patch, Retry-After",
+}
+"""for what a bearer token opens, and no cookie: pages of other servers may publish and play"""
 _HSTS = "max-age=31536000"
 _SECRET_PATH = re.compile(r"^/join/[^/]+")
 _BEARER_PATHS = ("/whip/", "/whep/")
@@ -101,6 +107,8 @@ def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     if request.path.startswith("/join/"):
         # The Referer would hold the token; "no-referrer" would empty the form's Origin.
         response.headers["Referrer-Policy"] = "strict-origin"
+    if request.path.startswith(_BEARER_PATHS):
+        response.headers.update(_FOR_ANY_ORIGIN)
     if shared.is_secure(request):
         response.headers["Strict-Transport-Security"] = _HSTS
 
@@ -229,7 +237,7 @@ def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
         if request.method in ("GET", "HEAD", "OPTIONS") or request.path.startswith("/socket.io/"):
             return await handler(request)
         found = shared.visitor_of(request)
-        who = request.headers.get("Authorization", "") if bearer else found.device
+        who = token_of(request) or "" if bearer else found.device
         wait_s = rates.take(who, request.remote or "")
         if wait_s > 0:
             request[_KEPT] = [] if bearer else await _kept(request, found)

@@ -11,13 +11,12 @@ import contextlib
 import hashlib
 import re
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 
 from aiohttp import web
 
-from server.errors import N_, DomainError, Invalid, NotFound
+from server.errors import N_, Conflict, DomainError, Forbidden, Invalid, NotFound
 from server.people.links import note_use
 from server.permissions import Actor, Permission
 from server.turn import ice_servers
@@ -27,9 +26,11 @@ from server.web.site import Site, now, site_of
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_SDP_BYTES = 200_000
-MAX_HELD = 4096
 _WATCHED = re.compile(r"stage|screen|site:[a-z0-9-]{1,60}")
 _CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*?)\s*$", re.MULTILINE)
+_FRAGMENT_LINE = re.compile(r"^a=(?:ice-ufrag:|candidate:|end-of-candidates)", re.MULTILINE)
+_UFRAG, _PWD = (re.compile(rf"[A-Za-z0-9+/]{{{least},256}}") for least in (4, 22))
+"""RFC 8839 section 5.4"""
 _RESTART_LINES = re.compile(r"^a=(?:ice-ufrag:|ice-pwd:|candidate:|end-of-candidates)")
 
 
@@ -55,42 +56,6 @@ class Precondition(DomainError):
     code = "precondition"
     status = 412
     message = N_("Phiên đã thay đổi (If-Match không khớp).")
-
-
-@dataclass(slots=True)
-class Held:
-    """What a restart by fragment needs of a session: who holds it, its offer, its ETag."""
-
-    holder: str
-    offer: str
-    etag: str
-
-
-class Sessions:
-    """Sessions made over HTTP, the oldest forgotten beyond ``MAX_HELD``."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[str, Held] = OrderedDict()
-
-    def keep(self, session: str, held: Held) -> None:
-        """Remember a session."""
-        self._held[session] = held
-        while len(self._held) > MAX_HELD:
-            self._held.popitem(last=False)
-
-    def of(self, session: str, actor: Actor) -> Held:
-        """The session of this holder. Raises: NotFound."""
-        held = self._held.get(session)
-        if held is None or held.holder != actor.holder:
-            raise NotFound()
-        return held
-
-    def drop(self, session: str) -> None:
-        """Forget a session that ended."""
-        self._held.pop(session, None)
-
-
-SESSIONS = web.AppKey("whip_sessions", Sessions)
 
 
 def credentials(sdp: str) -> dict[str, str]:
@@ -164,11 +129,9 @@ def turn_links(site: Site, holder: str) -> list[str]:
 def _created(
     request: web.Request, actor: Actor, session: str, offer: str, answer: str
 ) -> web.Response:
-    held = Held(actor.holder, offer, etag_of(offer))
-    request.config_dict[SESSIONS].keep(session, held)
     response = web.Response(status=201, text=answer, content_type=SDP)
     response.headers["Location"] = f"{request.path.rstrip('/')}/{session}"
-    response.headers["ETag"] = f'"{held.etag}"'
+    response.headers["ETag"] = f'"{etag_of(offer)}"'
     response.headers["Accept-Patch"] = FRAGMENT
     for link in turn_links(site_of(request), actor.holder):
         response.headers.add("Link", link)
@@ -216,33 +179,44 @@ async def _negotiated(asked: object) -> tuple[str, str]:
 async def patch(request: web.Request) -> web.Response:
     """Trickle (204) or ICE restart (200 with the server's new credentials)."""
     actor = await _holder(request)
-    session = request.match_info["session"]
-    sessions = request.config_dict[SESSIONS]
-    held = sessions.of(session, actor)
+    signalling, session = site_of(request).signalling, request.match_info["session"]
+    with _of_this_holder():
+        offer = await signalling.offer(actor, session)
     fragment = await _body(request, FRAGMENT)
+    if not _FRAGMENT_LINE.search(fragment):
+        raise Unprocessable()
     given = credentials(fragment)
-    restarts = "ufrag" in given and given != credentials(held.offer)
-    _check_match(request, held, restarts)
+    restarts = "ufrag" in given and given != credentials(offer)
+    _check_match(request, etag_of(offer), restarts)
     if not restarts:
         return web.Response(status=204)
-    if "pwd" not in given:
+    if not _UFRAG.fullmatch(given["ufrag"]) or not _PWD.fullmatch(given.get("pwd", "")):
         raise Unprocessable()
-    offer = renewed(held.offer, fragment)
-    _, answer = await _negotiated(site_of(request).signalling.restart(actor, session, offer))
-    sessions.keep(session, Held(actor.holder, offer, etag_of(offer)))
+    offer = renewed(offer, fragment)
+    _, answer = await _negotiated(signalling.restart(actor, session, offer))
     response = web.Response(status=200, text=fragment_of(answer), content_type=FRAGMENT)
     response.headers["ETag"] = f'"{etag_of(offer)}"'
     return response
 
 
-def _check_match(request: web.Request, held: Held, restarts: bool) -> None:
+@contextlib.contextmanager
+def _of_this_holder() -> Iterator[None]:
+    """A session of somebody else, or of a conference that is over: for this holder there is none."""
+    try:
+        yield
+    except (Forbidden, Conflict):
+        raise NotFound() from None
+
+
+def _check_match(request: web.Request, etag: str, restarts: bool) -> None:
     match = request.headers.get("If-Match")
     if match is None:
         error = Precondition(N_("Thiếu If-Match."))
         error.status = 428
         raise error
     # A restart may say "*"; candidates must name the ICE session that they belong to.
-    if not (restarts and match.strip() == "*") and held.etag not in match:
+    tags = [tag.strip() for tag in match.split(",")]
+    if f'"{etag}"' not in tags and not (restarts and tags == ["*"]):
         raise Precondition()
 
 
@@ -252,19 +226,24 @@ async def _holder(request: web.Request) -> Actor:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """End the session; again is no error."""
+    """End the session; one that has ended, by whatever, is no error."""
     actor = await _holder(request)
-    session = request.match_info["session"]
-    await site_of(request).signalling.close(actor, session)
-    request.config_dict[SESSIONS].drop(session)
+    with _of_this_holder(), contextlib.suppress(Conflict):
+        await site_of(request).signalling.close(actor, request.match_info["session"])
     return web.Response(status=200)
 
 
 async def options(request: web.Request) -> web.Response:
-    """What may be posted, and the ICE servers for who shows a token (RFC 9725 section 4.6)."""
+    """What may be sent, also from pages of other servers, and the ICE servers for who shows a token
+    (RFC 9725 section 4.6)."""
     response = web.Response(status=204)
+    allowed = "PATCH, DELETE" if "session" in request.match_info else "POST"
+    response.headers["Allow"] = response.headers["Access-Control-Allow-Methods"] = (
+        f"OPTIONS, {allowed}"
+    )
+    response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match"
+    response.headers["Access-Control-Max-Age"] = "3600"
     response.headers["Accept-Post"] = SDP
-    response.headers["Allow"] = "OPTIONS, POST"
     if "Authorization" in request.headers:
         actor = await _holder(request)
         for link in turn_links(site_of(request), actor.holder):
@@ -276,6 +255,7 @@ routes = [
     web.post("/whip/{conference}", publish),
     web.post("/whep/{conference}", watch),
     *(web.options(f"/{kind}/{{conference}}", options) for kind in ("whip", "whep")),
+    *(web.options(f"/{kind}/{{conference}}/{{session}}", options) for kind in ("whip", "whep")),
     *(web.patch(f"/{kind}/{{conference}}/{{session}}", patch) for kind in ("whip", "whep")),
     *(web.delete(f"/{kind}/{{conference}}/{{session}}", delete) for kind in ("whip", "whep")),
 ]

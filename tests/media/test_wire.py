@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from server.media import messages, negotiation, peer, rtcp, rtp, sdp, stun
 from server.media.feedback import Feedback
+from tests.media.raw import OFFER
 
 PACKETS = Path(__file__).parent.parent / "packets"
 ADDRESSES = (("192.0.2.1", 32853), ("2001:db8:1234:5678:11:2233:4455:6677", 32853))
@@ -244,6 +245,17 @@ def test_an_ssrc_that_no_packet_can_have_is_refused(line: str, ssrc: str) -> Non
     offer = (PACKETS / "chromium-simulcast-offer.sdp").read_text()
     with pytest.raises(sdp.InvalidDescription):
         sdp.parse(f"{offer}a={line.format(ssrc)}\r\n")
+
+
+def test_an_encoder_may_pack_whole_slices_and_no_player_is_sent_less_than_it_reads() -> None:
+    """``packetization-mode=0`` (RFC 6184, 6.2), which is also what is meant where none is named."""
+    values = {"ufrag": "u", "password": "p", "fingerprint": "sha-256 AA", "setup": "actpass"}
+    offer = OFFER.format(**values, direction="sendonly", codec="H264")
+    offer = offer.replace("packetization-mode=1;", "")
+    line, *_ = [x for x in negotiation.accept_offer(sdp.parse(offer), publishing=True) if x]
+    assert "packetization-mode" not in line.codecs[0].format
+    with pytest.raises(negotiation.NoCommonCodec):
+        negotiation.accept_offer(sdp.parse(offer.replace("sendonly", "recvonly")), publishing=False)
 
 
 def test_a_codec_has_one_clock_rate() -> None:

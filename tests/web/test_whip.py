@@ -15,11 +15,13 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from sqlalchemy import select
 
 from server.conferences.models import Conference
+from server.media.sessions import MAX_SESSIONS_A_HOLDER
 from server.people.links import create_link
 from server.people.models import Link
 from server.permissions import Role
 from server.recordings.models import Recording
 from server.web import whip
+from server.web.rates import DEVICE_RATE
 from server.web.site import SITE, now
 from tests.media.harness import Grey, Process, Tone, eventually
 from tests.web.conftest import Browser, House
@@ -110,6 +112,7 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
         used = session.scalars(select(Link.role).where(Link.redeemed_at.is_not(None)))
         assert set(used) == {"encoder", "viewer"}, "organisers see that both were set up"
     stranger = a_token(house, Role.ENCODER, house.cast.da_nang)
+    stop = {"Authorization": f"Bearer {encoder}", **FRAGMENT, "If-Match": "*"}
     for path, token in ((location, encoder), (location, encoder), (watching, stranger)):
         wanted = 403 if token == stranger else 200
         answer, _ = await browser.raw("DELETE", path, headers=bearer(token))
@@ -119,6 +122,8 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
             "site:hue"
         )
     )
+    answer, _ = await browser.raw("PATCH", location, data="a=end-of-candidates", headers=stop)
+    assert answer.status == 404, "it has ended"
 
 
 async def test_ice_restart_by_fragment_and_trickle(
@@ -139,6 +144,7 @@ async def test_ice_restart_by_fragment_and_trickle(
     trickle = f"a=ice-ufrag:{old['ufrag']}\r\na=ice-pwd:{old['pwd']}\r\na=end-of-candidates\r\n"
     assert (await patch(trickle))[0] == 428
     assert (await patch(trickle, **{"If-Match": '"older"'}))[0] == 412
+    assert (await patch(trickle, **{"If-Match": f"x{etag}"}))[0] == 412
     assert (await patch(trickle, **{"If-Match": etag}))[0] == 204
     restart = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901234\r\n"
     status, text, answered = await patch(restart, **{"If-Match": "*"})
@@ -147,6 +153,8 @@ async def test_ice_restart_by_fragment_and_trickle(
     assert server["ufrag"] and server["pwd"] and "a=candidate:" in text
     assert server != whip.credentials(peer.remoteDescription.sdp)
     assert (await patch(trickle, **{"If-Match": etag}))[0] == 412
+    for nonsense in ("hello", "a=ice-ufrag:abcd", "a=ice-ufrag:ab cd\r\na=ice-pwd:short"):
+        assert (await patch(nonsense, **{"If-Match": "*"}))[0] == 422, nonsense
     other = bearer(a_token(house, Role.ENCODER, house.cast.hue)) | FRAGMENT
     answer, _ = await browser.raw("PATCH", location, data=restart, headers=other)
     assert answer.status == 404
@@ -178,6 +186,7 @@ async def test_what_is_refused_and_how(house: House, peers: list[RTCPeerConnecti
     assert await status(encoder, "x" * 300_000) == 422
     only_vp9 = offer.replace("VP8/90000", "VP9/90000").replace("H264/90000", "VP9/90000")
     assert await status(encoder, only_vp9.replace("opus/48000/2", "x/48000/2")) == 406
+    assert await status(encoder, only_vp9) == 406, "a site without its picture"
     assert await status(viewer, offer, "/whep/tap-huan?source=../x") == 400
     with house.database.write_session() as session:
         session.get_one(Conference, house.cast.conference_id).state = "ended"
@@ -209,10 +218,57 @@ async def test_a_revoked_token_ends_its_session(
     assert answer.status == 401
 
 
+async def test_a_session_of_a_conference_that_is_over_has_ended(
+    house: House, peers: list[RTCPeerConnection]
+) -> None:
+    browser, token = house.browser(), a_token(house, Role.ENCODER, house.cast.hue)
+    location = await post(browser, "/whip/tap-huan", a_publisher(peers), token)
+    with house.database.write_session() as session:
+        session.get_one(Conference, house.cast.conference_id).state = "ended"
+        session.commit()
+    house.server.app[SITE].signalling.steering.refresh(house.cast.conference_id)
+    headers = {"Authorization": f"Bearer {token}", **FRAGMENT, "If-Match": "*"}
+    answer, _ = await browser.raw("PATCH", location, data="a=end-of-candidates", headers=headers)
+    assert answer.status == 404
+    answer, _ = await browser.raw("DELETE", location, headers=headers)
+    assert answer.status == 200, "which is what was asked for"
+
+
+async def test_a_link_has_so_many_players_and_says_when_there_may_be_one_more(
+    house: House,
+) -> None:
+    browser, token = house.browser(), a_token(house, Role.VIEWER)
+    player = RTCPeerConnection()
+    player.addTransceiver("video", direction="recvonly")
+    await player.setLocalDescription(await player.createOffer())
+    offer = player.localDescription.sdp
+    for _ in range(MAX_SESSIONS_A_HOLDER + 1):
+        answer, _ = await browser.raw("POST", "/whep/tap-huan", data=offer, headers=bearer(token))
+    assert answer.status == 429 and int(answer.headers["Retry-After"]) > 0
+    await player.close()
+
+
+async def test_spaces_in_a_header_are_no_other_token(house: House) -> None:
+    browser, token = house.browser(), a_token(house, Role.VIEWER)
+    found = set()
+    for spaces in range(1, int(DEVICE_RATE.burst) + 3):
+        headers = SDP | {"Authorization": "Bearer" + " " * spaces + token}
+        answer, _ = await browser.raw("POST", "/whep/tap-huan", data="v=0", headers=headers)
+        found.add(answer.status)
+    assert found == {422, 429}
+
+
 async def test_options_tell_what_may_be_posted(house: House) -> None:
     for path in ("/whip/tap-huan", "/whep/tap-huan"):
         answer, _ = await house.browser().raw("OPTIONS", path)
         assert answer.status == 204 and answer.headers["Accept-Post"] == "application/sdp"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        answer, _ = await house.browser().raw("OPTIONS", f"{path}/session")
+        assert "PATCH, DELETE" in answer.headers["Access-Control-Allow-Methods"]
+        answer, _ = await house.browser().raw("POST", path, headers=dict(SDP))
+        assert answer.status == 401 and answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
         for method in ("GET", "PUT"):  # kept for later versions of the protocol
             answer, _ = await house.browser().raw(method, path)
             assert answer.status == 405 and "POST" in answer.headers["Allow"]
