@@ -52,6 +52,8 @@ class Row(msgspec.Struct, frozen=True):
     carries_bps: int | None = None
     reason: str = ""
     """of the estimate's last change"""
+    silent: bool = False
+    """nothing comes over it any more; the rest is of before"""
     reduced: bool = False
     """for the line's sake pictures are smaller, or not sent at all"""
     limited: str = "none"
@@ -138,6 +140,7 @@ class Lines:
             loss=line.loss,
             rtt_ms=said.rtt_ms if said else None,
             height_px=line.height if published.picture else 0,
+            silent=not published.alive,
             limited=said.limited if said else "none",
         )
 
@@ -158,6 +161,7 @@ class Lines:
             worth_px=stage.worth_px if stage else None,
             carries_bps=line.carries_bps,
             reason=line.reason,
+            silent=line.reason == "silence",
             reduced=line.reduced,
             freezes=sum(each.freezes for each in minute),
             frozen_ms=sum(each.frozen_ms for each in minute),

@@ -109,8 +109,9 @@ class ReportMedia(MediaRequest, frozen=True, kw_only=True):
 
 class SeeLines(MediaRequest, frozen=True, kw_only=True):
     """How the lines are that one may see; result ``{"lines": [{site, way, what, bitrate_bps, loss,
-    rtt_ms, height_px, worth_px, carries_bps, reason, reduced, limited, freezes, frozen_ms}]}``,
-    ``way`` up or down; freezes are those of the last minute."""
+    rtt_ms, height_px, worth_px, carries_bps, reason, silent, reduced, limited, freezes,
+    frozen_ms}]}``, ``way`` up or down; freezes are those of the last minute, and of what is silent
+    all the rest is of before."""
 
     type = "media.lines"
     permission = P.SEE_LINES

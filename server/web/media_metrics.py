@@ -24,6 +24,7 @@ _GAUGES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
     "rtt_seconds": ("Round trip", max),
     "estimate_bps": ("What the line carries, as estimated, bit/s", min),
     "height_pixels": ("Height of the picture sent (up) or of the stage received (down)", min),
+    "silent": ("1 while nothing comes over it any more", max),
     "reduced": ("1 while the line makes pictures smaller", max),
 }
 
@@ -97,5 +98,6 @@ def _figures(row: Row) -> dict[str, Any]:
         "rtt_seconds": row.rtt_ms / 1000 if row.rtt_ms is not None else None,
         "estimate_bps": row.carries_bps,
         "height_pixels": row.height_px,
+        "silent": int(row.silent),
         "reduced": int(row.reduced),
     }

@@ -60,6 +60,15 @@ def test_every_line_is_a_row_with_what_browser_and_worker_know() -> None:
     assert (late.rtt_ms, late.limited) == (None, "none"), "what is old says nothing of now"
 
 
+def test_a_line_over_which_nothing_comes_is_told_as_silent() -> None:
+    lines = told()
+    camera = Publication("site:hue", "op", "up-1", "H264", True, False, False, False)
+    lines.published(messages.Published("c", (camera,)))
+    lines.downlinks(messages.Downlinks("c", {"d-1": down("op", reason="silence")}))
+    assert [row.silent for row in lines.rows(DERIVED, 100.0)] == [True, True]
+    assert not any(row.silent for row in told().rows(DERIVED, 100.0))
+
+
 def test_reports_of_others_sessions_are_let_be_and_too_many_refused() -> None:
     lines = told()
     lines.report(GRANTS["op"], "d-2", "op", SAID, 100.0)

@@ -23,6 +23,7 @@ import { grade } from "../media/quality.js";
  * @property {number | null} worth_px
  * @property {number | null} carries_bps
  * @property {string} reason
+ * @property {boolean} silent
  * @property {boolean} reduced
  * @property {string} limited
  * @property {number} freezes
@@ -51,15 +52,12 @@ function nameOf(what) {
   return names[what] ?? what;
 }
 
-/** @param {Line} line */
-const isSilent = (line) => line.way === "down" && line.reason === "silence";
-
 /**
  * 0 to 4, as the bars of `.quality`.
  * @param {Line} line
  */
 function level(line) {
-  if (isSilent(line)) return 0;
+  if (line.silent) return 0;
   const worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.freezes, 0);
   return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
 }
@@ -71,11 +69,12 @@ function level(line) {
 function sentence(line) {
   const loss = formatPercent(line.loss ?? 0);
   if (line.way === "up") {
+    if (line.silent) return t("mất đường truyền, máy chủ không nhận được gì");
     if (line.limited === "bandwidth") return t("hình gửi lên đã giảm, đường lên hẹp");
     if ((line.loss ?? 0) > MUCH_LOSS) return t("đường lên mất %(loss)s gói", { loss });
     if (line.limited === "cpu") return t("máy quá tải nên gửi hình nhỏ hơn");
   } else {
-    if (isSilent(line)) return t("mất đường truyền, không nhận được gì");
+    if (line.silent) return t("mất đường truyền, không nhận được gì");
     if (line.reduced && line.carries_bps) {
       const values = { rate: rate(line.carries_bps) };
       return t("hình đã giảm, đường truyền chỉ tải được %(rate)s kbit/s", values);
@@ -96,7 +95,7 @@ const freezesText = (n) =>
  * @param {Line} line
  */
 function figures(line) {
-  if (isSilent(line)) return ""; // what is sent does not arrive, and the rest is of before
+  if (line.silent) return ""; // what is sent does not arrive, and the rest is of before
   const known = [t("%(rate)s kbit/s", { rate: rate(line.bitrate_bps) })];
   if (line.loss !== null) known.push(t("mất gói %(loss)s", { loss: formatPercent(line.loss) }));
   if (line.rtt_ms !== null) known.push(t("trễ %(delay)s ms", { delay: formatNumber(line.rtt_ms) }));
