@@ -48,8 +48,7 @@ MAX_PATHS = 16
 
 def host_of(path: Path) -> str:
     """The address without its port, as people write it."""
-    host = path.remote[0] if isinstance(path, tcp.Connection) else str(path[0])
-    return host.removeprefix("::ffff:")  # so a socket for IPv6 and IPv4 shows the latter
+    return path.host if isinstance(path, tcp.Connection) else tcp.written(str(path[0]))
 
 
 class Receiver(Protocol):

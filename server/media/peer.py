@@ -158,8 +158,10 @@ class Peer:
         resender = asyncio.get_running_loop().create_task(self._resend())
         try:
             await self._dtls.start(remote)
-        except Exception:  # OpenSSL and cryptography raise what they like on a bad certificate
-            log.info("dtls handshake failed", exc_info=True)
+        except (
+            Exception
+        ) as error:  # OpenSSL and cryptography raise what they like on a bad certificate
+            log.info("dtls handshake failed: %s", type(error).__name__)
         finally:
             resender.cancel()
         if self._closed:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from server.media import levels, messages
+from server.media.ice import host_of
 from server.media.negotiation import AUDIO_SLOTS
 from server.media.publication import Publication
 from server.media.recording import Feed
@@ -31,6 +32,9 @@ EXPECTED_S = 20.0
 """so long what may soon be on stage is kept ready, unless that is said again"""
 CONNECT_S = 25.0
 """from description to the end of the handshake"""
+
+FAULTS = frozenset({"failed", "excess"})
+"""reasons of which the log tells"""
 
 Session = Publication | Subscriber
 S = TypeVar("S", bound=Session)
@@ -129,6 +133,12 @@ class Conference:
         else:
             self.subscribers.pop(session.session, None)
             session.close()
+        if reason in FAULTS:
+            path = session.peer.binding.path
+            log.warning(
+                "session ends reason=%s conference=%s holder=%s from=%s",
+                *(reason, self.slug, session.holder, host_of(path) if path else "nowhere"),
+            )
         if reason is not None:
             closed = messages.Closed(self.slug, session.session, session.holder, source, reason)
             self._report(closed)

@@ -6,6 +6,7 @@ offered itself.
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import time
@@ -14,11 +15,14 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from server.media import messages, rtcp
 from server.media.allocation import UP_MARGIN, Priority
 from server.media.downlink import Downlink
+from server.media.limits import Allowance
 from server.media.negotiation import Line, Sources
 from server.media.output import Output
 from server.media.peer import Peer
 from server.media.selection import Choice, Slot, select
 from server.media.track import Track
+
+log = logging.getLogger(__name__)
 
 TILE_PX, WHOLE_PX = 180, 1080
 """how high tiles and whole pictures are taken to be by those who do not tell"""
@@ -33,6 +37,13 @@ REPORTS_S = 1.0
 """how often it is looked which streams are to be reported on"""
 REDUCED_S = 3.0
 """a picture that is smaller for so long is told of"""
+
+
+ASKED_PER_S, ASKED_BURST, PLEA = 500, 3000, 10
+"""what a subscriber may ask for before the log tells of it: numbers in NACKs and RTCP packets, a plea
+for a keyframe counting as so many. What it gets is bounded elsewhere"""
+TOLD_S = 60.0
+"""how soon the log tells of it again"""
 
 
 class Subscriber:
@@ -74,6 +85,8 @@ class Subscriber:
             self.sources[line.mid] = sources
             self.outputs[line.mid] = output = Output(self.downlink, line, sources)
             output.on_change = self._changed
+        self._asks = Allowance(ASKED_PER_S, ASKED_BURST)
+        self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
@@ -178,6 +191,7 @@ class Subscriber:
 
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
+        self._asked(1, now_s)
         for item in rtcp.parse(packet):
             if isinstance(item, rtcp.Congestion):
                 self.downlink.receive(item.fci, now_s)
@@ -191,9 +205,16 @@ class Subscriber:
             if isinstance(item, rtcp.ReportBlock):
                 self.downlink.tell(item, now_s)
             elif isinstance(item, rtcp.Nack):
+                self._asked(len(item.sequences), now_s)
                 output.retransmit(item.sequences[:MAX_NACKED], now_s)
             elif isinstance(item, rtcp.KeyframeRequest):
+                self._asked(PLEA, now_s)
                 output.plead(now_s)
+
+    def _asked(self, units: int, now_s: float) -> None:
+        if not self._asks.take(units, now_s) and now_s - self._told_greedy_s > TOLD_S:
+            self._told_greedy_s = now_s
+            log.warning("asks too much: holder=%s limit_per_s=%d", self.holder, ASKED_PER_S)
 
     def tick(self, now_s: float) -> None:
         """Every 100 ms."""

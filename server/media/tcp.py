@@ -13,8 +13,11 @@ import asyncio
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
+
+from server.media.refusals import MOST_TOLD, TELL_EVERY_S
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,11 @@ MAX_UNSENT_BYTES = 256 << 10
 UNPROVEN_S = 5.0
 MAX_UNPROVEN = 512
 BACKLOG = 1024
+
+
+def written(host: str) -> str:
+    """An address as people write it: a socket for IPv6 and IPv4 shows the latter mapped."""
+    return host.removeprefix("::ffff:")
 
 
 class Connection(asyncio.Protocol):
@@ -57,7 +65,7 @@ class Connection(asyncio.Protocol):
         while len(buffer) - position >= 2:
             size = buffer[position] << 8 | buffer[position + 1]
             if size > MAX_FRAME_BYTES:
-                self.close()
+                self._paths.refuse(self)
                 return
             end = position + 2 + size
             if end > len(buffer):
@@ -71,6 +79,11 @@ class Connection(asyncio.Protocol):
         """It is over, whoever ended it."""
         self._transport = None
         self._paths.lost(self)
+
+    @property
+    def host(self) -> str:
+        """The remote address, as people write it."""
+        return written(self.remote[0])
 
     @property
     def is_open(self) -> bool:
@@ -105,13 +118,20 @@ class Paths:
         self.open: dict[Connection, None] = {}
         self.unproven: dict[Connection, None] = {}
         """in the order of opening"""
+        self.refused: Counter[str] = Counter()
+        """by address, since they were last told"""
 
     def opened(self, connection: Connection) -> None:
         """Take in a new connection, in place of the oldest unproven one where there are many."""
         self.open[connection] = None
         self.unproven[connection] = None
         if len(self.unproven) > MAX_UNPROVEN:
-            next(iter(self.unproven)).close()
+            self.refuse(next(iter(self.unproven)))
+
+    def refuse(self, connection: Connection) -> None:
+        """End a connection that means no good, or took too long to show that it does."""
+        self.refused[connection.host] += 1
+        connection.close()
 
     def receive(self, data: memoryview, connection: Connection) -> None:
         """One datagram."""
@@ -138,6 +158,7 @@ class Listener:
         sock.setblocking(False)
         self._socket = sock
         self._server: asyncio.Server | None = None
+        self._told_at_s = float("-inf")
         self.paths = Paths(on_datagram, on_lost)
 
     async def start(self) -> None:
@@ -154,9 +175,13 @@ class Listener:
             connection.close()
 
     def tick(self, now_s: float) -> None:
-        """Every second or so: end what has proven nothing."""
+        """Every second or so: end what has proven nothing, and tell of what was refused."""
         late = [c for c in self.paths.unproven if now_s - c.opened_at_s > UNPROVEN_S]
-        if late:
-            log.info("ice-tcp: connections without a check closed count=%d", len(late))
         for connection in late:
-            connection.close()
+            self.paths.refuse(connection)
+        refused = self.paths.refused
+        if refused and now_s - self._told_at_s > TELL_EVERY_S:
+            self._told_at_s = now_s
+            busiest = " ".join(f"{host}:{count}" for host, count in refused.most_common(MOST_TOLD))
+            log.info("tcp connections refused count=%d from=%s", refused.total(), busiest)
+            refused.clear()

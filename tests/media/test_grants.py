@@ -85,6 +85,7 @@ async def test_a_forged_certificate_or_password_gets_nowhere(
     forger.peer.handle_reachable()
     closed = await eventually(lambda: worker.web.last(messages.Closed))
     assert closed.reason == "failed" and closed.source == "site:a"
+    assert "holder=seat-a from=127.0.0.1" in worker.process.logged("reason=failed")
 
 
 async def test_a_second_publication_takes_over_and_revoked_ones_end(

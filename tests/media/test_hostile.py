@@ -117,10 +117,10 @@ async def test_a_peer_that_asks_for_everything_gets_no_more_than_its_share(
 ) -> None:
     """It NACKs what it has and what never was, and wants a keyframe with every packet."""
     site, page, greedy = raw(), raw(), raw()
-    worker.web.desire(GRANTS, stage="site:a")
+    worker.web.desire({**GRANTS, "greedy": messages.Grant(receive=True)}, stage="site:a")
     await site.publish(worker, "seat-a", "site:a")
     await page.receive(worker, "display")
-    await greedy.receive(worker, "display")
+    await greedy.receive(worker, "greedy")
     number = 0
     for turn in range(40):
         ssrc = greedy.slots["stage"]
@@ -131,6 +131,7 @@ async def test_a_peer_that_asks_for_everything_gets_no_more_than_its_share(
     await eventually(lambda: len(page.got("stage")) == 2 * number)
     assert len(site.items(rtcp.KeyframeRequest)) <= 6, "twice a second, and one at each beginning"
     assert len({h.sequence for h, _ in page.got("stage")}) == len(page.got("stage"))
+    assert "holder=greedy" in worker.process.logged("asks too much")
 
 
 async def test_who_claims_anothers_ssrc_keeps_to_its_own_source(

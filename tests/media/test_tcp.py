@@ -146,7 +146,10 @@ async def test_a_session_that_ends_before_its_check_is_answered_leaves_no_connec
     await site.close()
 
 
-async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets() -> None:
+async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     got: list[bytes] = []
     listening = socket.create_server(("127.0.0.1", 0))
     listener = tcp.Listener(listening, lambda data, _: got.append(bytes(data)), lambda _: None)
@@ -164,5 +167,6 @@ async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
         listener.tick(time.monotonic() + tcp.UNPROVEN_S - 1)
         assert listener.paths.unproven
         listener.tick(time.monotonic() + tcp.UNPROVEN_S + 1)
+        assert "count=1 from=127.0.0.1:1" in caplog.text
         await eventually(lambda: not listener.paths.unproven)
     listener.stop()
