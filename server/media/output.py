@@ -173,13 +173,13 @@ class Output(Switch):
         if self._fan is None or part is None:
             return
         tally = self._fan.tally
-        before, self._settled = self._settled, (tally.packets, tally.octets, tally.payload_octets)
-        packets, octets, payload_octets = (
-            now - then for now, then in zip(self._settled, before, strict=True)
-        )
-        if packets:
-            self.rewriter.advance(part, tally.number, tally.timestamp, tally.sent_at_s)
-            self._count(packets, octets, payload_octets)
+        packets, octets, payload_octets = self._settled
+        if tally.packets == packets:
+            return
+        self._settled = tally.packets, tally.octets, tally.payload_octets
+        self.rewriter.advance(part, tally.number, tally.timestamp, tally.sent_at_s)
+        new = tally.packets - packets, tally.octets - octets, tally.payload_octets - payload_octets
+        self._count(*new)
 
     @property
     def packets(self) -> int:

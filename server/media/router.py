@@ -290,11 +290,10 @@ class Conference:
     # Time.
 
     def tick(self, now_s: float) -> None:
-        """Every 50 ms: what is missing, and reports that changed."""
+        """Every 50 ms: what is missing."""
         self._each(self.publications.values(), lambda each: each.send_losses(now_s))
         if self.feed is not None:
             self.feed.tick(now_s)
-        self.send_changes(now_s)
 
     def follow_lines(self, now_s: float) -> None:
         """Every 100 ms: what receivers' lines carry."""

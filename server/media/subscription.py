@@ -20,6 +20,7 @@ from server.media.negotiation import Line, Sources
 from server.media.output import Output
 from server.media.peer import Peer
 from server.media.selection import Choice, Slot, select
+from server.media.switching import Switch
 from server.media.track import Track
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Subscriber:
         self.changed = True
         """has something to tell about what it shows"""
         self.outputs: dict[str, Output] = {}
+        self._waiting: set[Switch] = set()
+        """of these, who waits for a keyframe"""
         self.sources: dict[str, Sources] = {}
         """mid → SSRCs of our streams"""
         self.choices: Mapping[str, Choice] = {}
@@ -85,6 +88,7 @@ class Subscriber:
             self.sources[line.mid] = sources
             self.outputs[line.mid] = output = Output(self.downlink, line, sources)
             output.on_change = self._changed
+            output.waiting = self._waiting
         self._asks = Allowance(ASKED_PER_S, ASKED_BURST)
         self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
@@ -144,8 +148,7 @@ class Subscriber:
         worth_bps = sum(c.worth_bps for c in self.choices.values())
         self._wanted_bps = round(sound_bps + UP_MARGIN * worth_bps)
         reasons = {choice.reason for choice in self.choices.values()}
-        awaited = any(output.pending is not None for output in self.outputs.values())
-        self._content = reasons <= {"size"} and not awaited
+        self._content = reasons <= {"size"} and not self._waiting
         if "line" not in reasons:
             self._reduced_since_s = None
         elif self._reduced_since_s is None:
@@ -222,11 +225,12 @@ class Subscriber:
         pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
         self.downlink.tick(now_s, self._wanted_bps, pad)
         self._shed(now_s)
-        for output in outputs:
-            if output.pending is not None:
-                output.tick(now_s)
-            elif self.downlink.lossy and output.kind == "audio":
-                output.leave_fan()  # its sound goes twice, which others' does not
+        for waiting in tuple(self._waiting):
+            waiting.tick(now_s)
+        if self.downlink.lossy:
+            for output in outputs:
+                if output.kind == "audio":
+                    output.leave_fan()  # its sound goes twice, which others' does not
         if now_s >= self._reports_at_s:
             self._reports_at_s = now_s + REPORTS_S
             self._send_reports(now_s)

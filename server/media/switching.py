@@ -24,7 +24,9 @@ class Switch:
 
     def __init__(self, clock_rate_hz: int, *, plain: bool = False) -> None:
         self.shown: Layer | None = None
-        self.pending: Layer | None = None
+        self._pending: Layer | None = None
+        self.waiting: set[Switch] = set()
+        """those of its owner's that wait for a keyframe; one set for all of them"""
         self.rewriter: Rewriter[Layer] = Rewriter(clock_rate_hz, plain=plain)
         self.continuity = Continuity()
         self.on_change: Callable[[], None] = lambda: None
@@ -49,6 +51,19 @@ class Switch:
     def ready(self) -> bool:
         """Would anything that is sent arrive?"""
         return True
+
+    @property
+    def pending(self) -> Layer | None:
+        """What is shown from its next keyframe on."""
+        return self._pending
+
+    @pending.setter
+    def pending(self, layer: Layer | None) -> None:
+        self._pending = layer
+        if layer is None:
+            self.waiting.discard(self)
+        else:
+            self.waiting.add(self)
 
     @property
     def source(self) -> str | None:

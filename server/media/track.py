@@ -162,12 +162,15 @@ class Layer:
         for padded in equalise(packets):
             self.history.put(padded.number, padded.data)
         burst, now_s = Burst(packets), time.monotonic()
-        alone: set[Switch] = self.outputs
-        lanes = self.fan.take(burst, now_s)
-        if lanes is not None:
+        lanes, members = self.fan.take(burst, now_s), self.fan.members
+        if lanes is None:
+            alone = tuple(self.outputs)
+        else:
             self.track.publication.peer.forward(lanes, burst, now_s)
-            alone = alone - self.fan.members
-        for output in tuple(alone):
+            if len(members) == len(self.outputs):
+                return
+            alone = tuple(self.outputs - members)
+        for output in alone:
             output.receive(self, burst, now_s)
 
     def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:

@@ -128,6 +128,7 @@ class Worker:
                     if beat % 2 == 0:
                         conference.send_feedback()
                         conference.follow_lines(now_s)
+                        conference.send_changes(now_s)
                     if beat % 5 == 0:
                         conference.listen(now_s)
                     if beat % 10 == 0:
