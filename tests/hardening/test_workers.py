@@ -172,23 +172,33 @@ async def until_true(check: Callable[[], object], patience_s: float = PATIENCE_S
             await asyncio.sleep(0.02)
 
 
-async def test_a_killed_workers_conference_goes_on_elsewhere_at_once(two: Two) -> None:
+async def both_shown(two: Two) -> tuple[list[Room], list[int]]:
+    """A room of each conference with its stage, and the media ports of their workers."""
     rooms = [Room(two.running.base, made) for made in two.made]
     for room in rooms:
         await room.open()
     await until_true(lambda: all(room.shown for room in rooms))
-    moving, staying = rooms
     ports = [room.port for room in rooms]
     assert ports[0] != ports[1], "one conference on each worker"
+    return rooms, ports
+
+
+def worker_at(two: Two, port: int) -> str:
+    """The name of the worker with this media port."""
+    children = two.running.children().items()
+    (name,) = (n for n, c in children if n[0:6] == "worker" and _holds(c["pid"], port))
+    return name
+
+
+async def test_a_killed_workers_conference_goes_on_elsewhere_at_once(two: Two) -> None:
+    rooms, ports = await both_shown(two)
+    moving, staying = rooms
     await until_true(lambda: (moving.desk.live.get("recording") or {}).get("duration_ms", 0) > 2000)
 
-    children = two.running.children()
-    (killed,) = (
-        n for n, c in children.items() if n[0:6] == "worker" and _holds(c["pid"], ports[0])
-    )
+    killed = worker_at(two, ports[0])
     assert staying.page is not None
     began_s, frames = time.monotonic(), staying.page.frames["stage"]
-    os.kill(children[killed]["pid"], signal.SIGKILL)
+    os.kill(two.running.children()[killed]["pid"], signal.SIGKILL)
     await until_true(lambda: moving.joined > 1 and moving.shown)
     back_s = time.monotonic() - began_s
     assert moving.port == ports[1], "on the other worker"
@@ -212,6 +222,24 @@ async def test_a_killed_workers_conference_goes_on_elsewhere_at_once(two: Two) -
     result = replay(playlist)
     end_s = pieces[-1][1] / 90_000
     assert abs(result.luma_at(end_s - 1.5) - LUMA) < 8, "it went on with the room's picture"
+
+
+async def test_a_worker_that_hangs_is_left_for_another(two: Two) -> None:
+    """It has its sockets yet, and the kernel accepts for it, but it says nothing any more."""
+    rooms, ports = await both_shown(two)
+    moving, staying = rooms
+    hung = two.running.children()[worker_at(two, ports[0])]["pid"]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        await until_true(lambda: moving.joined > 1 and moving.shown)
+        assert moving.port == ports[1] and staying.joined == 1
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    await asyncio.sleep(3)
+    assert (moving.joined, moving.port, staying.joined) == (2, ports[1], 1), "nothing moves back"
+    assert moving.shown and staying.shown
+    for room in rooms:
+        await room.close()
 
 
 def _holds(pid: int, port: int) -> bool:
