@@ -38,14 +38,22 @@ def datagrams(victim: RawPeer, chance: random.Random) -> list[bytes]:
     return [*whole, *cut, chance.randbytes(60), b"", b"\x80"]
 
 
-async def test_forgeries_disturb_nobody_and_the_log_says_whose(
+async def stage_and_display(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
-) -> None:
-    """From an address of their own, and from the victim's: its packets are not taken for theirs."""
+) -> tuple[RawPeer, RawPeer]:
+    """A site on stage that holds the floor, and a display."""
     site, page = raw(), raw()
     worker.web.desire(GRANTS, stage="site:a", floor=("site:a",))
     await site.publish(worker, "seat-a", "site:a")
     await page.receive(worker, "display")
+    return site, page
+
+
+async def test_forgeries_disturb_nobody_and_the_log_says_whose(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """From an address of their own, and from the victim's: its packets are not taken for theirs."""
+    site, page = await stage_and_display(worker, raw)
     before_kb = worker.process.memory_kb()
     chance = random.Random(1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -71,10 +79,7 @@ async def test_forgeries_disturb_nobody_and_the_log_says_whose(
 async def test_a_check_that_was_watched_and_sent_again_takes_nobodys_pictures_away(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
 ) -> None:
-    site, page = raw(), raw()
-    worker.web.desire(GRANTS, stage="site:a")
-    await site.publish(worker, "seat-a", "site:a")
-    await page.receive(worker, "display")
+    site, page = await stage_and_display(worker, raw)
     watched = page.check()
     number = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -94,10 +99,7 @@ async def test_a_receiver_is_where_it_sends_from(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
 ) -> None:
     """Its browser has changed over to another path, checked before, without any further check."""
-    site, page = raw(), raw()
-    worker.web.desire(GRANTS, stage="site:a")
-    await site.publish(worker, "seat-a", "site:a")
-    await page.receive(worker, "display")
+    site, page = await stage_and_display(worker, raw)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         page.peer.send_rtcp(rtcp.receiver_report(1, [], "page"))
         await asyncio.sleep(0.05)

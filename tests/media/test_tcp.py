@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.media import messages, sdp, stun, tcp
-from tests.media.harness import WorkerProcess, eventually
+from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, RawPeer
 
 GRANTS = {
@@ -57,6 +57,17 @@ class TcpPeer(RawPeer):
         return message
 
 
+async def offered(worker: WorkerProcess, site: TcpPeer) -> messages.Answered:
+    """The answer to its offer; it has not connected yet."""
+    worker.web.desire(GRANTS)
+    answered = await worker.web.ask(
+        messages.Publish, conference=SLUG, holder="seat-a", source="site:a", sdp=site.offer()
+    )
+    assert isinstance(answered, messages.Answered), answered
+    site.read(answered.sdp)
+    return answered
+
+
 async def ended(stranger: socket.socket) -> bool:
     """Does the server end this connection?"""
     stranger.settimeout(5)
@@ -98,12 +109,8 @@ async def test_strangers_do_not_keep_others_out(
     worker: WorkerProcess, peers: tuple[TcpPeer, TcpPeer]
 ) -> None:
     site, _ = peers
-    worker.web.desire(GRANTS)
-    answered = await worker.web.ask(
-        messages.Publish, conference="hoi-nghi", holder="seat-a", source="site:a", sdp=site.offer()
-    )
-    server = site.read(answered.sdp) and site.server
-    strangers = [socket.create_connection(server) for _ in range(tcp.MAX_UNPROVEN + 40)]
+    answered = await offered(worker, site)
+    strangers = [socket.create_connection(site.server) for _ in range(tcp.MAX_UNPROVEN + 40)]
     for i, stranger in enumerate(strangers):
         if i % 2:
             stranger.sendall(b"\x00\x40half of a frame")
@@ -115,11 +122,7 @@ async def test_strangers_do_not_keep_others_out(
 
 async def test_a_frame_too_long_ends_the_connection(worker: WorkerProcess) -> None:
     site = TcpPeer()
-    worker.web.desire(GRANTS)
-    answered = await worker.web.ask(
-        messages.Publish, conference="hoi-nghi", holder="seat-a", source="site:a", sdp=site.offer()
-    )
-    site.read(answered.sdp)
+    await offered(worker, site)
     with socket.create_connection(site.server) as stranger:
         stranger.sendall(b"\xff\xff")
         assert await ended(stranger)
@@ -130,11 +133,7 @@ async def test_a_session_that_ends_before_its_check_is_answered_leaves_no_connec
     worker: WorkerProcess,
 ) -> None:
     site = TcpPeer()
-    worker.web.desire(GRANTS)
-    answered = await worker.web.ask(
-        messages.Publish, conference="hoi-nghi", holder="seat-a", source="site:a", sdp=site.offer()
-    )
-    site.read(answered.sdp)
+    answered = await offered(worker, site)
     with socket.create_connection(site.server) as line:
         check = stun.request(
             os.urandom(12), f"{site.remote[0]}:x", site.remote[1], use_candidate=True
