@@ -55,10 +55,15 @@ def _shown(name: str, value: object) -> str:
 def _problems(config: Config) -> Iterator[str]:
     from server.app import tls_context
     from server.config import ConfigError
-    from server.db.engine import require_current
+    from server.db.engine import require_current, unsafe_settings
 
     try:
         require_current(config.database_url)
+        for name in unsafe_settings(config.database_url):
+            yield (
+                f"PostgreSQL đang tắt {name}: mất điện có thể làm mất dữ liệu đã báo là ghi xong, "
+                f"hoặc hỏng cơ sở dữ liệu. Hãy đặt {name} = on trong postgresql.conf."
+            )
     except DomainError as error:
         yield error.message % error.values if error.values else error.message
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.config import SETTINGS, ConfigError, duration_s, load, size_bytes
+from server.db.engine import DURABLE
 from server.doctor import report
 from server.tls import make_certificate
 
@@ -75,6 +76,17 @@ def test_doctor_says_when_others_cannot_reach_media(tmp_path: Path) -> None:
     assert "của chính máy này" in said(MEDIA_ADDRESSES="127.0.0.1")
     for fine in (said(MEDIA_ADDRESSES="203.0.113.10"), said(PUBLIC_URL="http://localhost")):
         assert "media" not in fine.lower()
+
+
+def test_doctor_warns_of_a_database_that_may_lose_what_it_acknowledged(
+    tmp_path: Path, database_url: str, kind: str
+) -> None:
+    """The tests' own PostgreSQL is such a one, since nothing in it is worth keeping."""
+    environ = {"DATABASE_URL": database_url, "PORT": "0", "MEDIA_PORT": "0"}
+    config = load({f"DIEMCAU_{k}": v for k, v in environ.items()}, data_dir=tmp_path)
+    said = report(config, io.StringIO())
+    warned = [name for name in DURABLE if any(f"tắt {name}:" in problem for problem in said)]
+    assert warned == (list(DURABLE) if kind == "postgresql" else [])
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ _POSTGRES_AWAY = ("53", "57", "25006", "55P03")
 """SQLSTATE: insufficient resources, operator intervention, a standby that only reads, a lock that
 another process keeps"""
 
+DURABLE = ("fsync", "full_page_writes")
 
 _NONE_YET = N_(
     "Chưa có cơ sở dữ liệu ở %(where)s. Hãy tạo bằng lệnh: diemcau migrate (make serve làm sẵn "
@@ -224,6 +225,20 @@ def require_current(url: str) -> None:
             raise DatabaseUnusable(
                 N_("Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate")
             )
+
+
+def unsafe_settings(url: str) -> list[str]:
+    """PostgreSQL's settings that are off though what is acknowledged hangs on them: without ``fsync``
+    a commit may not be on disk, without ``full_page_writes`` a page half written at a power cut stays
+    so. They are the cluster's, no session's as ``synchronous_commit`` is. None on SQLite.
+
+    Raises: DatabaseUnusable where it cannot be reached.
+    """
+    if sqlite_file(url) is not None:
+        return []
+    query = "SELECT name FROM pg_settings WHERE name = ANY(%s) AND setting = 'off' ORDER BY name"
+    with _connected(url) as connection:
+        return list(connection.exec_driver_sql(query, (list(DURABLE),)).scalars())
 
 
 def sqlite_file(url: str) -> Path | None:
