@@ -21,7 +21,15 @@ from msgspec.structs import asdict
 
 from server.db.engine import Database
 from server.db.journal import Published
-from server.errors import DomainError, Forbidden, SlowDown, Unauthenticated, Unavailable
+from server.errors import (
+    N_,
+    DomainError,
+    Forbidden,
+    Invalid,
+    SlowDown,
+    Unauthenticated,
+    Unavailable,
+)
 from server.i18n import Language, choose
 from server.inbox import Inbox, utc_now
 from server.live import metrics, presence, seats
@@ -101,6 +109,7 @@ class Gateway:
         server.on("connect", self._on_connect)
         server.on("disconnect", self._on_disconnect)
         server.on_command = self._on_command
+        server.on_foreign = self._on_foreign
 
     async def stop(self) -> None:
         """Cut all connections and end every task."""
@@ -134,11 +143,7 @@ class Gateway:
         if self.connections.get(sid) is not None:
             return
         request: web.Request = self._server.get_environ(sid)["aiohttp.request"]
-        language = choose(
-            self._languages,
-            request.cookies.get("lang"),
-            request.headers.get("Accept-Language", ""),
-        )
+        language = self._language(request)
         try:
             self._require_own_origin(request)
             hello = decode_hello(auth)
@@ -174,10 +179,23 @@ class Gateway:
             if changes == self._rights_changes:
                 return actor
 
+    def _language(self, request: web.Request | None) -> Language:
+        if request is None:
+            return choose(self._languages, None, "")
+        accepted = request.headers.get("Accept-Language", "")
+        return choose(self._languages, request.cookies.get("lang"), accepted)
+
     def _refuse(self, error: DomainError, language: Language) -> Exception:
         refusal = _refusal(error, language)
         problem: Exception = socketio.exceptions.ConnectionRefusedError(refusal["message"], refusal)
         return problem
+
+    def _on_foreign(self, socket: Socket, request: web.Request | None) -> dict[str, Any]:
+        """A namespace other than ours, refused as a seat is."""
+        connection: Connection | None = socket.owner
+        language = connection.language if connection else self._language(request)
+        refusal = _refusal(Invalid(N_("Máy chủ không có kênh này. Hãy tải lại trang.")), language)
+        return {"message": refusal["message"], "data": refusal}
 
     def _require_own_origin(self, request: web.Request) -> None:
         """A browser says where the page came from, except for its own GET; other programs do not.
@@ -240,7 +258,7 @@ class Gateway:
     ) -> None:
         connection: Connection | None = socket.owner
         if connection is None:
-            self._answer(socket, number, Unauthenticated(), choose(self._languages, None, ""))
+            self._answer(socket, number, Unauthenticated(), self._language(None))
             return
         try:
             self._begin(connection, type_, arguments, number)

@@ -13,7 +13,9 @@ from typing import Any
 import msgspec
 import socketio
 import structlog
+from aiohttp import web
 from msgspec import Raw
+from socketio.packet import CONNECT_ERROR
 
 from server.live.decode import MAX_MESSAGE_BYTES
 from server.live.engine import Engine, Message, Socket
@@ -21,6 +23,8 @@ from server.live.engine import Engine, Message, Socket
 LONGEST_NUMBER = 15
 """Digits of an acknowledgement's number: what a double holds (``Number.MAX_SAFE_INTEGER``)."""
 
+OnForeign = Callable[[Socket, web.Request | None], dict[str, Any]]
+"""(socket, its handshake, which is forgotten once it has greeted) → the answer"""
 OnCommand = Callable[[Socket, str, Sequence[Raw] | None, str], None]
 """(socket, type, arguments, number to acknowledge or ""); None where text cannot be stored"""
 
@@ -64,6 +68,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             json=_Json,
         )
         self.on_command: OnCommand = lambda _socket, _type, _arguments, _number: None
+        self.on_foreign: OnForeign = lambda _socket, _request: {}
         self.eio.take = self._take
         self._greeting: set[str] = set()
 
@@ -116,9 +121,15 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             if (socket := self.eio.sockets.get(eio_sid)) is not None:
                 socket.malformed(type(error).__name__)
 
-    async def _handle_connect(self, eio_sid: str, namespace: str, data: object) -> None:
-        """One greeting at a time, and none while it is connected."""
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
+        """One greeting at a time, and none while it is connected. There is one namespace: who asks for
+        another is told so, whether connected or not."""
         socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and namespace not in (None, "/"):
+            refusal = self.on_foreign(socket, self.environ[eio_sid].get("aiohttp.request"))
+            refused = self.packet_class(CONNECT_ERROR, data=refusal, namespace=namespace)
+            await self._send_packet(eio_sid, refused)
+            return
         if socket is None or socket.owner is not None or eio_sid in self._greeting:
             raise ValueError("greeted already")
         self._greeting.add(eio_sid)

@@ -96,6 +96,39 @@ async def _gone(venue: Venue, seat: str) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("vi", "Máy chủ không có kênh này. Hãy tải lại trang."),
+        ("en", "The server has no such channel. Reload the page."),
+    ],
+)
+@pytest.mark.parametrize("greets", [False, True], ids=["stranger", "seat"])
+async def test_another_namespace_is_refused_in_the_readers_language(
+    venue: Venue, lang: str, said: str, greets: bool
+) -> None:
+    """It is no harm, so that a seat which asks for one is not cut off."""
+    page, actor = await bystander(venue), venue.cast.trainee
+    address = f"{venue.url}/socket.io/?EIO=4&transport=websocket"
+    cookie = {"Cookie": f"seat_{actor.holder}={venue.cast.secrets[actor.holder]}; lang={lang}"}
+    async with aiohttp.ClientSession(headers=cookie) as http, http.ws_connect(address) as line:
+        if greets:
+            await line.send_str("40" + json.dumps({"seat": actor.holder, "since": None}))
+            while '"snapshot"' not in (await line.receive_str()):
+                pass
+        await line.send_str('40/admin,{"seat":"x"}')
+        async with asyncio.timeout(PATIENCE_S):
+            while not (answer := await line.receive_str()).startswith("44/admin,"):
+                pass
+        refusal = {"ok": False, "error": "invalid", "message": said}
+        assert json.loads(answer.removeprefix("44/admin,")) == {"message": said, "data": refusal}
+        if greets:
+            await line.send_str('421["question.ask",{"text":"Còn nghe không?"},"k"]')
+            while not (await line.receive_str()).startswith('431[{"ok":true'):
+                pass
+    await _unharmed(venue, page)
+
+
 GARBAGE: dict[str | bytes, int] = {
     "\x1e": 400,
     "9": 400,
