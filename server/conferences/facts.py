@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import cast
 
 from server.conferences.models import AgendaItem, Conference, FloorRequest, Site
@@ -9,7 +10,9 @@ from server.protocol import (
     AgendaItemSet,
     ConferenceCreated,
     ConferenceState,
+    Connected,
     FloorRequested,
+    RoomRole,
     SiteAdded,
     SiteKind,
 )
@@ -35,8 +38,15 @@ def conference_created(conference: Conference) -> ConferenceCreated:
     )
 
 
-def site_added(site: Site, counted: bool = True) -> SiteAdded:
-    """All of a site, how many are expected and present where they are ``counted``."""
+def connected(site: Site, role: RoomRole) -> Connected | None:
+    """Since when a room's page of that role is there, or was; None where it never came."""
+    since: datetime | None = getattr(site, f"{role}_since")
+    return None if since is None else Connected(since, getattr(site, f"{role}_until"))
+
+
+def site_added(site: Site, counted: bool = True, seen: bool = True) -> SiteAdded:
+    """All of a site: how many are expected and present where they are ``counted``, and since when its
+    pages are connected where that may be ``seen``."""
     return SiteAdded(
         id=site.id,
         slug=site.slug,
@@ -48,6 +58,8 @@ def site_added(site: Site, counted: bool = True) -> SiteAdded:
         muted=site.muted,
         floor_since=site.floor_since,
         spoken_s=site.spoken_s,
+        operator=connected(site, "operator") if seen else None,
+        display=connected(site, "display") if seen else None,
     )
 
 

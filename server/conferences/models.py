@@ -91,6 +91,11 @@ class Site(Base):
     muted: Mapped[bool] = mapped_column(default=False)
     floor_since: Mapped[datetime | None]
     spoken_s: Mapped[int] = mapped_column(default=0)
+    operator_since: Mapped[datetime | None]
+    operator_until: Mapped[datetime | None]
+    """None while a page of its operator is connected"""
+    display_since: Mapped[datetime | None]
+    display_until: Mapped[datetime | None]
 
 
 class RosterEntry(Base):

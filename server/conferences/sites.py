@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import get_args
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from server.conferences.facts import site_added
+from server.conferences.facts import connected, site_added
 from server.conferences.loading import conference_of, one_line, site_of
 from server.conferences.models import Conference, FloorRequest, RosterEntry, Site
 from server.conferences.rules import CHANGEABLE, DRAFT, OPEN, SCHEDULED, free_slug
@@ -22,9 +23,12 @@ from server.protocol import (
     AddSite,
     CheckedIn,
     MuteSite,
+    NoteConnected,
     QuestionAsked,
     RemoveSite,
+    RoomRole,
     SiteAdded,
+    SiteConnected,
     SiteMuted,
     SiteRemoved,
     SiteUpdated,
@@ -130,9 +134,42 @@ def mute_site(session: Session, actor: Actor, command: MuteSite, now: datetime) 
     return Outcome(emits=[Emit(SiteMuted(id=site.id, muted=site.muted), site_id=site.id)])
 
 
+def note_connected(
+    session: Session, actor: Actor, command: NoteConnected, now: datetime
+) -> Outcome:
+    """A site that is no more is let be."""
+    conference = conference_of(session, actor, CHANGEABLE)
+    sites = {site.id: site for site in sites_of(session, conference.id)}
+    emits: list[Emit] = []
+    for page in command.pages:
+        site = sites.get(page.site)
+        if site is None:
+            continue
+        if page.here:
+            setattr(site, f"{page.role}_since", page.at)
+        setattr(site, f"{page.role}_until", None if page.here else page.at)
+        stay = {page.role: connected(site, page.role)}
+        emits.append(Emit(SiteConnected(id=site.id, **stay), site_id=site.id))
+    return Outcome(emits=emits)
+
+
+def noted_as_connected(session: Session) -> list[tuple[int, int, RoomRole]]:
+    """(conference, site, role) of the pages that are noted as being there, in all conferences that
+    are not over."""
+    going_on = select(Conference.id).where(Conference.state.in_(CHANGEABLE))
+    sites = session.scalars(select(Site).where(Site.conference_id.in_(going_on)))
+    return [
+        (site.conference_id, site.id, role)
+        for site in sites
+        for role in get_args(RoomRole)
+        if (stay := connected(site, role)) is not None and stay.until is None
+    ]
+
+
 ACTIONS: Actions = {
     AddSite: (None, add_site),
     UpdateSite: (None, update_site),
     RemoveSite: (None, remove_site),
     MuteSite: (None, mute_site),
+    NoteConnected: (None, note_connected),
 }

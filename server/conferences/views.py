@@ -19,7 +19,7 @@ from server.conferences.facts import (
     site_added,
 )
 from server.conferences.floor import waiting
-from server.conferences.models import Appointment, Conference
+from server.conferences.models import Appointment, Conference, Site
 from server.conferences.roster import listed
 from server.conferences.sites import sites_of
 from server.db.lists import among
@@ -44,7 +44,9 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
         state["conference"] = conference_created(conference)
         counted = may(actor, Permission.SEE_PROGRESS, everyone)
         sites = sites_of(session, conference.id)
-        state["sites"] = {str(site.id): site_added(site, counted) for site in sites}
+        state["sites"] = {
+            str(site.id): site_added(site, counted, _sees_lines(actor, site)) for site in sites
+        }
         state["agenda"] = {
             str(item.id): agenda_item_set(item) for item in items_of(session, conference.id)
         }
@@ -58,6 +60,10 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
         state["roster"] = {str(row.person): asdict(row) for row in rows}
     built: dict[str, Any] = msgspec.to_builtins(state)
     return built
+
+
+def _sees_lines(actor: Actor, site: Site) -> bool:
+    return may(actor, Permission.SEE_LINES, Target(site.conference_id, site.id))
 
 
 def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:

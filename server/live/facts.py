@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,9 +76,15 @@ class Facts:
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_soon(self.flush)
 
-    def presence(self, conference_id: int) -> Presence:
-        """What was told last."""
-        return self._presence.get(conference_id, {})
+    @property
+    def presences(self) -> Mapping[int, Presence]:
+        """By conference, what was told last to somebody who is still there."""
+        return self._presence
+
+    def keep(self, conferences: Collection[int]) -> None:
+        """Forget the presence of other conferences: everybody left, and who comes next shall not be
+        told of them."""
+        self._presence = {id_: p for id_, p in self._presence.items() if id_ in conferences}
 
     def count(self, conference_id: int, presence: Presence) -> None:
         """Tell of ``presence`` where it is not what was told last."""

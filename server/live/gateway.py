@@ -125,13 +125,20 @@ class Gateway:
         """Cut a revoked seat's connections at once."""
         await self._drop(self.connections.of_seats([seat]))
 
+    @property
+    def presences(self) -> Mapping[int, presence.Presence]:
+        """By conference, who is there; as of the last ``tick``."""
+        return self._facts.presences
+
     async def tick(self) -> None:
         """Once a second: presence that changed, and now and then ``head`` for those who heard
         nothing of late."""
         heads = next(self._ticks) % HEAD_EVERY == 0
-        for conference_id in self.connections.conferences():
+        conferences = self.connections.conferences()
+        self._facts.keep(conferences)
+        for conference_id in conferences:
             members = self.connections.of_conference(conference_id)
-            before = self._facts.presence(conference_id)
+            before = self.presences.get(conference_id, {})
             self._facts.count(conference_id, presence.count(members, before))
             if heads:
                 self._delivery.tell_heads(members)

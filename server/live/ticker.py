@@ -1,4 +1,5 @@
-"""The clock's own commands: attendance counts and quiz deadlines of open conferences.
+"""The clock's own commands: attendance counts and quiz deadlines of open conferences, and since when
+rooms are connected.
 
 They follow from what was written, so that a conference in which nothing happens is asked rarely.
 """
@@ -20,12 +21,14 @@ from server.activities import rules
 from server.activities.models import Run
 from server.batch import server_actor
 from server.conferences.models import Conference
+from server.conferences.sites import noted_as_connected
 from server.db.engine import Database
 from server.db.journal import Published
 from server.errors import DomainError, SlowDown, Unavailable
 from server.inbox import Inbox, utc_now
 from server.live.gateway import Gateway
-from server.protocol import Command, CountAttendance, ExpireItems, ItemOpened
+from server.live.rooms import Rooms
+from server.protocol import Command, CountAttendance, ExpireItems, ItemOpened, NoteConnected
 
 PERIOD_S = 1.0
 EVERYWHERE_EVERY = 30
@@ -53,6 +56,7 @@ class Ticker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stirred: set[int] = set()
         """conferences in which something was written since they were looked at"""
+        self._rooms: Rooms | None = None
         self._deadlines: dict[int, datetime] = {}
         """of each conference, the last that is waited for"""
         inbox.listen(self)
@@ -83,6 +87,7 @@ class Ticker:
         for period in itertools.count():
             try:
                 await self._gateway.tick()  # needs no database
+                await self._note_rooms()
                 if period >= everywhere:
                     for conference_id, deadline in await self._database.read(open_conferences):
                         self._stirred.add(conference_id)
@@ -98,6 +103,14 @@ class Ticker:
             except Exception:
                 log.exception("ticker.failed")
             await asyncio.sleep(PERIOD_S)
+
+    async def _note_rooms(self) -> None:
+        """Raises: as ``_command``; what could not be noted is noted by the next period."""
+        if self._rooms is None:
+            self._rooms = Rooms(await self._database.read(noted_as_connected), utc_now())
+        for conference_id, pages in self._rooms.look(self._gateway.presences, utc_now()).items():
+            await self._command(conference_id, NoteConnected(pages=tuple(pages)))
+            self._rooms.noted(conference_id, pages)
 
     async def _look(self, conference_id: int) -> None:
         self._stirred.discard(conference_id)  # what these two write themselves stirs it again

@@ -16,6 +16,7 @@ from server.protocol.values import (
     LinkRole,
     Moment,
     Optional_line,
+    RoomRole,
     SiteKind,
     Slug,
     Source,
@@ -136,6 +137,23 @@ class MuteSite(Command, frozen=True, kw_only=True):
     permission = P.DIRECT
     site: Id
     muted: bool
+
+
+class RoomPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One kind of page of a room: since ``at`` it is connected, or is not any more."""
+
+    site: Id
+    role: RoomRole
+    here: bool
+    at: Moment
+
+
+class NoteConnected(Command, frozen=True, kw_only=True):
+    """The server's own: which rooms' pages came and left."""
+
+    type = "site.note_connected"
+    permission = P.RUN_CONFERENCE
+    pages: tuple[RoomPage, ...]
 
 
 class ImportRoster(Command, frozen=True, kw_only=True):

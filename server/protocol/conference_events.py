@@ -8,7 +8,7 @@ from typing import Literal
 from server.permissions import Permission as P
 from server.protocol.base import Event
 from server.protocol.effects import Merge, Reload, Remove
-from server.protocol.values import ConferenceState, SiteKind, StaffRole
+from server.protocol.values import ConferenceState, Connected, SiteKind, StaffRole
 
 
 class ConferenceCreated(Event, frozen=True, kw_only=True):
@@ -123,6 +123,8 @@ class SiteAdded(Event, frozen=True, kw_only=True):
     muted: bool
     floor_since: datetime | None
     spoken_s: int
+    operator: Connected | None = None
+    display: Connected | None = None
 
 
 class SiteUpdated(Event, frozen=True, kw_only=True):
@@ -156,6 +158,19 @@ class SiteCounted(Event, frozen=True, kw_only=True):
     id: int
     expected: int
     present: int
+
+
+class SiteConnected(Event, frozen=True, kw_only=True):
+    """The operator's page or the display of a room came, or left for longer than a reload or a new start
+    of the server takes. It holds the one that did."""
+
+    type = "site.connected"
+    audience = P.SEE_LINES
+    effect = Merge("sites", "id")
+    replay = False
+    id: int
+    operator: Connected | None = None
+    display: Connected | None = None
 
 
 class RosterImported(Event, frozen=True, kw_only=True):

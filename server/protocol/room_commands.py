@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from server.permissions import Permission as P
 from server.protocol.base import Command
+from server.protocol.conference_commands import NoteConnected
 from server.protocol.values import MAX_ITEMS, MAX_OPTIONS, Id, Line, Optional_line, Text
 
 
@@ -183,5 +184,5 @@ class ExpireItems(Command, frozen=True, kw_only=True):
     permission = P.RUN_ACTIVITY
 
 
-INTERNAL: frozenset[type[Command]] = frozenset({CountAttendance, ExpireItems})
+INTERNAL: frozenset[type[Command]] = frozenset({CountAttendance, ExpireItems, NoteConnected})
 """Commands that only the server itself gives; refused from any client."""

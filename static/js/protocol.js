@@ -81,6 +81,7 @@ export const EFFECTS = {
   "site.removed": { remove: "sites", key: "id" },
   "site.muted": { merge: "sites", key: "id" },
   "site.counted": { merge: "sites", key: "id" },
+  "site.connected": { merge: "sites", key: "id" },
   "roster.imported": { reload: true },
   "roster.removed": { remove: "roster", key: "person" },
   "stage.shown": { merge: "conference" },

@@ -58,7 +58,7 @@ COMMANDS = {
             conference.create conference.update conference.appoint conference.dismiss agenda.set
             site.add site.update site.remove roster.import roster.remove link.create link.revoke
             seat.revoke""",
-        "run_conference": "conference.move agenda.start attendance.count",
+        "run_conference": "conference.move agenda.start attendance.count site.note_connected",
         "direct": """
             site.mute stage.show stage.present floor.give floor.take floor.decline media.expect""",
         "request_floor": "floor.request floor.withdraw",
@@ -95,6 +95,7 @@ AUDIENCES = {
             question.taken_down question.finished question.answered activity.item_opened
             activity.item_closed activity.key_revealed activity.run_finished""",
         "see_progress": "site.counted activity.counted",
+        "see_lines": "site.connected",
         "see_people": "conference.appointed conference.dismissed",
         "see_roster": "roster.imported roster.removed",
         "see_attendance": "attendance.checked_in attendance.undone",

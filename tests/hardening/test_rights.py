@@ -86,6 +86,7 @@ OBJECTLESS: dict[str, p.Command] = {
         p.WithdrawRequest(),
         p.CheckIn(),
         p.CountAttendance(),
+        p.NoteConnected(pages=()),
         p.AskQuestion(text="Khi nào?"),
         p.CreateActivity(title="Bài", items=(ITEM,)),
         p.ExpireItems(),

@@ -103,22 +103,28 @@ test("a picture that the line keeps small is tried to be made larger now and the
 });
 
 test("lines are told in words: the worst of each way, and why", () => {
-  const sites = { 7: { id: 7, name: "Huế", position: 0, kind: "remote" } };
+  const operator = { since: "2023-06-03T01:12:30Z", until: null };
+  const display = { since: "2023-06-02T07:00:00Z", until: "2023-06-02T09:40:00Z" };
+  const sites = { 7: { id: 7, name: "Huế", position: 0, kind: "remote", operator, display } };
+  const now = Date.parse("2023-06-03T02:00:00Z");
   const line = { site: 7, way: "down", what: "room", bitrate_bps: 400_000, loss: 0, rtt_ms: 40,
     height_px: 180, worth_px: 720, carries_bps: 612_000, reason: "delay", silent: false, reduced: true,
     limited: "none", freezes: 0, frozen_ms: 0 };
   const up = { ...line, way: "up", what: "camera", height_px: 720, reduced: false, loss: 0.04 };
-  const [row] = lineRows(sites, [line, up, { ...line, what: "display", reduced: false }]);
+  const [row] = lineRows(sites, [line, up, { ...line, what: "display", reduced: false }], now);
   assert.equal(row.name, "Huế");
   assert.equal(row.up, "Camera: đường lên mất 4% gói");
   assert.equal(row.down, "Trang kỹ thuật: hình đã giảm, đường truyền chỉ tải được 610 kbit/s");
   assert.equal(row.upLevel, 3);
   assert.equal(row.downLevel, 2);
-  const [dead] = lineRows(sites, [{ ...up, silent: true }, { ...line, silent: true }]);
+  const [dead] = lineRows(sites, [{ ...up, silent: true }, { ...line, silent: true }], now);
   assert.equal(dead.up, "Camera: mất đường truyền, máy chủ không nhận được gì");
   assert.equal(dead.down, "Trang kỹ thuật: mất đường truyền, không nhận được gì");
   assert.deepEqual([dead.upLevel, dead.upFigures, dead.downLevel], [0, "", 0]);
-  const [silent] = lineRows(sites, []);
+  const gone = "Màn hình phòng: vắng từ 16:40 02/06/2023";
+  assert.equal(row.presence, `Trang kỹ thuật: từ 08:12 · ${gone}`);
+  const [silent] = lineRows(sites, [], null);
+  assert.equal(silent.presence, "");
   assert.equal(silent.up, "Không gửi hình và tiếng");
   assert.equal(silent.down, "Không nhận hình");
 });

@@ -319,6 +319,20 @@ async def test_presence_counts_seats_by_room(venue: Venue) -> None:
     assert "presence" not in trainee.live
 
 
+async def test_who_comes_when_everybody_has_left_is_not_told_of_them(venue: Venue) -> None:
+    moderator, operator = [
+        await venue.open(actor) for actor in (venue.cast.moderator, venue.cast.operator)
+    ]
+    await venue.gateway.tick()
+    await moderator.until(lambda p: bool(p.live.get("presence")))
+    for page in (moderator, operator):
+        await venue.close(page)
+    await venue.gateway.tick()
+    again = await venue.open(venue.cast.moderator)
+    await again.until(lambda p: "clock" in p.live)
+    assert not again.live.get("presence")
+
+
 async def test_one_page_of_a_room_plays_its_sound(venue: Venue) -> None:
     """The first that listens, after it the next; displays before operators; two tabs are two."""
     cast = venue.cast

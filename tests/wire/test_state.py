@@ -132,6 +132,14 @@ async def rehearse(stage: Stage) -> None:
     persons = [int(person) for person in stage.states[cast.operator.holder]["roster"]]
     spare = [person for person in persons if person != cast.trainee.person_id]
 
+    # a room's pages come and leave, a room that is no more does too
+    for role, here in (("operator", True), ("display", True), ("operator", False)):
+        pages = [
+            p.RoomPage(site=room, role=role, here=here, at=stage.now)
+            for room in (cast.da_nang, site, 9999)
+        ]
+        await do(server, p.NoteConnected(pages=tuple(pages)))
+
     # attendance
     await do(cast.trainee, p.CheckIn())
     await do(cast.other_trainee, p.CheckIn())

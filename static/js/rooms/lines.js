@@ -7,6 +7,8 @@
 import { renderList } from "../dom.js";
 import { formatNumber, formatPercent, t, tn } from "../i18n.js";
 import { grade } from "../media/quality.js";
+import { isOver } from "./conference.js";
+import { presenceText } from "./presence.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -122,21 +124,23 @@ function worst(lines, none) {
  * A row for each site that publishes, in the order of the sites, and one for staff.
  * @param {Record<string, Entity>} sites those that are to be shown
  * @param {Line[]} lines
+ * @param {number | null} now the server's time; null after the end, when presence means nothing any more
  */
-export function lineRows(sites, lines) {
+export function lineRows(sites, lines, now) {
   const rooms = Object.values(sites)
     .filter((site) => site.kind !== "online")
     .sort((a, b) => a.position - b.position || a.id - b.id)
-    .map((site) => ({ id: site.id, name: site.name }));
+    .map((site) => ({ id: site.id, name: site.name, presence: now === null ? "" : presenceText(site, now) }));
   const staff = lines.some((line) => line.site === null);
-  const rows = staff ? [...rooms, { id: null, name: t("Ban tổ chức") }] : rooms;
-  return rows.map(({ id, name }) => {
+  const rows = staff ? [...rooms, { id: null, name: t("Ban tổ chức"), presence: "" }] : rooms;
+  return rows.map(({ id, name, presence }) => {
     const own = lines.filter((line) => line.site === id);
     const up = worst(own.filter((line) => line.way === "up"), t("Không gửi hình và tiếng"));
     const down = worst(own.filter((line) => line.way === "down"), t("Không nhận hình"));
     return {
       id: String(id),
       name,
+      presence,
       sends: id !== null,
       up: up.text,
       upLevel: up.level,
@@ -167,7 +171,8 @@ export class LinesPanel {
     if (!seen || !this.connection.online) return;
     try {
       const { lines } = await this.connection.send("media.lines", {});
-      const rows = lineRows(this.sites(), lines);
+      const now = isOver(this.connection.state) ? null : this.connection.now();
+      const rows = lineRows(this.sites(), lines, now);
       renderList(this.list, "line-template", rows, (row) => row.id, (row) => row);
     } catch {
       // The next time will do.

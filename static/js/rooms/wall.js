@@ -9,6 +9,7 @@ import { siteReduced, withheldText } from "./downlink.js";
 import { isUnheard } from "./floor.js";
 import { LiveStage } from "./live-stage.js";
 import { Next } from "./next.js";
+import { goneText, presenceText } from "./presence.js";
 import { fairOrder } from "./queue.js";
 import { arrives, sends } from "./stage.js";
 
@@ -126,9 +127,11 @@ export class Wall {
       this.receiver.attach(mid, video);
     }
     const arriving = Boolean(mid) && arrives(state, this.receiver, source);
+    const open = isOpen(state);
+    const now = this.connection.now();
     const withheld = arriving ? withheldText(this.receiver, mid) : "";
     const count = `${formatNumber(site.present)}/${formatNumber(site.expected)}`;
-    const unheard = isOpen(state) && isUnheard(state, site);
+    const unheard = open && isUnheard(state, site);
     const floorText = unheard ? t("chưa có tiếng") : t("đang nói");
     const facts = [
       place >= 0 ? `↑ ${place + 1}` : "",
@@ -140,8 +143,9 @@ export class Wall {
     return {
       name: site.name,
       facts: facts.filter(Boolean).map(unbroken).join(" · "),
+      presence: open && presenceText(site, now),
       picture: arriving && !withheld,
-      withheld,
+      instead: withheld || (open ? goneText(site, now) : ""),
       live: state.conference.stage === source,
       hand: place >= 0,
       bad: this.#isPoor(source),
@@ -201,7 +205,11 @@ export class Wall {
     const site = this.#chosen && isOpen(state) ? state.sites[this.#chosen] : undefined;
     menu.hidden = !site;
     if (!site) return;
-    fill(menu, { name: site.name, mute: site.muted ? t("Bật tiếng lại") : t("Tắt tiếng") });
+    fill(menu, {
+      name: site.name,
+      presence: presenceText(site, this.connection.now()),
+      mute: site.muted ? t("Bật tiếng lại") : t("Tắt tiếng"),
+    });
     const screen = state.live?.publications?.[`site:${site.slug}:screen`]?.picture;
     const silent = !site.floor_since && site.kind !== "online";
     for (const [name, shown] of Object.entries({
