@@ -58,7 +58,11 @@ class Delivery:
     def _deliver(
         self, batch: Sequence[Published], connections: Sequence[Connection]
     ) -> list[Connection]:
-        """Send what each hears of ``batch``; gives those who heard that they must reload."""
+        """Send what each hears of ``batch``; gives those who must reload.
+
+        They are told nothing but the snapshot that is due: whoever is cut before it came has not
+        heard of the reload, and misses it.
+        """
         found = fanout.groups(batch, connections)
         if batch:
             last = batch[-1].seq
@@ -67,9 +71,10 @@ class Delivery:
                     each.passed = last
         reloading: list[Connection] = []
         for events, members in found:
-            self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
             if any(isinstance(EVENTS[event.type].effect, Reload) for event in events):
                 reloading += members
+            else:
+                self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
         return reloading
 
     def resync(self, connection: Connection) -> None:
@@ -98,6 +103,8 @@ class Delivery:
     async def _read_and_send(self, connection: Connection, since: int | None) -> bool:
         """A snapshot or what was missed, then what was held; True where it must reload."""
         found = await self._find((connection.actor, since))
+        if connection.stale:  # it was read for who it was before
+            return True
         if isinstance(found, Snapshot):
             connection.passed = found.seq
             metrics.RESYNCS.labels("snapshot").inc()

@@ -69,7 +69,6 @@ STEERING = ("stage.", "floor.", "site.", "conference.", "seat.")
 """Types of events after which the media worker's desired state is derived anew."""
 
 T = TypeVar("T")
-RIGHTS_AGAIN_S = 1.0
 HEAD_EVERY = 5
 """ticks between two ``head``: it only shortens a return, and each wakes every phone"""
 
@@ -229,8 +228,9 @@ class Gateway:
             connection.socket.owner = None
 
     async def rights_changed(self, conference_id: int) -> None:
-        """Cut the seats that are no more; those whose place changed get a fresh snapshot. Where the
-        database is away, as soon as it is back."""
+        """Cut the seats that are no more; those whose place changed get a fresh snapshot. Where their
+        rights cannot be read all are cut, before anything more is told: each handshake reads them.
+        """
         self._rights_changes += 1
         members = self.connections.of_conference(conference_id)
         holders = {each.actor.holder for each in members}
@@ -239,7 +239,7 @@ class Gateway:
         except Exception as error:
             if not isinstance(error, Unavailable):
                 log.exception("gateway.rights_unknown")
-            self._keep(self._rights_later(conference_id))
+            await self._drop(members)
             return
         await self._drop([each for each in members if each.actor.holder not in standing])
         for each in members:
@@ -248,10 +248,6 @@ class Gateway:
                 each.move(seats.moved(each.actor, now))
                 self._delivery.resync(each)
         self._signalling.steering.refresh(conference_id)
-
-    async def _rights_later(self, conference_id: int) -> None:
-        await asyncio.sleep(RIGHTS_AGAIN_S)
-        await self.rights_changed(conference_id)
 
     async def _drop(self, connections: Iterable[Connection]) -> None:
         for each in connections:

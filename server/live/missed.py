@@ -62,7 +62,7 @@ class Missed:
         for number, (actor, seq) in enumerate(asked):
             if seq is not None and since <= seq <= head:
                 behind = events[seq - since :]  # there is no gap
-                if not any(_reloads(event) and event.heard_by(actor) for event in behind):
+                if not any(_reloads(event, actor) for event in behind):
                     found[number] = behind
         fresh = [number for number in range(len(asked)) if number not in found]
         if fresh:
@@ -73,5 +73,10 @@ class Missed:
         return [found[number] for number in range(len(asked))]
 
 
-def _reloads(event: Published) -> bool:
-    return isinstance(EVENTS[event.type].effect, Reload)
+def _reloads(event: Published, actor: Actor) -> bool:
+    """One at ``actor``'s own site counts though they may not hear it: it may have brought them there,
+    and no other event says so."""
+    if not isinstance(EVENTS[event.type].effect, Reload):
+        return False
+    at_its_site = event.site_id is not None and event.site_id == actor.site_id
+    return at_its_site or event.heard_by(actor)

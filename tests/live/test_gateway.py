@@ -14,6 +14,7 @@ from server.errors import Unavailable
 from server.live import fanout
 from server.live.gateway import HEAD_EVERY
 from server.live.missed import MOST_MISSED
+from server.people.models import Person
 from server.permissions import Actor
 from server.protocol import COMMANDS, INTERNAL, RevokeSeat
 from server.snapshot import build
@@ -278,6 +279,48 @@ async def test_a_reload_brings_a_fresh_snapshot(venue: Venue) -> None:
     assert (await organiser.send("roster.import", {"rows": rows}, "k"))["ok"]
     await operator.until(lambda p: p.snapshots == 2)
     assert "Lê Văn Mới" in {entry["name"] for entry in operator.state["roster"].values()}
+
+
+ROSTER = [{"name": "Lê Văn Mới", "site": "da-nang", "code": "MOI1"}]
+
+
+async def test_who_is_cut_before_the_fresh_snapshot_came_gets_it_on_return(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, organiser = [
+        await venue.open(actor) for actor in (venue.cast.operator, venue.cast.organiser)
+    ]
+    for page in (operator, organiser):
+        await page.until(lambda p: p.snapshots == 1)
+
+    async def away(*_: Any) -> None:
+        raise Unavailable()
+
+    monkeypatch.setattr(venue.gateway._delivery, "_find", away)
+    assert (await organiser.send("roster.import", {"rows": ROSTER}, "k"))["ok"]
+    await operator.until(lambda p: p.closed)
+    monkeypatch.undo()
+    again = await venue.open(venue.cast.operator, since=operator.seq)
+    await again.until(lambda p: "clock" in p.live)
+    assert again.snapshots == 1
+    assert "Lê Văn Mới" in {entry["name"] for entry in again.state["roster"].values()}
+
+
+async def test_who_was_moved_while_away_begins_anew(venue: Venue) -> None:
+    cast = venue.cast
+    with venue.database.write_session() as session:
+        session.get_one(Person, cast.trainee.person_id).code = "LAN1"
+        session.commit()
+    trainee = await venue.open(cast.trainee)
+    await trainee.until(lambda p: p.snapshots == 1)
+    await venue.close(trainee)
+    organiser = await venue.open(cast.organiser)
+    rows = [{"name": cast.trainee.name, "site": "hue", "code": "LAN1"}]
+    assert (await organiser.send("roster.import", {"rows": rows}, "k"))["ok"]
+    again = await venue.open(cast.trainee, since=trainee.seq)
+    await again.until(lambda p: "clock" in p.live)
+    assert again.snapshots == 1
+    assert again.state["me"]["site"] == cast.hue
 
 
 async def test_nothing_is_lost_or_doubled_for_who_comes_in_the_middle(venue: Venue) -> None:

@@ -1,0 +1,445 @@
+"""Publishes, reads and connections that begin, fail and end in any order (a state machine).
+
+The real gateway with its deliveries, on a database whose reads see and return when the machine says
+so, before a server whose sockets only write down. Whatever happens: a page hears nothing twice,
+nothing out of order, nothing that its seat may not hear; and in the end it has what a fresh
+snapshot has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import socketio
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from server import protocol as p
+from server.batch import CommandJob
+from server.db.engine import Database
+from server.db.journal import Published
+from server.errors import Unavailable
+from server.i18n import read_languages
+from server.inbox import Inbox, utc_now
+from server.live.engine import Message
+from server.live.gateway import Gateway
+from server.people.codes import normalise_code
+from server.people.models import Person
+from server.permissions import Actor
+from server.snapshot import build_with_seq
+from server.state import State, apply
+from tests.cast import bring_in
+
+SPINS = 12
+"""turns of the loop after which nothing goes on that does not wait for the machine"""
+_slugs = (f"phat-{number}" for number in itertools.count())
+_sids = (f"sid-{number}" for number in itertools.count())
+
+
+class Read:
+    """One read that is asked for."""
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read = read
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._seen: list[Any] = []
+
+    def sees(self) -> None:
+        """What it gives is of this moment."""
+        if not self._seen:
+            self._seen.append(self._read())
+
+    def returns(self) -> None:
+        self.sees()
+        self.future.set_result(self._seen[0])
+
+
+class Gate:
+    """A database whose reads wait."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.reads: list[Read] = []
+
+    async def read(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        read = Read(partial(self._database.read_now, function, *arguments))
+        self.reads.append(read)
+        try:
+            return await read.future
+        finally:
+            self.reads.remove(read)
+
+
+class Line:
+    """What stands for a socket: its page hears at once."""
+
+    line = None
+    owner: Any = None
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.closing = page, False
+
+    def deliver(self, message: Message) -> None:
+        if not self.closing:
+            self.page.hear(*json.loads(message._text[1:]))
+
+    deliver_soon = deliver
+
+
+class Server:
+    """The socket seam: as much of python-socketio as the gateway asks for."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, Line] = {}
+        self._requests: dict[str, Any] = {}
+        self._handlers: dict[str, Callable[..., Awaitable[None]]] = {}
+
+    def on(self, name: str, handler: Callable[..., Awaitable[None]]) -> None:
+        self._handlers[name] = handler
+
+    def get_environ(self, sid: str) -> dict[str, Any]:
+        return {"aiohttp.request": self._requests[sid]}
+
+    def socket_of(self, sid: str) -> Line | None:
+        return self.lines.get(sid)
+
+    def forget_request(self, sid: str) -> None:
+        del self._requests[sid]
+
+    async def connect(self, sid: str, line: Line, secret: str, since: int | None) -> None:
+        """Raises: ConnectionRefusedError of python-socketio."""
+        seat = line.page.actor.holder
+        self._requests[sid] = SimpleNamespace(
+            cookies={f"seat_{seat}": secret}, headers={}, host="x"
+        )
+        self.lines[sid] = line
+        await self._handlers["connect"](sid, {}, {"seat": seat, "since": since})
+
+    async def disconnect(self, sid: str) -> None:
+        """By either side."""
+        if (line := self.lines.pop(sid, None)) is not None:
+            line.closing = True
+            await self._handlers["disconnect"](sid)
+
+    async def shutdown(self) -> None: ...
+
+
+@dataclass
+class Page:
+    """A page that keeps its state, and says what was wrong with what it heard."""
+
+    actor: Actor
+    may_hear: Callable[[str, int], bool]
+    wrong: list[str]
+    state: State = field(default_factory=dict)
+    seq: int = 0
+    sid: str | None = None
+    """of its line; None while it has none"""
+
+    def hear(self, name: str, data: Any) -> None:
+        if name == "snapshot":
+            self._expect(data["seq"] >= self.seq, name, data["seq"])
+            self.state, self.seq = data["state"], data["seq"]
+        elif name == "head":
+            self._expect(data >= self.seq, name, data)
+            self.seq = data
+        elif name == "events":
+            for event in data:
+                self._expect(event["seq"] > self.seq, "twice or late", event["seq"])
+                self._expect(self.may_hear(self.actor.holder, event["seq"]), "secret", event["seq"])
+                self.state = apply(self.state, event["type"], event["data"])
+                self.seq = event["seq"]
+
+    def _expect(self, true: bool, what: str, seq: int) -> None:
+        if not true:
+            self.wrong.append(f"{self.actor.role} at {self.seq}: {what} {seq}")
+
+
+class Deliveries(RuleBasedStateMachine):
+    """One conference: six pages, of which two are one seat's."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.database = Database(self.url, readers=1)
+        with self.database.write_session() as session:
+            slug = next(_slugs)
+            self.cast = cast = bring_in(session, slug)
+            self.unit = f"Trạm Y tế {slug}"
+            person = session.get_one(Person, cast.trainee.person_id)
+            person.code = self.code = normalise_code(person.code)
+            session.commit()
+        self.wrong: list[str] = []
+        self.journal: dict[int, Published] = {}
+        self.places: dict[str, list[tuple[int, Actor | None]]] = {}
+        """seat → (first seq, as whom it acts since then; None: revoked)"""
+        self.committed: list[Any] = []
+        self.delivering: asyncio.Task[None] | None = None
+        self.breaks_after: int | None = None
+        self.server, self.gate = Server(), Gate(self.database)
+        self.inbox = Inbox(self.database)
+        self.does(self._begin())
+        people = (cast.trainee, cast.trainee, cast.other_trainee, cast.operator, cast.moderator)
+        self.pages = [Page(who, self.may_hear, self.wrong) for who in (*people, cast.display)]
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.all_come()
+
+    async def _begin(self) -> None:
+        telling = SimpleNamespace(on_live=None, current=lambda _conference: {})
+        steering = SimpleNamespace(telling=telling, refresh=lambda _conference: None)
+        made: Any = Gateway
+        self.gateway = made(
+            self.server, self.inbox, self.gate, SimpleNamespace(steering=steering), read_languages()
+        )
+        self.tell = self.gateway._delivery.tell
+        self.gateway._delivery.tell = self.tells
+
+    def tells(self, connections: Sequence[Any], name: str, data: Any, seq: int) -> None:
+        """``Delivery.tell``, in which a fault may happen after it reached some of them."""
+        if name == "events" and self.breaks_after is not None:
+            self.breaks_after -= 1
+            if self.breaks_after < 0:
+                self.breaks_after = None
+                raise ZeroDivisionError
+        self.tell(connections, name, data, seq)
+
+    # --- what the rules use ---
+
+    def does(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run until everything waits for the machine."""
+
+        async def run() -> None:
+            await work
+            for _ in range(SPINS):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(run())
+
+    async def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def place(self, holder: str) -> Actor | None:
+        """As whom a seat acts now; None: it was revoked."""
+        return self.places[holder][-1][1] if holder in self.places else self._original(holder)
+
+    def _original(self, holder: str) -> Actor:
+        return next(actor for actor in self.cast.everyone() if actor.holder == holder)
+
+    def may_hear(self, holder: str, seq: int) -> bool:
+        """Whether the seat may hear an event by what it was when that happened, or later."""
+        history = [(0, self._original(holder)), *self.places.get(holder, ())]
+        ends = [first for first, _ in history[1:]]
+        later = [
+            who for (_, who), end in itertools.zip_longest(history, ends) if not end or end > seq
+        ]
+        return any(who is not None and self.journal[seq].heard_by(who) for who in later)
+
+    @property
+    def head(self) -> int:
+        return max(self.journal, default=0)
+
+    def commits(self, *acts: tuple[Actor, p.Command], told: bool) -> bool:
+        """One transaction, whether it changed rights; ``told``: the inbox delivers what it can."""
+        jobs = [CommandJob(lambda *_: None, who, what, None) for who, what in acts]
+        done = self.inbox._transaction(jobs)
+        self.journal |= {event.seq: event for event in done.events}
+        self.committed.append(done)
+        if told:
+            self.the_inbox_delivers()
+        return bool(done.rights)
+
+    def mutes(self, muted: bool) -> tuple[Actor, p.Command]:
+        return self.cast.moderator, p.MuteSite(site=self.cast.hue, muted=muted)
+
+    async def _connect(self, page: Page, sid: str, since: int | None) -> None:
+        line, secret = Line(page), self.cast.secrets[page.actor.holder]
+        try:
+            await self.server.connect(sid, line, secret, since)
+        except socketio.exceptions.ConnectionRefusedError as refused:
+            self.server.lines.pop(sid, None)
+            code = refused.error_args["data"]["error"]
+            if code == "unauthenticated" and self.place(page.actor.holder) is not None:
+                self.wrong.append("a seat in force was refused")
+
+    # --- the rules ---
+
+    @rule(
+        what=st.lists(st.sampled_from(["ask", "other", "room", "here", "mute"]), max_size=4),
+        told=st.booleans(),
+    )
+    def people_act(self, what: list[str], told: bool) -> None:
+        ask = p.AskQuestion(text="Bao giờ?")
+        acts: dict[str, tuple[Actor | None, p.Command]] = {
+            "ask": (self.place(self.cast.trainee.holder), ask),
+            "other": (self.place(self.cast.other_trainee.holder), ask),
+            "room": (self.cast.operator, ask),
+            "here": (self.place(self.cast.trainee.holder), p.CheckIn()),
+            "mute": self.mutes(self.head % 2 == 0),
+        }
+        self.commits(*((who, command) for who, command in map(acts.get, what) if who), told=told)
+
+    @rule(site=st.sampled_from(["hue", "da-nang"]), told=st.booleans())
+    def somebody_moves(self, site: str, told: bool) -> None:
+        """Their operator's lists are loaded anew, their own page becomes one of the other room."""
+        cast, who = self.cast, self.place(self.cast.trainee.holder)
+        assert who is not None
+        row = p.RosterRow(name=who.name, site=site, code=self.code, unit=self.unit)
+        moved = replace(who, site_id=cast.hue if site == "hue" else cast.da_nang)
+        self.places.setdefault(who.holder, []).append((self.head + 1, moved))
+        assert self.commits(
+            (cast.organiser, p.ImportRoster(rows=(row,))), self.mutes(True), told=told
+        )
+
+    @rule(of=st.sampled_from(["other_trainee", "display"]), told=st.booleans())
+    def a_seat_is_revoked(self, of: str, told: bool) -> None:
+        holder = getattr(self.cast, of).holder
+        if self.place(holder) is not None:
+            self.places.setdefault(holder, []).append((self.head + 1, None))
+            revoke = (self.cast.organiser, p.RevokeSeat(seat=holder))
+            assert self.commits(revoke, self.mutes(True), self.mutes(False), told=told)
+
+    @precondition(lambda self: self.committed)
+    @rule()  # what was not told at once
+    def the_inbox_delivers(self) -> None:
+        """One batch after the other, as its thread does."""
+        if self.delivering is None or self.delivering.done():
+            done = self.committed.pop(0)
+
+            async def deliver() -> None:
+                self.delivering = await self.spawn(self.inbox._deliver(done))
+
+            self.does(deliver())
+
+    @rule(after=st.integers(0, 2))
+    def a_fault_waits(self, after: int) -> None:
+        self.breaks_after = after
+
+    @precondition(lambda self: self.gate.reads)
+    @rule(number=st.integers(0, 9))
+    def a_read_sees(self, number: int) -> None:
+        self.gate.reads[number % len(self.gate.reads)].sees()
+
+    @precondition(lambda self: self.gate.reads)
+    @rule(number=st.integers(0, 9))
+    def a_read_returns(self, number: int) -> None:
+        self.gate.reads[number % len(self.gate.reads)].returns()
+        self.does(asyncio.sleep(0))
+
+    @precondition(lambda self: self.gate.reads)
+    @rule(number=st.integers(0, 9), error=st.sampled_from([Unavailable, ZeroDivisionError]))
+    def a_read_fails(self, number: int, error: type[Exception]) -> None:
+        self.gate.reads[number % len(self.gate.reads)].future.set_exception(error())
+        self.does(asyncio.sleep(0))
+
+    @rule()
+    def all_comes_to_its_end(self) -> None:
+        self.settle()
+
+    @rule(number=st.integers(0, 5), fresh=st.booleans())
+    def a_page_connects(self, number: int, fresh: bool) -> None:
+        page = self.pages[number]
+        if page.sid not in self.server.lines:
+            page.sid = next(_sids)
+            since = None if fresh or not page.state else page.seq
+
+            async def connect() -> None:
+                await self.spawn(self._connect(page, page.sid or "", since))
+
+            self.does(connect())
+
+    @rule(number=st.integers(0, 5))
+    def a_page_leaves(self, number: int) -> None:
+        self.does(self.server.disconnect(self.pages[number].sid or ""))
+
+    @rule()
+    def the_clock_ticks(self) -> None:
+        self.does(self.gateway.tick())
+
+    @invariant()
+    def nothing_was_wrong(self) -> None:
+        assert not self.wrong, self.wrong
+
+    # --- the promise ---
+
+    def all_come(self) -> None:
+        for number in range(len(self.pages)):
+            self.a_page_connects(number, fresh=False)
+        self.settle()
+
+    def settle(self) -> None:
+        """Nothing fails any more, and all that waits comes to its end."""
+        self.breaks_after = None
+        while self.gate.reads or self.committed or self.tasks:
+            if self.gate.reads:
+                self.a_read_returns(0)
+            elif self.committed:
+                self.the_inbox_delivers()
+            self.does(asyncio.sleep(0))
+
+    def teardown(self) -> None:
+        try:
+            self.settle()
+            self.all_come()
+            self.the_clock_ticks()
+            self.nothing_was_wrong()
+            self.check()
+        finally:
+            self.does(self.gateway.stop())
+            self.loop.close()
+            self.database.close()
+
+    def check(self) -> None:
+        for page in self.pages:
+            who = self.place(page.actor.holder)
+            if who is None:
+                assert page.sid not in self.server.lines, "it was cut, and is not let in again"
+                continue
+            state, seq = self.database.read_now(build_with_seq, who, utc_now())
+            assert page.sid in self.server.lines
+            fresh = json.loads(json.dumps(state))
+            stale = {key: page.state.get(key) for key in fresh if page.state.get(key) != fresh[key]}
+            assert not stale, (who.role, {key: fresh[key] for key in stale})
+            assert page.seq == seq
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for a time, each tick tells heads."""
+    monkeypatch.setattr("server.live.gathering.PACE_S", 0)
+    monkeypatch.setattr("server.live.gateway.HEAD_EVERY", 1)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_every_page_ends_with_what_a_fresh_snapshot_has(hasty: None, database_url: str) -> None:
+    machine = type("Deliveries", (Deliveries,), {"url": database_url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
