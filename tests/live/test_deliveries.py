@@ -47,6 +47,8 @@ from tests.cast import bring_in
 
 SPINS = 12
 """turns of the loop after which nothing goes on that does not wait for the machine"""
+TOLD = st.sampled_from(["later", "at once", "with rights"])
+"""when the inbox delivers what is committed, if it can; with the rights read that changed"""
 _slugs = (f"phat-{number}" for number in itertools.count())
 _sids = (f"sid-{number}" for number in itertools.count())
 
@@ -258,14 +260,17 @@ class Deliveries(RuleBasedStateMachine):
     def head(self) -> int:
         return max(self.journal, default=0)
 
-    def commits(self, *acts: tuple[Actor, p.Command], told: bool) -> bool:
-        """One transaction, whether it changed rights; ``told``: the inbox delivers what it can."""
+    def commits(self, *acts: tuple[Actor, p.Command], told: str) -> bool:
+        """One transaction; whether it changed rights."""
         jobs = [CommandJob(lambda *_: None, who, what, None) for who, what in acts]
         done = self.inbox._transaction(jobs)
         self.journal |= {event.seq: event for event in done.events}
         self.committed.append(done)
-        if told:
+        if told != "later":
+            reads = len(self.gate.reads)
             self.the_inbox_delivers()
+            if told == "with rights" and len(self.gate.reads) > reads:
+                self.a_read_returns(-1)
         return bool(done.rights)
 
     def mutes(self, muted: bool) -> tuple[Actor, p.Command]:
@@ -284,10 +289,12 @@ class Deliveries(RuleBasedStateMachine):
     # --- the rules ---
 
     @rule(
-        what=st.lists(st.sampled_from(["ask", "other", "room", "here", "mute"]), max_size=4),
-        told=st.booleans(),
+        what=st.lists(
+            st.sampled_from(["ask", "other", "room", "here", "mute"]), min_size=1, max_size=4
+        ),
+        told=TOLD,
     )
-    def people_act(self, what: list[str], told: bool) -> None:
+    def people_act(self, what: list[str], told: str) -> None:
         ask = p.AskQuestion(text="Bao giờ?")
         acts: dict[str, tuple[Actor | None, p.Command]] = {
             "ask": (self.place(self.cast.trainee.holder), ask),
@@ -298,8 +305,8 @@ class Deliveries(RuleBasedStateMachine):
         }
         self.commits(*((who, command) for who, command in map(acts.get, what) if who), told=told)
 
-    @rule(site=st.sampled_from(["hue", "da-nang"]), told=st.booleans())
-    def somebody_moves(self, site: str, told: bool) -> None:
+    @rule(site=st.sampled_from(["hue", "da-nang"]), told=TOLD)
+    def somebody_moves(self, site: str, told: str) -> None:
         """Their operator's lists are loaded anew, their own page becomes one of the other room."""
         cast, who = self.cast, self.place(self.cast.trainee.holder)
         assert who is not None
@@ -310,8 +317,8 @@ class Deliveries(RuleBasedStateMachine):
             (cast.organiser, p.ImportRoster(rows=(row,))), self.mutes(True), told=told
         )
 
-    @rule(of=st.sampled_from(["other_trainee", "display"]), told=st.booleans())
-    def a_seat_is_revoked(self, of: str, told: bool) -> None:
+    @rule(of=st.sampled_from(["other_trainee", "display"]), told=TOLD)
+    def a_seat_is_revoked(self, of: str, told: str) -> None:
         holder = getattr(self.cast, of).holder
         if self.place(holder) is not None:
             self.places.setdefault(holder, []).append((self.head + 1, None))
@@ -355,17 +362,20 @@ class Deliveries(RuleBasedStateMachine):
     def all_comes_to_its_end(self) -> None:
         self.settle()
 
-    @rule(number=st.integers(0, 5), fresh=st.booleans())
-    def a_page_connects(self, number: int, fresh: bool) -> None:
+    @rule(number=st.integers(0, 5), fresh=st.booleans(), seated=st.booleans())
+    def a_page_connects(self, number: int, fresh: bool, seated: bool) -> None:
+        """Again, where it is connected; ``seated``: up to where it is to be told what it missed."""
         page = self.pages[number]
-        if page.sid not in self.server.lines:
-            page.sid = next(_sids)
-            since = None if fresh or not page.state else page.seq
+        self.a_page_leaves(number)
+        page.sid = next(_sids)
+        since = None if fresh or not page.state else page.seq
 
-            async def connect() -> None:
-                await self.spawn(self._connect(page, page.sid or "", since))
+        async def connect() -> None:
+            await self.spawn(self._connect(page, page.sid or "", since))
 
-            self.does(connect())
+        self.does(connect())
+        if seated and self.gate.reads:
+            self.a_read_returns(-1)
 
     @rule(number=st.integers(0, 5))
     def a_page_leaves(self, number: int) -> None:
@@ -382,8 +392,9 @@ class Deliveries(RuleBasedStateMachine):
     # --- the promise ---
 
     def all_come(self) -> None:
-        for number in range(len(self.pages)):
-            self.a_page_connects(number, fresh=False)
+        for number, page in enumerate(self.pages):
+            if page.sid not in self.server.lines:
+                self.a_page_connects(number, fresh=False, seated=True)
         self.settle()
 
     def settle(self) -> None:
@@ -422,6 +433,33 @@ class Deliveries(RuleBasedStateMachine):
             assert page.seq == seq
 
 
+Step = Callable[[Deliveries], None]
+AWKWARD: dict[str, list[Step]] = {
+    "moved while it catches up, and cut before its fresh snapshot": [
+        lambda it: it.a_page_connects(0, fresh=False, seated=True),
+        lambda it: it.somebody_moves("hue", told="with rights"),
+        lambda it: it.a_read_returns(0),
+        lambda it: it.a_read_fails(0, Unavailable),
+    ],
+    "revoked between the read of its seat and the answer": [
+        lambda it: it.a_page_connects(5, fresh=False, seated=False),
+        lambda it: it.a_read_sees(0),
+        lambda it: it.a_seat_is_revoked("display", told="at once"),
+        lambda it: it.a_read_returns(1),
+    ],
+    "revoked, which cannot be read": [
+        lambda it: it.a_seat_is_revoked("display", told="at once"),
+        lambda it: it.a_read_fails(0, Unavailable),
+    ],
+    "a reload, and cut before its fresh snapshot": [
+        lambda it: it.somebody_moves("hue", told="with rights"),
+        lambda it: it.a_read_fails(0, ZeroDivisionError),
+        lambda it: it.a_read_fails(0, ZeroDivisionError),
+    ],
+}
+"""What the machine found, or would find seldom."""
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for a time, each tick tells heads."""
@@ -430,12 +468,23 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
+@pytest.mark.parametrize("steps", AWKWARD.values(), ids=AWKWARD)
+def test_awkward_moments(hasty: None, database_url: str, steps: list[Step]) -> None:
+    machine = type("Deliveries", (Deliveries,), {"url": database_url})()
+    try:
+        for step in steps:
+            step(machine)
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
 def test_every_page_ends_with_what_a_fresh_snapshot_has(hasty: None, database_url: str) -> None:
     machine = type("Deliveries", (Deliveries,), {"url": database_url})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=60,
             stateful_step_count=40,
             deadline=None,
             database=None,
