@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from server.conferences.models import Site
 from server.db import models
 from server.db.base import Base
 from server.db.engine import (
     Database,
     DatabaseUnusable,
+    alembic_config,
     make_engine,
     migrate,
     parse_url,
     require_current,
 )
+from tests.cast import bring_in
 
 assert models, "all tables are known"
 
@@ -34,6 +38,22 @@ def test_migrations_make_exactly_the_models(database: Database) -> None:
 def test_migrating_again_changes_nothing(database: Database, database_url: str) -> None:
     migrate(database_url)
     require_current(database_url)
+
+
+def test_an_older_database_is_brought_forward_with_all_that_it_holds(
+    database: Database, database_url: str
+) -> None:
+    with database.write_session() as session:
+        cast = bring_in(session)
+        session.commit()
+    with database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0001")
+    with pytest.raises(DatabaseUnusable):
+        require_current(database_url)
+    migrate(database_url)
+    require_current(database_url)
+    with database.read_session() as session:
+        assert session.get_one(Site, cast.hue).slug == "hue"
 
 
 def test_a_newer_database_is_refused(database: Database, database_url: str) -> None:

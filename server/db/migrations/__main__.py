@@ -1,7 +1,4 @@
-"""For developers: ``python -m server.db.migrations [message]`` writes what is missing.
-
-Until the first release there is one initial migration, which is written anew (no message).
-"""
+"""For developers: ``python -m server.db.migrations "what changes"`` writes what is missing."""
 
 from __future__ import annotations
 
@@ -13,22 +10,20 @@ from alembic import command
 
 from server.db.engine import alembic_config, make_engine
 
-INITIAL = Path(__file__).parent / "versions" / "0001_initial.py"
+VERSIONS = Path(__file__).parent / "versions"
 
 
-def main(message: str | None) -> None:
+def main(message: str) -> None:
     """Compare a database made by the present migrations with the models."""
-    if message is None:
-        INITIAL.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         engine = make_engine(f"sqlite:///{folder}/scratch.db")
         with engine.begin() as connection:
             config = alembic_config(connection)
             command.upgrade(config, "head")
-            number = f"{len(list(INITIAL.parent.glob('0*.py'))) + 1:04}"
-            command.revision(config, message or "initial", autogenerate=True, rev_id=number)
+            number = f"{len(list(VERSIONS.glob('0*.py'))) + 1:04}"
+            command.revision(config, message, autogenerate=True, rev_id=number)
         engine.dispose()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    main(sys.argv[1])

@@ -242,10 +242,6 @@ def upgrade() -> None:
         sa.Column("muted", sa.Boolean(), nullable=False),
         sa.Column("floor_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("spoken_s", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("operator_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("operator_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("display_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("display_until", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "kind in ('main','remote','speaker','online')", name=op.f("ck_sites_kind")
         ),
