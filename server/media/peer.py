@@ -91,6 +91,10 @@ class _DtlsPath:
         for data in self._flight:
             self._transmit(data)
 
+    def mute(self) -> None:
+        """Send nothing from now on."""
+        self._transmit = lambda data: None
+
     async def _recv(self) -> bytes:
         data = await self._queue.get()
         if data is None:
@@ -129,6 +133,8 @@ class Peer:
         self._reachable = False
         self.client = False
         """do we open the DTLS handshake?"""
+        self.farewell = True
+        """is it told when we close? Who is not finds out by checks without an answer"""
         self.on_rtp: Callable[[memoryview, float], None] = lambda packet, now_s: None
         self.on_rtcp: Callable[[memoryview], None] = lambda packet: None
         self.on_connected: Callable[[], None] = lambda: None
@@ -284,6 +290,8 @@ class Peer:
         """Say goodbye (close_notify) and forget everything. Idempotent."""
         if self._closed:
             return
+        if not self.farewell:
+            self._path.mute()
         self._closed = True
         stop = asyncio.get_running_loop().create_task(self._stop())
         _stopping.add(stop)

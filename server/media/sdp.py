@@ -70,6 +70,8 @@ class Description:
 
     sections: list[Section]
     bundle: list[str]
+    name: str = ""
+    """of the session (``s=``): many encoders tell by it who they are"""
 
 
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -94,7 +96,10 @@ def parse(text: str) -> Description:
     if not common or not common[0].startswith("v=0") or not 0 < len(groups) <= MAX_SECTIONS:
         raise InvalidDescription("no session description")
     bundle: list[str] = []
+    name = ""
     for line in common:
+        if line.startswith("s="):
+            name = line[2:].strip()
         if line.startswith("a=group:BUNDLE"):
             bundle = line.split()[1:]
     try:
@@ -103,7 +108,7 @@ def parse(text: str) -> Description:
         raise InvalidDescription("malformed line") from error
     if len({section.mid for section in sections}) != len(sections):
         raise InvalidDescription("mid used twice")
-    return Description(sections, bundle)
+    return Description(sections, bundle, name)
 
 
 def _section(common: Sequence[str], lines: Sequence[str], index: int) -> Section:

@@ -15,6 +15,9 @@ from server.media.subscription import Receiver, Watcher
 
 MAX_WALL = 64
 MAX_SESSIONS_A_HOLDER = 16
+HANGS_ON_FAREWELL = "FFmpegPublishSession"
+"""Name of what FFmpeg's WHIP muxer (seen with 9.0.2) describes. An alert makes its socket a blocking one,
+and it waits for ever; without one it ends by itself 30 s later, as no check is answered any more."""
 
 
 class Refusal(Exception):
@@ -41,6 +44,7 @@ class Negotiator:
         offer, lines, remote = self._read_offer(request.sdp, publishing=True)
         self._limit(conference, request.holder)
         peer = Peer(self.ice, self.certificate)
+        peer.farewell = offer.name != HANGS_ON_FAREWELL
         publication = Publication(request.source, request.holder, peer, lines)
         publication.offer = request.sdp
         answer = self._answer(offer, lines, peer, remote, None, publication)

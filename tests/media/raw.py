@@ -14,7 +14,7 @@ from tests.media.harness import SLUG, WorkerProcess, eventually
 
 OFFER = """v=0
 o=- 1 1 IN IP4 127.0.0.1
-s=-
+s={name}
 t=0 0
 a=group:BUNDLE v a
 a=ice-ufrag:{ufrag}
@@ -88,7 +88,11 @@ class RawPeer:
         self.reports.append(bytes(packet))
 
     def offer(
-        self, direction: str = "sendonly", setup: str = "actpass", codec: str = "H264"
+        self,
+        direction: str = "sendonly",
+        setup: str = "actpass",
+        codec: str = "H264",
+        name: str = "-",
     ) -> str:
         """An offer of one picture and one sound."""
         return OFFER.format(
@@ -98,6 +102,7 @@ class RawPeer:
             direction=direction,
             setup=setup,
             codec=codec,
+            name=name,
         )
 
     def read(self, text: str) -> sdp.Description:

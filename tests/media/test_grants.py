@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from server.media import messages
 from tests.media.harness import SLUG, Process, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, RawPeer
@@ -251,3 +253,17 @@ async def test_a_killed_worker_is_replaced_on_its_sockets(raw: Make) -> None:
     await eventually(lambda: page.got("stage"))
     await worker.stop()
     process.stop()
+
+
+@pytest.mark.parametrize(("name", "told"), [("-", ["left"]), ("FFmpegPublishSession", [])])
+async def test_a_publisher_is_told_of_its_end_unless_that_makes_it_hang(
+    worker: WorkerProcess, raw: Make, name: str, told: list[str]
+) -> None:
+    first, second, ends = raw(), raw(), []
+    worker.web.desire(GRANTS, stage="site:a")
+    first.peer.on_ended = ends.append
+    await first.publish(worker, "seat-a", "site:a", name=name, setup="passive")
+    await second.publish(worker, "encoder", "site:a")
+    await eventually(lambda: worker.web.last(messages.Closed))
+    await asyncio.sleep(0.1)
+    assert ends == told
