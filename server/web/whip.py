@@ -129,7 +129,7 @@ def turn_links(site: Site, holder: str) -> list[str]:
 def _created(
     request: web.Request, actor: Actor, session: str, offer: str, answer: str
 ) -> web.Response:
-    response = web.Response(status=201, text=answer, content_type=SDP)
+    response = web.Response(status=201, body=answer.encode(), content_type=SDP)
     response.headers["Location"] = f"{request.path.rstrip('/')}/{session}"
     response.headers["ETag"] = f'"{etag_of(offer)}"'
     response.headers["Accept-Patch"] = FRAGMENT
@@ -194,7 +194,7 @@ async def patch(request: web.Request) -> web.Response:
         raise Unprocessable()
     offer = renewed(offer, fragment)
     _, answer = await _negotiated(signalling.restart(actor, session, offer))
-    response = web.Response(status=200, text=fragment_of(answer), content_type=FRAGMENT)
+    response = web.Response(status=200, body=fragment_of(answer).encode(), content_type=FRAGMENT)
     response.headers["ETag"] = f'"{etag_of(offer)}"'
     return response
 

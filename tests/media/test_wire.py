@@ -249,7 +249,13 @@ def test_an_ssrc_that_no_packet_can_have_is_refused(line: str, ssrc: str) -> Non
 
 def test_an_encoder_may_pack_whole_slices_and_no_player_is_sent_less_than_it_reads() -> None:
     """``packetization-mode=0`` (RFC 6184, 6.2), which is also what is meant where none is named."""
-    values = {"ufrag": "u", "password": "p", "fingerprint": "sha-256 AA", "setup": "actpass"}
+    values = {
+        "ufrag": "u",
+        "password": "p",
+        "fingerprint": "sha-256 AA",
+        "setup": "actpass",
+        "name": "-",
+    }
     offer = OFFER.format(**values, direction="sendonly", codec="H264")
     offer = offer.replace("packetization-mode=1;", "")
     line, *_ = [x for x in negotiation.accept_offer(sdp.parse(offer), publishing=True) if x]

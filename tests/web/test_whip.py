@@ -81,7 +81,9 @@ async def post(browser: Browser, path: str, peer: RTCPeerConnection, token: str)
     offer = peer.localDescription.sdp
     answer, text = await browser.raw("POST", path, data=offer, headers=bearer(token))
     assert answer.status == 201, text
-    assert answer.content_type == "application/sdp" and answer.headers["ETag"].startswith('"')
+    assert answer.headers["Content-Type"] == "application/sdp" and answer.headers[
+        "ETag"
+    ].startswith('"')
     await peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
     return answer.headers["Location"]
 
