@@ -10,6 +10,7 @@ from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
 from tests.media.harness import Process, WorkerProcess
+from tests.media.lines import BadLine
 from tests.media.pages import ARGUMENTS, SCRIPT
 from tests.media.raw import RawPeer
 
@@ -43,6 +44,14 @@ async def raw() -> AsyncIterator[Callable[[], RawPeer]]:
     yield make
     for peer in peers:
         await peer.close()
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[BadLine]:
+    """A line without faults until the test makes some; ended with it."""
+    made = BadLine()
+    yield made
+    await made.stop()
 
 
 @pytest.fixture

@@ -26,12 +26,25 @@ from aiortc import (
     RTCSessionDescription,
     VideoStreamTrack,
 )
+from aiortc.rtcdtlstransport import RtpReceiver, RtpRouter
+from aiortc.rtp import RtpPacket
 
 from server.media import messages
 from server.supervisor import listen_media
 
 # aioice never offers the loopback interface, the only one that every machine has.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
+
+# aiortc drops what is repeated by RTX where there are several pictures: it does not look at the MID.
+route_rtp = RtpRouter.route_rtp
+
+
+def route_by_mid(router: RtpRouter, packet: RtpPacket) -> RtpReceiver | None:
+    """RFC 8843, 9.2."""
+    return route_rtp(router, packet) or router.mid_table.get(packet.extensions.mid)
+
+
+RtpRouter.route_rtp = route_by_mid  # type: ignore[method-assign]
 
 SLUG = "hoi-nghi"
 HAS_IPV6 = socket.has_dualstack_ipv6()
@@ -234,9 +247,10 @@ class WorkerProcess:
 
     async def publish(
         self, holder: str, source: str, *, shade: int = 128, tone_hz: int | None = 440,
-        codec: str = "H264",
+        codec: str = "H264", line: Callable[[str], str] = str,
     ) -> messages.Answered:  # fmt: skip
-        """Publish a grey picture of ``shade`` and a tone (None: silence)."""
+        """Publish a grey picture of ``shade`` and a tone (None: silence); ``line`` changes the
+        answer, so that the peer takes another line."""
         peer = self.peer()
         video = peer.addTrack(Grey(shade))
         prefer(peer, video, codec)
@@ -247,17 +261,19 @@ class WorkerProcess:
             sdp=peer.localDescription.sdp,
         )  # fmt: skip
         assert isinstance(answered, messages.Answered), answered
-        await peer.setRemoteDescription(RTCSessionDescription(answered.sdp, "answer"))
+        await peer.setRemoteDescription(RTCSessionDescription(line(answered.sdp), "answer"))
         return answered
 
-    async def receive(self, holder: str, wall: int = 0) -> Page:
-        """A page with slots."""
+    async def receive(
+        self, holder: str, wall: int = 0, *, line: Callable[[str], str] = str
+    ) -> Page:
+        """A page with slots; ``line`` changes the offer that it gets."""
         offered = await self.web.ask(
             messages.Receive, conference=SLUG, holder=holder, wall=wall, audio=True
         )
         assert isinstance(offered, messages.Answered), offered
         page = Page(self.peer(), offered.session)
-        await page.answer(offered.sdp)
+        await page.answer(line(offered.sdp))
         accepted = await self.web.ask(
             messages.Accept, session=offered.session, holder=holder,
             sdp=page.peer.localDescription.sdp,

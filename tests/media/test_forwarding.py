@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from server.media import messages
-from tests.media.harness import Grey, WorkerProcess, eventually
+from tests.media.harness import Grey, Page, WorkerProcess, eventually
+from tests.media.lines import BadLine
 
 SITE = messages.Grant(publish=("site:a",), receive=True, own="site:a")
 OTHER = messages.Grant(publish=("site:b",), receive=True, own="site:b")
@@ -68,3 +73,41 @@ async def test_a_camera_that_is_off_is_told_apart_from_its_sound(worker: WorkerP
     camera.replaceTrack(Grey(200))
     await eventually(lambda: told(True))
     await eventually(lambda: near(page.shade["stage"], 200))
+
+
+async def goes_on(page: Page) -> None:
+    """Wait for new pictures and sounds, right ones."""
+    pictures, sounds = page.frames["stage"], page.frames["audio0"]
+    await eventually(lambda: page.frames["stage"] > pictures + 20)
+    await eventually(lambda: page.frames["audio0"] > sounds + 50)
+    await eventually(lambda: near(page.shade["stage"], 60))
+    await eventually(lambda: 350 <= page.hz["audio0"] <= 450)
+
+
+@pytest.mark.parametrize("leg", ["publisher", "receiver"])
+async def test_pictures_and_sound_come_through_a_bad_line_and_back_after_its_end(
+    worker: WorkerProcess, line: BadLine, leg: str
+) -> None:
+    """One in ten packets is lost, in bursts; then all are until nothing comes any more."""
+    web = worker.web
+    web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    if leg == "publisher":
+        page = await worker.receive("display")
+        await line.start(page.peer.remoteDescription.sdp)
+        await worker.publish("seat-a", "site:a", shade=60, tone_hz=400, line=line.describe)
+    else:
+        answered = await worker.publish("seat-a", "site:a", shade=60, tone_hz=400)
+        await line.start(answered.sdp)
+        page = await worker.receive("display", line=line.describe)
+    await eventually(lambda: page.frames.get("stage") and page.frames.get("audio0"))
+    await goes_on(page)
+
+    line.change(delay_ms=20, loss=0.1, burst=4)
+    await goes_on(page)
+    line.change(loss=1)
+    before = None
+    while page.frames != before:
+        before = dict(page.frames)
+        await asyncio.sleep(0.4)
+    line.change(loss=0)
+    await goes_on(page)

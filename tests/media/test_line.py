@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from playwright.async_api import Browser, Page
 
@@ -14,14 +12,6 @@ from tests.media.pages import GRANTS, advances, open_page
 from tests.media.test_simulcast import ENCODINGS, height
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-async def line() -> AsyncIterator[BadLine]:
-    """Ended with the test."""
-    made = BadLine()
-    yield made
-    await made.stop()
 
 
 def downlink(worker: WorkerProcess) -> messages.Downlink | None:
