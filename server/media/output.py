@@ -210,8 +210,9 @@ class Output(Switch):
 
     def retransmit(self, sequences: Iterable[int], now_s: float) -> None:
         """Answer a NACK (RFC 4585) from the layers' histories; what a full line lost would only be
-        lost again, or hold up what comes next. On a line that loses some by itself each goes twice:
+        lost again, or hold up what comes next. On a line that loses some by itself pictures' go twice:
         a repeat that is lost is asked for anew only a round trip later, and the picture stands.
+        Sound goes twice there anyway.
         """
         if self.downlink.full:
             return
@@ -227,7 +228,8 @@ class Output(Switch):
             if packet is None or header is None or not self._repairs.allows(sequence, now_s):
                 continue
             repeats.append((part, header, packet, sequence))
-        if self.downlink.lossy and self._repairs.spares(len(repeats)):
+        twice = self.downlink.lossy and self.kind == "video"
+        if twice and self._repairs.spares(len(repeats)):
             repeats *= 2
         for repeat in repeats:
             self._repeat(*repeat, now_s)

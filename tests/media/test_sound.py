@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from aiortc.rtcdtlstransport import RTCCertificate
 
 from server.media import messages, rtcp
+from server.media.ice import IceLite
+from server.media.output import BEHIND
 from tests.media.harness import WorkerProcess, eventually
-from tests.media.raw import RawPeer
+from tests.media.raw import Lossy, RawPeer
 
 GRANTS = {
     "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
     "display": messages.Grant(receive=True),
 }
+
+
+class Overheard(Lossy):
+    """Keeps what comes as it comes, before SRTP drops what it has had already."""
+
+    def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
+        super().__init__(ice, certificate)
+        self.came: list[bytes] = []
+
+    def handle_srtp(self, data: memoryview, now_s: float) -> bool:
+        """From the line."""
+        self.came.append(bytes(data))
+        return super().handle_srtp(data, now_s)
 
 
 class Speaker(RawPeer):
@@ -54,3 +71,30 @@ async def test_sound_that_is_missing_is_asked_for_where_that_was_offered(
     (last, _), (late, _) = page.got("audio0")[-2:]
     assert (last.sequence - late.sequence) & 0xFFFF == 1, "in its own place"
     await speaker.close()
+
+
+async def test_sound_goes_twice_to_whom_some_of_it_does_not_reach_and_no_more(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    worker.web.desire(GRANTS, floor=("site:a",))
+    speaker, page = raw(), RawPeer(Overheard)
+    await speaker.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+
+    number = 0
+    while not page.got("audio0"):
+        number += 1
+        speaker.send_audio(number, b"before")
+        await asyncio.sleep(0.02)
+    ssrc, highest = page.slots["audio0"], page.got("audio0")[-1][0].sequence
+    for lost, expected in ((0, 0), (3, 50)):
+        block = rtcp.ReportBlock(ssrc, 0, lost, highest + expected, 0, 0, 0)
+        page.peer.send_rtcp(rtcp.receiver_report(1, [block], "page"))
+    await asyncio.sleep(0.3)
+    for i in range(1, 31):
+        speaker.send_audio(number + i, b"%d" % i)
+        await asyncio.sleep(0.02)
+    await eventually(lambda: page.got("audio0")[-1][1] == b"30")
+    copies = Counter(data for data in page.peer.came if data[8:12] == ssrc.to_bytes(4))
+    assert list(copies.values())[-30:] == [2] * (30 - BEHIND) + [1] * BEHIND
+    await page.close()
