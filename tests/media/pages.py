@@ -77,6 +77,7 @@ window.inbound = async () => {
     if (report.type === "inbound-rtp") {
       found[report.mid] = {frames: report.framesDecoded ?? 0,
         energy: report.totalAudioEnergy ?? 0, samples: report.totalSamplesReceived ?? 0,
+        packets: report.packetsReceived, lost: report.packetsLost,
         freezes: report.freezeCount ?? 0, height: report.frameHeight ?? 0,
         plis: report.pliCount ?? 0, nacks: report.nackCount ?? 0,
         repaired: report.retransmittedPacketsReceived ?? 0};

@@ -193,10 +193,18 @@ class RawPeer:
             block = rtp.extension_block([(3, struct.pack("!H", transport))])
         self._send(106, sequence, timestamp, self.video_ssrc, payload, block)
 
-    def send_audio(self, sequence: int, payload: bytes, level: int | None = 20) -> None:
-        """One packet of sound, with its level in -dBov."""
+    def send_audio(
+        self,
+        sequence: int,
+        payload: bytes,
+        level: int | None = 20,
+        *,
+        timestamp: int | None = None,
+    ) -> None:
+        """One packet of sound, with its level in -dBov; ``timestamp``: after a pause."""
         block = b"" if level is None else rtp.extension_block([(4, bytes([level]))])
-        self._send(109, sequence, 960 * sequence, self.audio_ssrc, payload, block)
+        timestamp = 960 * sequence if timestamp is None else timestamp
+        self._send(109, sequence, timestamp, self.audio_ssrc, payload, block)
 
     def _send(
         self, kind: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, block: bytes

@@ -12,6 +12,19 @@ from tests.media.harness import WorkerProcess, eventually
 from tests.media.pages import GRANTS, advances, open_page
 
 pytestmark = pytest.mark.browser
+DTX = """() => {
+  const signal = window.signalPublish;
+  window.signalPublish = (sdp) => signal(sdp.replace("useinbandfec=1", "useinbandfec=1;usedtx=1"));
+}"""
+TONE = """async () => {
+  const context = new AudioContext(), tone = new OscillatorNode(context);
+  const out = new MediaStreamAudioDestinationNode(context);
+  window.loudness = new GainNode(context);
+  tone.connect(window.loudness).connect(out);
+  tone.start();
+  const sender = window.publisher.getSenders().find((each) => each.track.kind === "audio");
+  await sender.replaceTrack(out.stream.getAudioTracks()[0]);
+}"""
 
 
 async def test_two_pages_see_and_hear_each_other(
@@ -64,3 +77,37 @@ async def test_two_pages_see_and_hear_each_other(
     assert await a.evaluate("receiver.iceConnectionState") in ("connected", "completed")
     await a.evaluate("publisher.close()")
     await eventually(lambda: worker.web.last(messages.Closed, reason="left"))
+
+
+async def test_a_microphone_that_sends_next_to_nothing_in_silence_is_heard_again(
+    worker: WorkerProcess, browser: Browser, origin: str
+) -> None:
+    """Opus' DTX, which the publisher offers and the answer agrees on."""
+    web = worker.web
+    web.desire(GRANTS, floor=("site:a",))
+
+    def speaks() -> bool:
+        told = web.last(messages.Speaking)
+        return told is not None and told.sources == ("site:a",)
+
+    a = await open_page(browser, origin, worker, "seat-a", "site:a")
+    b = await open_page(browser, origin, worker, "seat-b", "site:b")
+    await a.evaluate(DTX)
+    await a.evaluate("publish('H264')")
+    await a.evaluate(TONE)
+    await b.evaluate("receive()")
+    await advances(b, "audio0", "energy", 0.1)
+    await eventually(speaks)
+
+    await a.evaluate("loudness.gain.value = 0")
+    await eventually(lambda: not speaks())
+    before = (await b.evaluate("inbound()"))["audio0"]
+    await advances(b, "audio0", "samples", 2 * 48_000)
+    silent = (await b.evaluate("inbound()"))["audio0"]
+    played = (silent["samples"] - before["samples"]) / 960
+    assert silent["packets"] - before["packets"] < played / 4, "packets of 20 ms each"
+    await a.evaluate("loudness.gain.value = 1")
+    await advances(b, "audio0", "energy", 0.1)
+    await eventually(speaks)
+    assert (await b.evaluate("inbound()"))["audio0"]["lost"] == 0
+    assert {line.loss for line in web.last(messages.Lines).lines.values()} == {0}

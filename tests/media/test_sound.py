@@ -98,3 +98,50 @@ async def test_sound_goes_twice_to_whom_some_of_it_does_not_reach_and_no_more(
     copies = Counter(data for data in page.peer.came if data[8:12] == ssrc.to_bytes(4))
     assert list(copies.values())[-30:] == [2] * (30 - BEHIND) + [1] * BEHIND
     await page.close()
+
+
+async def test_silence_of_which_hardly_anything_is_sent_is_no_loss_and_no_speech(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """Opus' DTX (RFC 7587, 3.1.3): sequence numbers go on, time stamps jump."""
+    web = worker.web
+    web.desire(GRANTS, floor=("site:a",))
+    page, speaker = raw(), Speaker()
+    await speaker.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    sent = [0]
+    """time stamps by number"""
+
+    async def say(packets: int, level: int, every_ms: int = 20) -> None:
+        for _ in range(packets):
+            sent.append(sent[-1] + 48 * every_ms)
+            number = len(sent) - 1
+            speaker.send_audio(number, b"%d" % number, level, timestamp=sent[-1])
+            page.check()  # a session that says nothing ends
+            await asyncio.sleep(every_ms / 1000)
+
+    def spoken() -> list[tuple[str, ...]]:
+        return [m.sources for m in web.received if isinstance(m, messages.Speaking)]
+
+    while not page.got("audio0"):
+        await say(1, level=20)
+    await say(20, level=20)
+    await eventually(lambda: spoken() == [("site:a",)])
+    await say(6, level=80, every_ms=400)
+    await eventually(lambda: spoken()[1:] == [()])
+    await say(30, level=20)
+    await eventually(lambda: spoken()[2:] == [("site:a",)])
+
+    heard = [(header, int(payload)) for header, payload in page.got("audio0")]
+    assert [number for _, number in heard] == list(range(heard[0][1], len(sent)))
+    assert len({(header.sequence - number) & 0xFFFF for header, number in heard}) == 1
+    assert len({(header.timestamp - sent[number]) & 0xFFFFFFFF for header, number in heard}) == 1
+    assert not speaker.items(rtcp.Nack)
+    assert {block.lost for block in speaker.items(rtcp.ReportBlock)} == {0}
+    lines = [
+        line for m in web.received if isinstance(m, messages.Lines) for line in m.lines.values()
+    ]
+    assert {line.loss for line in lines} == {0}
+    (publication,) = web.last(messages.Published).publications
+    assert publication.heard
+    await speaker.close()

@@ -238,6 +238,20 @@ def test_what_firefox_offers_only_bundled_is_accepted() -> None:
     assert negotiation.accept_offer(refused, publishing=True)[1] is None
 
 
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+def test_opus_corrects_and_falls_silent_as_offered(browser: str) -> None:
+    text = (PACKETS / f"{browser}-simulcast-offer.sdp").read_text()
+    offer = sdp.parse(text.replace("useinbandfec=1", "useinbandfec=1;usedtx=1"))
+    lines = negotiation.accept_offer(offer, publishing=True)
+    transport = sdp.Transport("u", "p", "sha-256 CC", "active", (("192.0.2.1", 5000),))
+    answer = sdp.parse(negotiation.write_answer(offer, lines, transport, session=1))
+    (opus,) = answer.sections[0].codecs.values()
+    assert opus.format == offer.sections[0].codecs[opus.payload_type].format
+    assert (opus.format["useinbandfec"], opus.format["usedtx"]) == ("1", "1")
+    (slot,) = negotiation.slot_lines(0, audio=True)[-1].codecs
+    assert slot.format["useinbandfec"] == "1", "receivers are told to make use of it"
+
+
 @pytest.mark.parametrize("ssrc", ["4294967296", "-1"])
 @pytest.mark.parametrize("line", ["ssrc:{} cname:x", "ssrc-group:FID 11 {}"])
 def test_an_ssrc_that_no_packet_can_have_is_refused(line: str, ssrc: str) -> None:
