@@ -1,0 +1,155 @@
+"""Publishers as browsers describe themselves: their offers, and layers of real sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from server.media import messages, resolution, rtcp, rtp, rtx
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.raw import RawPeer
+from tests.media.test_pictures import parameters
+
+PACKETS = Path(__file__).parent.parent / "packets"
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "display": messages.Grant(receive=True),
+}
+
+
+class Captured(RawPeer):
+    """Sends three layers as a browser would of which there is an offer: all keyframes."""
+
+    captured: str
+    codec: str
+    ssrcs: tuple[int, ...]
+    heights_px = (176, 352, 720)
+    """of the layers, in the order of their RIDs"""
+    number = 0
+
+    def offer(self, *_: str) -> str:
+        """The captured one, with this peer's credentials."""
+        text = (PACKETS / self.captured).read_text()
+        binding = self.peer.binding
+        for name, value in (
+            ("ice-ufrag", binding.ufrag),
+            ("ice-pwd", binding.password),
+            ("fingerprint", self.fingerprint),
+        ):
+            text = re.sub(f"^a={name}:.*$", f"a={name}:{value}", text, flags=re.MULTILINE)
+        return text
+
+    def picture(self, place: int) -> bytes:
+        """What tells a layer's size."""
+        raise NotImplementedError
+
+    def send(self, place: int) -> None:
+        """A picture of one layer."""
+        raise NotImplementedError
+
+    async def film(self) -> None:
+        """All layers, 20 pictures a second."""
+        while True:
+            for place in range(3):
+                self.send(place)
+            self.number += 1
+            await asyncio.sleep(0.05)
+
+
+class Firefox(Captured):
+    """VP8; its SSRCs are announced, and no packet bears a RID."""
+
+    captured, codec = "firefox-simulcast-offer.sdp", "VP8"
+    ssrcs = (1974974185, 2153312418, 994271080)
+    repairing = (2414480311, 1479023369, 2359645352)
+
+    def picture(self, place: int) -> bytes:
+        """The head of a keyframe (RFC 6386, 9.1)."""
+        sizes = struct.pack("<HH", 2 * self.heights_px[place], self.heights_px[place])
+        return bytes.fromhex("10 d0a000 9d012a") + sizes
+
+    def send(self, place: int) -> None:
+        """Told apart by SSRC."""
+        timestamp = 4500 * self.number
+        self._send(120, self.number, timestamp, self.ssrcs[place], self.picture(place), b"")
+
+    def repeat(self, place: int, sequence: int) -> None:
+        """By RTX, in the stream that was announced for it."""
+        body = rtx.payload(sequence, self.picture(place))
+        self._send(124, 1, 4500 * sequence, self.repairing[place], body, b"")
+
+
+class LargestFirst(Firefox):
+    """A page may name its layers in any order."""
+
+    heights_px = (720, 352, 176)
+
+
+class Chromium(Captured):
+    """H.264; its SSRCs are made known by the RIDs of packets."""
+
+    captured, codec = "chromium-simulcast-offer.sdp", "H264"
+    ssrcs = (10, 11, 12)
+
+    def picture(self, place: int) -> bytes:
+        """A parameter set."""
+        return parameters(2 * self.heights_px[place], self.heights_px[place])
+
+    def send(self, place: int) -> None:
+        """With its RID."""
+        block = rtp.extension_block([(10, b"lmh"[place : place + 1])])
+        timestamp = 4500 * self.number
+        self._send(108, self.number, timestamp, self.ssrcs[place], self.picture(place), block)
+
+
+@pytest.mark.parametrize("kind", [Firefox, LargestFirst, Chromium])
+async def test_each_slot_gets_the_layer_that_fits(
+    worker: WorkerProcess, raw: Callable[[], RawPeer], kind: type[Captured]
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a", wall=("site:a",))
+    camera, page = kind(), raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    filming = asyncio.create_task(camera.film())
+    await page.receive(worker, "display", wall=1)
+
+    def height(mid: str) -> int:
+        page.check()  # a session that says nothing ends
+        size = resolution.size(kind.codec, page.got(mid)[-1][1]) if page.got(mid) else None
+        return size[1] if size is not None else 0
+
+    await eventually(lambda: (height("stage"), height("wall0")) == (720, 176))
+    for shown_px, height_px in ((400, 352), (180, 176), (1080, 720)):
+        await worker.web.ask(
+            messages.View, session=page.session, holder="display",
+            heights_px={"stage": shown_px, "wall0": 400},
+        )  # fmt: skip
+        await eventually(lambda: (height("stage"), height("wall0")) == (height_px, 352))
+    numbers = [header.sequence for header, _ in page.got("stage")]
+    assert [(n - numbers[0]) & 0xFFFF for n in numbers] == list(range(len(numbers)))
+    filming.cancel()
+    await camera.close()
+
+
+async def test_what_is_lost_comes_again_in_the_stream_that_was_announced_for_it(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = Firefox(), raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    for number in (1, 2, 4):
+        camera.number = number
+        camera.send(1)
+    nack = (await eventually(lambda: camera.items(rtcp.Nack)))[0]
+    assert nack == rtcp.Nack(camera.ssrcs[1], (3,))
+    camera.repeat(1, 3)
+    await eventually(lambda: len(page.got("stage")) == 4)
+    assert {payload for _, payload in page.got("stage")} == {camera.picture(1)}
+    first = page.got("stage")[0][0].sequence
+    assert sorted(h.sequence - first for h, _ in page.got("stage")) == [0, 1, 2, 3]
+    await camera.close()
