@@ -86,7 +86,7 @@ def configure(parsed: argparse.Namespace) -> Config:
     """A configuration of its own under a temporary folder; TLS where others come by network."""
     folder = temporary.make("demo-")
     kept = ["LOG_FORMAT", "LOG_LEVEL", "PUBLIC_URL", "TLS_CERT", "TLS_KEY"]
-    kept += ["MEDIA_HOST", "MEDIA_ADDRESSES"]
+    kept += ["MEDIA_HOST", "MEDIA_ADDRESSES", "TURN_URL", "TURN_SECRET"]
     environ = {
         configuration.PREFIX + name: os.environ[configuration.PREFIX + name]
         for name in kept
