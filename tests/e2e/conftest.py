@@ -57,11 +57,11 @@ def _processes(mark: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextlib.contextmanager
-def run_demo(cache: Path, log: Path, sites: int) -> Iterator[Demo]:
+def run_demo(cache: Path, log: Path, sites: int, **settings: str) -> Iterator[Demo]:
     """``diemcau demo`` on a free port, live when it is yielded; a clean stop is part of the test."""
     command = [sys.executable, "-m", "server", "demo", "--port", "0", "--simulate", str(sites)]
     mark = f"E2E_DEMO={log}"
-    environ = {**os.environ, "XDG_CACHE_HOME": str(cache), "E2E_DEMO": str(log)}
+    environ = {**os.environ, **settings, "XDG_CACHE_HOME": str(cache), "E2E_DEMO": str(log)}
     with log.open("wb") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environ)
     try:
