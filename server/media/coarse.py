@@ -54,6 +54,11 @@ class Coarse:
         return self.estimate_bps
 
     @property
+    def told(self) -> bool:
+        """Has any report come?"""
+        return bool(self._before)
+
+    @property
     def loss(self) -> float:
         """The share of packets that did not come of late, 0 to 1."""
         return self._losses.fraction()

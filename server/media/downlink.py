@@ -87,6 +87,13 @@ class Downlink:
         return estimator
 
     @property
+    def loss(self) -> float | None:
+        """The share of packets that do not arrive, 0 to 1; None where nobody tells."""
+        if self.known is not None:
+            return self.known.loss
+        return self._coarse.loss if self._coarse.told else None
+
+    @property
     def untried(self) -> bool:
         """Is the budget a guess, since nothing has been reported yet?"""
         return self.estimator is not None and not self.estimator.heard

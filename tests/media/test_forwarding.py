@@ -102,7 +102,16 @@ async def test_pictures_and_sound_come_through_a_bad_line_and_back_after_its_end
     await eventually(lambda: page.frames.get("stage") and page.frames.get("audio0"))
     await goes_on(page)
 
+    def lost() -> bool:
+        """Does the worker tell of it?"""
+        if leg == "publisher":
+            uplinks = web.last(messages.Lines)
+            return uplinks is not None and uplinks.lines["site:a"].loss > 0
+        downlinks = web.last(messages.Downlinks)
+        return downlinks is not None and bool(downlinks.downlinks[page.session].loss)
+
     line.change(delay_ms=20, loss=0.1, burst=4)
+    await eventually(lost)
     await goes_on(page)
     line.change(loss=1)
     before = None
