@@ -55,6 +55,7 @@ from server.protocol import (
     ReportMedia,
     RestartMedia,
     SeeLines,
+    SiteConnected,
     ViewMedia,
 )
 from server.signalling import Signalling
@@ -66,7 +67,8 @@ MOST_OF_SEAT = 32
 MOST_IN_FLIGHT = 64
 """Commands of one socket that may wait for their acknowledgement."""
 STEERING = ("stage.", "floor.", "site.", "conference.", "seat.")
-"""Types of events after which the media worker's desired state is derived anew."""
+"""Types of events after which the media worker's desired state is derived anew; ``site.connected`` is
+of sockets alone."""
 
 T = TypeVar("T")
 HEAD_EVERY = 5
@@ -232,6 +234,7 @@ class Gateway:
         rights cannot be read all are cut, before anything more is told: each handshake reads them.
         """
         self._rights_changes += 1
+        self._signalling.steering.refresh(conference_id)  # which tries again by itself
         members = self.connections.of_conference(conference_id)
         holders = {each.actor.holder for each in members}
         try:
@@ -247,7 +250,6 @@ class Gateway:
             if now is not None and now != seats.place(each.actor):
                 each.move(seats.moved(each.actor, now))
                 self._delivery.resync(each)
-        self._signalling.steering.refresh(conference_id)
 
     async def _drop(self, connections: Iterable[Connection]) -> None:
         for each in connections:
@@ -378,8 +380,12 @@ class Gateway:
             for conference_id in {event.conference_id for event in events}:
                 for each in self.connections.of_conference(conference_id):
                     self._delivery.resync(each)
-        for conference_id in {e.conference_id for e in events if e.type.startswith(STEERING)}:
+        for conference_id in {e.conference_id for e in events if _steers(e.type)}:
             self._signalling.steering.refresh(conference_id)
+
+
+def _steers(event: str) -> bool:
+    return event.startswith(STEERING) and event != SiteConnected.type
 
 
 def _refusal(error: DomainError, language: Language) -> dict[str, Any]:

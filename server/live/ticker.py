@@ -28,7 +28,14 @@ from server.errors import DomainError, SlowDown, Unavailable
 from server.inbox import Inbox, utc_now
 from server.live.gateway import Gateway
 from server.live.rooms import Rooms
-from server.protocol import Command, CountAttendance, ExpireItems, ItemOpened, NoteConnected
+from server.protocol import (
+    Command,
+    CountAttendance,
+    ExpireItems,
+    ItemOpened,
+    NoteConnected,
+    RoomPage,
+)
 
 PERIOD_S = 1.0
 EVERYWHERE_EVERY = 30
@@ -87,16 +94,19 @@ class Ticker:
         for period in itertools.count():
             try:
                 await self._gateway.tick()  # needs no database
-                await self._note_rooms()
                 if period >= everywhere:
                     for conference_id, deadline in await self._database.read(open_conferences):
                         self._stirred.add(conference_id)
                         if deadline is not None:
                             self._await(conference_id, deadline)
                     everywhere = period + EVERYWHERE_EVERY
-                looks = map(self._look, list(self._stirred))
-                for problem in await asyncio.gather(*looks, return_exceptions=True):
-                    if problem is not None:  # of one; the others were looked at
+                if self._rooms is None:
+                    self._rooms = Rooms(await self._database.read(noted_as_connected), utc_now())
+                changed = self._rooms.look(self._gateway.presences, utc_now())
+                works = [self._look(conference_id) for conference_id in self._stirred]
+                works += [self._note(self._rooms, *each) for each in changed.items()]
+                for problem in await asyncio.gather(*works, return_exceptions=True):
+                    if problem is not None:  # of one; the others' work is done
                         raise problem
             except (Unavailable, SlowDown):  # the database is away for a while; the clock goes on
                 log.warning("ticker.database_away")
@@ -104,13 +114,10 @@ class Ticker:
                 log.exception("ticker.failed")
             await asyncio.sleep(PERIOD_S)
 
-    async def _note_rooms(self) -> None:
+    async def _note(self, rooms: Rooms, conference_id: int, pages: Sequence[RoomPage]) -> None:
         """Raises: as ``_command``; what could not be noted is noted by the next period."""
-        if self._rooms is None:
-            self._rooms = Rooms(await self._database.read(noted_as_connected), utc_now())
-        for conference_id, pages in self._rooms.look(self._gateway.presences, utc_now()).items():
-            await self._command(conference_id, NoteConnected(pages=tuple(pages)))
-            self._rooms.noted(conference_id, pages)
+        await self._command(conference_id, NoteConnected(pages=tuple(pages)))
+        rooms.noted(conference_id, pages)
 
     async def _look(self, conference_id: int) -> None:
         self._stirred.discard(conference_id)  # what these two write themselves stirs it again

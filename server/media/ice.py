@@ -33,9 +33,10 @@ MAX_BATCH = 128
 TCP_LATER_S = 0.25
 """so much later the first check over TCP is answered: UDP, which suits media better, is found first
 where it passes, and browsers that began with TCP may stay there"""
-IN_USE_S = 1.0
+IN_USE_S = 8.0
 """a path over which media or its reports came within this is left for no check elsewhere: a check
-that was watched can be sent again by anybody, but what SRTP protects counts once"""
+that was watched can be sent again by anybody, but what SRTP protects counts once. Players report
+every 5 s (RFC 3550, 6.2)"""
 MOVES_S = 0.1
 """whoever sends elsewhere and was not heard on the selected path for this long has moved; packets
 that were overtaken on the way move nobody"""
@@ -99,7 +100,7 @@ class Binding:
     def path(self, path: Path | None) -> None:
         if path != self._path:
             self._path = path
-            self._used_at_s = float("-inf")
+            self._used_at_s = self._nominated_at_s = float("-inf")
             self.receiver.handle_moved()
 
     @property

@@ -18,11 +18,11 @@ FALL_S = 0.6
 DIGITAL_SILENCE = 127
 MUTE_S = 3.0
 """nothing but digital silence for so long: the microphone is off, since even a still room hums"""
-UNTOLD = 40.0
-"""taken of sound that comes without levels, as encoders send it: quiet speech, so that it goes before
-rooms that are silent and behind those who speak up"""
 MARGIN_DB = 6.0
 """by so much must another be louder to displace one of the loudest"""
+UNTOLD = SPEAKS_BELOW + MARGIN_DB
+"""taken of sound that comes without levels, as encoders send it: it goes before rooms that are silent,
+and even where it is heard already gives way to whoever speaks"""
 
 
 class Loudness:

@@ -124,7 +124,11 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
 def _choose(section: sdp.Section, *, publishing: bool = False) -> list[sdp.Codec]:
     """The codecs of a section that can be carried, preferred first."""
     codecs = [c for c in section.codecs.values() if normal_name(c) is not None]
-    return sorted((c for c in codecs if publishing or _fragments(c)), key=_preference)
+    if publishing:
+        usable = [c for c in codecs if c.format.get("packetization-mode", "0") in ("0", "1")]
+    else:
+        usable = [c for c in codecs if _fragments(c)]
+    return sorted(usable, key=_preference)
 
 
 def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line | None]:

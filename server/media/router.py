@@ -65,9 +65,8 @@ class Conference:
         """floor sources with sound → -dBov"""
         self._heard: list[str] = []
         """the same, the loudest first"""
-        self._expected: tuple[str, ...] = ()
-        """sources that may soon be on stage"""
-        self._expected_until_s = float("-inf")
+        self._expected: dict[str, float] = {}
+        """sources that may soon be on stage → until when that holds"""
         self._published: messages.Published | None = None
         self._speaking: messages.Speaking | None = None
         self._downlinks_told = False
@@ -199,16 +198,16 @@ class Conference:
     def expect(self, sources: Sequence[str]) -> None:
         """These may soon be on stage; see ``_warm``."""
         now_s = time.monotonic()
-        self._expected, self._expected_until_s = tuple(sources), now_s + EXPECTED_S
+        self._expected.update(dict.fromkeys(sources, now_s + EXPECTED_S))
         self._warm(now_s)
 
     def _warm(self, now_s: float) -> None:
         """Their largest layers are wanted, so that they are there when the stage cuts to them."""
-        if now_s < self._expected_until_s:
-            for source in self._expected:
-                track = self.video(source)
-                if track is not None:
-                    track.top(now_s)
+        self._expected = {s: until_s for s, until_s in self._expected.items() if now_s < until_s}
+        for source in self._expected:
+            track = self.video(source)
+            if track is not None:
+                track.top(now_s)
 
     def _layers_came(self, track: Track) -> None:
         """A layer has begun: who waits for it enters it by the keyframe that it begins with."""

@@ -197,6 +197,7 @@ class Deliveries(RuleBasedStateMachine):
         self.breaks_after: int | None = None
         self.server, self.gate = Server(), Gate(self.database)
         self.inbox = Inbox(self.database)
+        self.refreshed: list[int] = []
         self.does(self._begin())
         people = (cast.trainee, cast.trainee, cast.other_trainee, cast.operator, cast.moderator)
         self.pages = [Page(who, self.may_hear, self.wrong) for who in (*people, cast.display)]
@@ -205,7 +206,7 @@ class Deliveries(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         telling = SimpleNamespace(on_live=None, current=lambda _conference: {})
-        steering = SimpleNamespace(telling=telling, refresh=lambda _conference: None)
+        steering = SimpleNamespace(telling=telling, refresh=self.refreshed.append)
         made: Any = Gateway
         self.gateway = made(
             self.server, self.inbox, self.gate, SimpleNamespace(steering=steering), read_languages()
@@ -324,6 +325,10 @@ class Deliveries(RuleBasedStateMachine):
             self.places.setdefault(holder, []).append((self.head + 1, None))
             revoke = (self.cast.organiser, p.RevokeSeat(seat=holder))
             assert self.commits(revoke, self.mutes(True), self.mutes(False), told=told)
+
+    @invariant()
+    def the_media_worker_hears_of_every_change_of_rights(self) -> None:
+        assert len(self.refreshed) >= self.gateway._rights_changes
 
     @precondition(lambda self: self.committed)
     @rule()  # what was not told at once

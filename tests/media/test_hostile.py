@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -76,16 +77,22 @@ async def test_forgeries_disturb_nobody_and_the_log_says_whose(
     assert worker.web.last(messages.Closed) is None
 
 
+@pytest.mark.parametrize("reports_s", [0.02, 5.0], ids=["a page", "a player"])
 async def test_a_check_that_was_watched_and_sent_again_takes_nobodys_pictures_away(
-    worker: WorkerProcess, raw: Callable[[], RawPeer]
+    worker: WorkerProcess, raw: Callable[[], RawPeer], reports_s: float
 ) -> None:
     site, page = await stage_and_display(worker, raw)
     watched = page.check()
     number = 0
+    report_at_s = 0.0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        for _ in range(20):
-            page.peer.send_rtcp(rtcp.receiver_report(1, [], "page"))  # as pages do all the time
-            await asyncio.sleep(0.02)
+        for turn in range(100):
+            if (now_s := time.monotonic()) >= report_at_s:
+                page.peer.send_rtcp(rtcp.receiver_report(1, [], "page"))
+                report_at_s = now_s + reports_s
+                await asyncio.sleep(0.02)
+            if turn % 25 == 0:
+                page.check()
             stranger.sendto(watched, page.server)
             number = await site.pump(1, start=number)
         await eventually(lambda: len(page.got("stage")) == 2 * number)

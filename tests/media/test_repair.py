@@ -10,6 +10,7 @@ import pytest
 
 from server.media import messages, negotiation, rtcp, rtp, rtx, sdp
 from server.media.publication import EXCESS_S, MAX_UPLINK_BPS, Publication
+from server.media.track import UNWANTED_S
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE, RawPeer
 
@@ -157,6 +158,10 @@ async def test_what_may_soon_be_on_stage_sends_its_largest_layer(
         await worker.web.ask(messages.Expect, holder="desk", **asking), messages.Answered
     )
     await eventually(lambda: "f" in told())
+    other = {"conference": SLUG, "sources": ("site:b",)}  # another desk's
+    await worker.web.ask(messages.Expect, holder="desk", **other)
+    await asyncio.sleep(UNWANTED_S + 0.5)
+    assert "f" in told(), "which takes nothing back"
 
 
 async def test_a_layer_that_stops_is_left_for_another(

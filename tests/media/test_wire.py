@@ -276,6 +276,9 @@ def test_an_encoder_may_pack_whole_slices_and_no_player_is_sent_less_than_it_rea
     assert "packetization-mode" not in line.codecs[0].format
     with pytest.raises(negotiation.NoCommonCodec):
         negotiation.accept_offer(sdp.parse(offer.replace("sendonly", "recvonly")), publishing=False)
+    interleaved = offer.replace("profile-level-id", "packetization-mode=2;profile-level-id")
+    with pytest.raises(negotiation.NoCommonCodec):
+        negotiation.accept_offer(sdp.parse(interleaved), publishing=True)
 
 
 def test_a_codec_has_one_clock_rate() -> None:
