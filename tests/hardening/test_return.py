@@ -80,6 +80,8 @@ class Phone:
             await line.send_str("3")
         elif packet.startswith("42"):
             self._hear(*json.loads(packet[2:]))
+        elif packet.startswith("44"):  # the database is busy: the page would try again as well
+            await line.send_str("40" + json.dumps({"seat": self._seat, "since": self.seq}))
         else:
             assert packet.startswith("40{"), packet
 
