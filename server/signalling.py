@@ -37,14 +37,11 @@ class NoCodec(DomainError):
     message = N_("Thiết bị này không có bộ mã hoá hình ảnh mà máy chủ nhận được (H.264, VP8).")
 
 
-SESSION_ENDS_S = 35.0
-"""a session that has gone without a word makes room after so long"""
-
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "forbidden": Forbidden,
     "not_found": NotFound,
     "invalid": Invalid,
-    "busy": partial(SlowDown, retry_after_s=SESSION_ENDS_S),
+    "busy": partial(SlowDown, retry_after_s=messages.SILENCE_S),
     "codec": NoCodec,
 }
 

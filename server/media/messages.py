@@ -17,6 +17,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+SILENCE_S = 35.0
+"""no authentic packet and no valid check for so long: gone (browsers check every 2.5 s, and go on
+for some 30 s: a line that comes back within that goes on without a word of signalling)"""
+
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one holder may do. Absence from ``Desired.grants`` closes all its sessions."""

@@ -17,6 +17,7 @@ import msgspec
 
 from server.media import levels, messages
 from server.media.ice import host_of
+from server.media.messages import SILENCE_S
 from server.media.negotiation import AUDIO_SLOTS
 from server.media.publication import Publication
 from server.media.recording import Feed
@@ -25,9 +26,6 @@ from server.media.track import Track
 
 log = logging.getLogger(__name__)
 
-SILENCE_S = 35.0
-"""no authentic packet and no valid check for so long: gone (browsers check every 2.5 s, and go on
-for some 30 s: a line that comes back within that goes on without a word of signalling)"""
 EXPECTED_S = 20.0
 """so long what may soon be on stage is kept ready, unless that is said again"""
 CONNECT_S = 25.0

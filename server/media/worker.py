@@ -26,10 +26,11 @@ from server.media import messages, tcp
 from server.media.control import ControlServer
 from server.media.ice import Binding, IceLite, host_of
 from server.media.load import LoadMeter
+from server.media.messages import SILENCE_S
 from server.media.peer import finish_closing, make_certificate
 from server.media.recorders import Recorders
 from server.media.recording import Feed
-from server.media.router import SILENCE_S, Conference, Session
+from server.media.router import Conference, Session
 from server.media.sessions import Negotiator, Refusal
 
 log = logging.getLogger(__name__)

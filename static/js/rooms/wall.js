@@ -129,6 +129,7 @@ export class Wall {
     const arriving = Boolean(mid) && arrives(state, this.receiver, source);
     const open = isOpen(state);
     const now = this.connection.now();
+    const gone = open && !arriving ? goneText(site, now) : "";
     const withheld = arriving ? withheldText(this.receiver, mid) : "";
     const count = `${formatNumber(site.present)}/${formatNumber(site.expected)}`;
     const unheard = open && isUnheard(state, site);
@@ -138,14 +139,14 @@ export class Wall {
       site.floor_since ? floorText : "",
       site.muted ? t("tắt tiếng") : "",
       site.expected ? count : "",
-      siteReduced(state, source),
+      gone ? "" : siteReduced(state, source),
     ];
     return {
       name: site.name,
       facts: facts.filter(Boolean).map(unbroken).join(" · "),
       presence: open && presenceText(site, now),
       picture: arriving && !withheld,
-      instead: withheld || (open ? goneText(site, now) : ""),
+      instead: withheld || gone,
       live: state.conference.stage === source,
       hand: place >= 0,
       bad: this.#isPoor(source),
