@@ -1,7 +1,7 @@
 """Since when rooms' operators and displays are connected, or gone: looked at once a second.
 
 What changed is noted in the conference's journal, so that it outlives the process and can be shown
-afterwards. Whoever is back within ``GRACE_S`` was never away: a page that was loaded again, a line
+afterwards. Whoever is back within ``GRACE`` was never away: a page that was loaded again, a line
 that broke, a server that was killed and has begun anew.
 """
 
