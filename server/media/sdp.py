@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 MAX_BYTES = 200_000
 MAX_SECTIONS = 200
+MAX_LINES = 10_000
+"""sixty slots answered by a browser are 2,000: what is read of one has a bound in time as well"""
 
 
 class InvalidDescription(ValueError):
@@ -75,6 +77,8 @@ class Description:
 
 
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+_SHARED = frozenset({*_DIRECTIONS, "extmap", "fingerprint", "ice-ufrag", "setup"})
+"""attributes that may stand at session level for every section (RFC 8866, 6.7; 8285, 5; 8839, 5.4; 8842)"""
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}\Z")
 _TOKEN = re.compile(r"[!-~]{1,64}\Z")
 
@@ -86,9 +90,12 @@ def parse(text: str) -> Description:
     """
     if len(text) > MAX_BYTES:
         raise InvalidDescription("too long")
+    lines = text.splitlines()
+    if len(lines) > MAX_LINES:
+        raise InvalidDescription("too many lines")
     common: list[str] = []
     groups: list[list[str]] = []
-    for line in text.splitlines():
+    for line in lines:
         if line.startswith("m="):
             groups.append([line])
         else:
@@ -103,7 +110,8 @@ def parse(text: str) -> Description:
         if line.startswith("a=group:BUNDLE"):
             bundle = line.split()[1:]
     try:
-        sections = [_section(common, group, index) for index, group in enumerate(groups)]
+        shared = _shared(common)
+        sections = [_section(shared, group, index) for index, group in enumerate(groups)]
     except (ValueError, IndexError) as error:
         raise InvalidDescription("malformed line") from error
     if len({section.mid for section in sections}) != len(sections):
@@ -111,27 +119,47 @@ def parse(text: str) -> Description:
     return Description(sections, bundle, name)
 
 
-def _section(common: Sequence[str], lines: Sequence[str], index: int) -> Section:
+def _attributes(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, value) of each ``a=`` line."""
+    parts = (line[2:].partition(":") for line in lines if line.startswith("a="))
+    return [(name, value) for name, _, value in parts]
+
+
+def _shared(common: Sequence[str]) -> Section:
+    """What the session level says for each section; read once, however many there are."""
+    shared = Section("", 0, "", [], "")
+    for name, value in _attributes(common):
+        if name in _SHARED:
+            _attribute(shared, name, value)
+    return shared
+
+
+def _section(shared: Section, lines: Sequence[str], index: int) -> Section:
     kind, port, protocol, *formats = lines[0][2:].split()
-    section = Section(kind, int(port.partition("/")[0]), protocol, formats, str(index))
-    attributes = [line[2:].partition(":")[::2] for line in lines[1:] if line.startswith("a=")]
+    section = Section(
+        *(kind, int(port.partition("/")[0]), protocol, formats, str(index)),
+        direction=shared.direction,
+        extensions=dict(shared.extensions),
+        ufrag=shared.ufrag,
+        fingerprints=list(shared.fingerprints),
+        setup=shared.setup,
+    )
+    attributes = _attributes(lines[1:])
     if kind in ("audio", "video"):
+        offered = frozenset(formats)
         for name, value in attributes:
             if name == "rtpmap":
-                _rtpmap(section, value)
+                _rtpmap(section, offered, value)
         for codec in section.codecs.values():
             if not 0 <= codec.payload_type <= 127:
                 raise InvalidDescription("payload type")
-    shared = [line[2:].partition(":")[::2] for line in common if line.startswith("a=")]
-    for name, value in shared:
-        _attribute(section, name, value)
     own_fingerprints = any(name == "fingerprint" for name, _ in attributes)
     if own_fingerprints:
         section.fingerprints.clear()
     for name, value in attributes:
         _attribute(section, name, value)
     repairing = set(section.repairs.values())
-    section.ssrcs = [ssrc for ssrc in section.ssrcs if ssrc not in repairing]
+    section.ssrcs = [ssrc for ssrc in dict.fromkeys(section.ssrcs) if ssrc not in repairing]
     for codec in [c for c in section.codecs.values() if c.name.lower() == "rtx"]:
         del section.codecs[codec.payload_type]
         section.rtx[int(codec.format.get("apt", "-1"))] = codec.payload_type
@@ -140,10 +168,10 @@ def _section(common: Sequence[str], lines: Sequence[str], index: int) -> Section
     return section
 
 
-def _rtpmap(section: Section, value: str) -> None:
+def _rtpmap(section: Section, offered: frozenset[str], value: str) -> None:
     number, description = value.split(maxsplit=1)
     name, clock, *channels = description.split("/")
-    if number in section.formats:
+    if number in offered:
         section.codecs[int(number)] = Codec(
             int(number), name, int(clock), int(channels[0]) if channels else 1
         )
@@ -167,9 +195,7 @@ def _attribute(section: Section, name: str, value: str) -> None:
         number, uri = value.split()[:2]
         section.extensions[uri] = int(number.partition("/")[0])
     elif name == "ssrc":
-        ssrc = _ssrc(value.split()[0])
-        if ssrc not in section.ssrcs:
-            section.ssrcs.append(ssrc)
+        section.ssrcs.append(_ssrc(value.split()[0]))
     elif name == "ssrc-group" and value.startswith("FID"):
         media, *repairing = (_ssrc(ssrc) for ssrc in value.split()[1:])
         section.repairs.update((media, ssrc) for ssrc in repairing[:1])
@@ -182,8 +208,10 @@ def _attribute(section: Section, name: str, value: str) -> None:
             codec.format = parse_format(parameters)
     elif name == "rtcp-fb":
         number, _, feedback = value.partition(" ")
-        for codec in section.codecs.values():
-            if number in ("*", str(codec.payload_type)):
+        every = number == "*"
+        meant = section.codecs.values() if every else [section.codecs.get(int(number))]
+        for codec in meant:
+            if codec is not None:
                 codec.feedback.append(feedback.strip())
 
 

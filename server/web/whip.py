@@ -27,7 +27,7 @@ SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_SDP_BYTES = 200_000
 _WATCHED = re.compile(r"stage|screen|site:[a-z0-9-]{1,60}")
-_CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*?)\s*$", re.MULTILINE)
+_CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*)$", re.MULTILINE)
 _FRAGMENT_LINE = re.compile(r"^a=(?:ice-ufrag:|candidate:|end-of-candidates)", re.MULTILINE)
 _UFRAG, _PWD = (re.compile(rf"[A-Za-z0-9+/]{{{least},256}}") for least in (4, 22))
 """RFC 8839 section 5.4"""
@@ -62,7 +62,7 @@ def credentials(sdp: str) -> dict[str, str]:
     """``ufrag`` and ``pwd``, the first of each, of a description or fragment."""
     found: dict[str, str] = {}
     for name, value in _CREDENTIAL.findall(sdp):
-        found.setdefault(name, value)
+        found.setdefault(name, value.strip())
     return found
 
 

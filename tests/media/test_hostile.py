@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from server.media import messages, rtcp, rtp, stun
+from server.media import messages, rtcp, rtp, sdp, stun
 from server.media.refusals import FEWEST_TOLD, MOST_SENDERS, TELL_EVERY_S, Refusals
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import RawPeer
@@ -162,7 +162,8 @@ async def test_who_claims_anothers_ssrc_keeps_to_its_own_source(
 
 
 async def test_hostile_descriptions_are_refused(worker: WorkerProcess) -> None:
-    """A thousand sections, lines of a hundred kilobytes, numbers out of range."""
+    """A thousand sections, lines of a hundred kilobytes, numbers out of range, and what takes long to
+    read: the worker has other rooms to serve."""
     site = RawPeer()
     worker.web.desire(GRANTS)
     good = site.offer()
@@ -181,6 +182,9 @@ async def test_hostile_descriptions_are_refused(worker: WorkerProcess) -> None:
         "fingerprint": good.replace("sha-256 ", "sha-256 zz:"),
         "no fingerprint": good.replace("a=fingerprint", "a=no-fingerprint"),
         "ufrags": good + "a=ice-ufrag:x\n" * 10_000,
+        "sources": head
+        + "".join(f"a=ssrc:{i}\n" for i in range(9000))
+        + "m=video 9 x 9\n" * sdp.MAX_SECTIONS,
     }
     refused = set()
     for name, text in hostile.items():
@@ -189,7 +193,7 @@ async def test_hostile_descriptions_are_refused(worker: WorkerProcess) -> None:
         )
         if isinstance(answered, messages.Refused):
             refused.add(name)
-    assert refused >= {"many", "long", "mid", "number", "no fingerprint"}
+    assert refused >= {"many", "long", "mid", "number", "no fingerprint", "ufrags", "sources"}
     assert isinstance(
         await worker.web.ask(
             messages.Publish, conference=SLUG, holder="seat-a", source="site:a", sdp=good

@@ -330,3 +330,11 @@ def test_a_fragment_has_the_ice_part_of_the_first_section_alone() -> None:
     )
     made = whip.fragment_of(answer)
     assert "a=ice-ufrag:u" in made and "a=candidate:1" in made and "m=video" not in made
+
+
+def test_credentials_are_read_at_once_however_they_are_spaced() -> None:
+    spaces = " " * whip.MAX_SDP_BYTES
+    assert whip.credentials(f"a=ice-ufrag:{spaces}u{spaces}\r\na=ice-pwd:p \r\n") == {
+        "ufrag": "u",
+        "pwd": "p",
+    }
