@@ -26,6 +26,8 @@ CNAME = "diemcau"
 MAX_UPLINK_BPS = 15_000_000
 """1080p60 of a good encoder is half of it; what comes beyond is dropped"""
 UPLINK_BURST_S = 1.0
+MAX_PACKETS_PER_S = 4_000
+"""full packets would be 1,600; small ones are as much work for us"""
 EXCESS_S = 10.0
 """who goes on so long beyond it is cut off"""
 MAX_SSRCS = 32
@@ -63,6 +65,7 @@ class Publication:
         self._ids: dict[str, int] = {}
         self._line_counts = (0, 0, 0)
         self._uplink = Allowance(MAX_UPLINK_BPS / 8, MAX_UPLINK_BPS / 8 * UPLINK_BURST_S)
+        self._packets = Allowance(MAX_PACKETS_PER_S, MAX_PACKETS_PER_S * UPLINK_BURST_S)
         self._excess: tuple[float, float] | None = None
         """first and latest packet beyond the allowance"""
         self._rebinds = Allowance(REBINDS_PER_S, REBINDS_BURST)
@@ -234,12 +237,13 @@ class Publication:
 
     def _within(self, size: int, now_s: float) -> bool:
         """Does the publisher keep to what one may send?"""
-        if self._uplink.take(size, now_s):
+        if self._packets.take(1, now_s) and self._uplink.take(size, now_s):
             return True
         first_s, latest_s = self._excess or (now_s, now_s)
         if now_s - latest_s > UPLINK_BURST_S or self._excess is None:
             first_s = now_s
-            self.warn("sends too much", f"limit_bps={MAX_UPLINK_BPS}")
+            limits = f"limit_bps={MAX_UPLINK_BPS} limit_packets_per_s={MAX_PACKETS_PER_S}"
+            self.warn("sends too much", limits)
         self._excess = (first_s, now_s)
         if now_s - first_s > EXCESS_S:
             self.warn("cut off", f"after_s={EXCESS_S:.0f}")

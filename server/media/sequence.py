@@ -11,6 +11,9 @@ MAX_GAP = 400
 """a longer jump is not asked for again: it would only fill the line"""
 MAX_HOLES = 1000
 """the oldest are given up first: whoever leaves gaps all the time must not fill the memory"""
+HOLES_A_PACKET = 4
+"""so many may be asked for with each packet that has come, or saved up: who loses more than four of
+five is not mended by asking, and pretending to must not cost us"""
 RESTART_GAP = 3000
 """MAX_DROPOUT of RFC 3550, A.1: beyond this the sender has begun anew"""
 MAX_TRIES = 10
@@ -44,6 +47,7 @@ class Arrivals:
         self.octets = 0
         self.jitter = 0.0
         """in time stamp units (RFC 3550, A.8)"""
+        self._askable = MAX_HOLES
         self._begin = 65536
         self._first = 0
         self._transit: float | None = None
@@ -67,7 +71,8 @@ class Arrivals:
             extended = extend(sequence, self.highest)
             if extended > self.highest:
                 gap = range(self.highest + 1, extended)
-                if len(gap) <= MAX_GAP:
+                if gap and len(gap) <= min(MAX_GAP, self._askable):
+                    self._askable -= len(gap)
                     self.holes.update((missing, Hole(now_s)) for missing in gap)
                     while len(self.holes) > MAX_HOLES:
                         del self.holes[next(iter(self.holes))]
@@ -77,6 +82,7 @@ class Arrivals:
                 return None
         self.received += 1
         self.octets += size
+        self._askable = min(MAX_HOLES, self._askable + HOLES_A_PACKET)
         return extended
 
     def _measure_jitter(self, timestamp: int, now_s: float) -> None:

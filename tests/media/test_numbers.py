@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from server.media import keyframes, levels, resolution
 from server.media.history import History
 from server.media.rewrite import Rewriter
-from server.media.sequence import MAX_GAP, MAX_HOLES, MAX_TRIES, RETRY_S, Arrivals, extend
+from server.media.sequence import (
+    HOLES_A_PACKET,
+    MAX_GAP,
+    MAX_HOLES,
+    MAX_TRIES,
+    RETRY_S,
+    Arrivals,
+    extend,
+)
 from server.media.timeline import SourceClock, Timeline
 
 
@@ -36,10 +44,30 @@ def test_arrivals_find_holes_and_duplicates() -> None:
 def test_arrivals_remember_few_holes() -> None:
     """Nobody asks for lost sound, so nothing else ever takes its holes away."""
     arrivals = Arrivals(48000)
-    for number in range(0, 100 * MAX_GAP, MAX_GAP):
+    step = HOLES_A_PACKET + 1
+    for number in range(0, 1000 * step, step):
         arrivals.receive(number & 0xFFFF, 0, 10, 0.0)
     assert len(arrivals.holes) == MAX_HOLES
     assert arrivals.highest is not None and arrivals.highest - 1 in arrivals.holes, "the newest"
+
+
+def test_who_loses_nearly_everything_is_asked_for_little_of_it() -> None:
+    """Each jump as long as is ever asked for: work for us with every packet, and for its line."""
+    arrivals = Arrivals(90000)
+    asked = 0
+    for number in range(1000):
+        arrivals.receive((MAX_GAP * number) & 0xFFFF, 0, 10, 0.0)
+        asked += len(arrivals.due(0.0))
+    assert asked <= MAX_HOLES + 1000 * HOLES_A_PACKET
+
+
+def test_packets_that_come_in_reverse_are_all_taken() -> None:
+    arrivals = Arrivals(90000)
+    arrivals.receive(0xFFFF, 0, 10, 0.0)
+    for begin in range(0, 60_000, 10):
+        for number in reversed(range(begin, begin + 10)):
+            assert arrivals.receive(number, 0, 10, 0.0) is not None
+    assert not arrivals.holes
 
 
 def test_arrivals_give_up_and_begin_anew() -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from server.media import messages, negotiation, rtcp, rtp, rtx, sdp
-from server.media.publication import EXCESS_S, MAX_UPLINK_BPS, Publication
+from server.media.publication import EXCESS_S, MAX_PACKETS_PER_S, MAX_UPLINK_BPS, Publication
 from server.media.track import UNWANTED_S
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE, RawPeer
@@ -305,6 +305,19 @@ async def test_who_sends_far_too_much_is_cut_off(
             break
     assert ended == ["site:a"]
     assert "sends too much: source=site:a holder=seat-a" in caplog.text
+
+
+async def test_small_packets_count_as_the_work_that_they_are(camera: Camera) -> None:
+    found = publication(camera)
+    ended: list[str] = []
+    found.on_excess = lambda: ended.append(found.source)
+    for number in range(3 * MAX_PACKETS_PER_S * round(EXCESS_S + 2)):
+        now_s = number / (3 * MAX_PACKETS_PER_S)
+        camera.peer.on_rtp(packet(1, number, 1), now_s)
+        if ended:
+            break
+    assert ended == ["site:a"]
+    assert found.packets <= MAX_PACKETS_PER_S * (now_s + 1) + 1
 
 
 async def test_streams_that_change_all_the_time_are_bounded(camera: Camera) -> None:
