@@ -154,9 +154,10 @@ class Firefox:
 
 
 @contextlib.asynccontextmanager
-async def run_firefox(profile: Path) -> AsyncIterator[Firefox]:
-    """Firefox without a window, in an empty folder for its profile."""
-    lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});\n" for k, v in PREFERENCES.items()]
+async def run_firefox(profile: Path, **preferences: Any) -> AsyncIterator[Firefox]:
+    """Firefox without a window, in an empty folder for its profile; preferences: those of this one."""
+    preferences = {**PREFERENCES, **preferences}
+    lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});\n" for k, v in preferences.items()]
     (profile / "user.js").write_text("".join(lines))
     assert FIREFOX, "firefox-esr is not installed"
     process = await asyncio.create_subprocess_exec(

@@ -45,3 +45,14 @@ async def test_without_h264_the_stage_is_the_live_recording_and_vp8_is_sent(
     await room.evaluate("nextFrames(document.querySelector('#stage video'), 10)")
     assert await room.evaluate("document.querySelector('#stage video').srcObject === null")
     await room.until("inbound().then(all => all.audio0?.energy > 1e-3)")
+
+
+async def test_who_cannot_decode_h264_at_all_is_told_so(demo: Demo, tmp_path: Path) -> None:
+    """Firefox on Linux plays H.264 by the system's libavcodec, which need not be there."""
+    async with run_firefox(tmp_path, **{"media.ffmpeg.enabled": False}) as firefox:
+        desk = await firefox.open()
+        await desk.enter(demo.urls["observer"])
+        assert not await desk.evaluate(
+            """MediaSource.isTypeSupported('video/mp4; codecs="avc1.42e01f"')"""
+        )
+        await desk.sees("#stage", "Không phát được hình trực tiếp trên trình duyệt này")

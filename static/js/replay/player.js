@@ -66,6 +66,8 @@ export async function openPlayer(video, url, native, onFailure, { live = false, 
   hls.on(Hls.Events.ERROR, (_event, data) => {
     if (!data.fatal) return;
     if (data.type === Hls.ErrorTypes.NETWORK_ERROR) return void askAgain();
+    // Nothing here decodes it (Firefox on Linux without libavcodec): no recovery changes that.
+    if (data.details === Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR) return onFailure();
     recoveries += 1;
     if (recoveries > MOST_RECOVERIES) onFailure();
     else if (data.type === Hls.ErrorTypes.MEDIA_ERROR) hls.recoverMediaError();
