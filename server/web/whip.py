@@ -89,6 +89,7 @@ def fragment_of(answer: str) -> str:
     wanted = (
         "a=ice-lite",
         "a=ice-options",
+        "a=group:BUNDLE",
         "a=ice-ufrag",
         "a=ice-pwd",
         "m=",
