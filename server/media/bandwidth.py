@@ -80,6 +80,8 @@ class Estimator:
         """nothing is reported of what is sent"""
         self.blind_bps = 0
         """up to here it grows without probes, where there can be none"""
+        self.lost = self.counted = 0
+        """packets since the beginning: missing, and all that reports have told of"""
         self.flight = flying or flight()
         self._losses = Losses()
         self._cut_at_s = self._ticked_at_s = now_s
@@ -115,6 +117,8 @@ class Estimator:
         if self.silent and state.arrived:
             self._wake(now_s, lost=state.lost > LOST_IN_SILENCE * state.arrived)
         self._losses.report(state.lost, state.total, now_s)
+        self.lost += state.lost
+        self.counted += state.total
         if state.unheard_since_s < 0 and (state.arrived or self.heard):
             self.delivered_bps = round(state.arrived_bytes * 8 / WINDOW_S)
             self.heard = True

@@ -61,6 +61,8 @@ class Downlink:
         self._sent = (0, time.monotonic(), 0.0)
         """octets sent and when they were counted, and the rate until then, which reports without
         transport-wide feedback are weighed with"""
+        self._told = (0, 0)
+        """packets lost and counted when that was last asked"""
         self._pad: Callable[[float], None] = lambda now_s: None
 
     @property
@@ -86,12 +88,15 @@ class Downlink:
             return self._coarse if self._coarse.heard else None
         return estimator
 
-    @property
-    def loss(self) -> float | None:
-        """The share of packets that do not arrive, 0 to 1; None where nobody tells."""
-        if self.known is not None:
-            return self.known.loss
-        return self._coarse.loss if self._coarse.told else None
+    def take_loss(self) -> float | None:
+        """The share of packets that did not arrive since this was last asked, 0 to 1; None where
+        nobody tells."""
+        estimator = self.estimator
+        if estimator is None or not estimator.heard:
+            return self._coarse.loss if self._coarse.told else None
+        (lost, counted), self._told = self._told, (estimator.lost, estimator.counted)
+        due = estimator.counted - counted
+        return min(1.0, max(0, estimator.lost - lost) / due) if due > 0 else None
 
     @property
     def untried(self) -> bool:

@@ -206,7 +206,10 @@ class Publication:
             return
         found = rtx.unwrap(packet, header, layer.track.payload_type, layer.ssrc)
         if found is not None:
+            arrivals = layer.arrivals
+            before = arrivals.received
             layer.receive(*found, now_s)
+            arrivals.repaired += max(0, arrivals.received - before)
 
     def _identify(self, packet: memoryview, header: rtp.Header, now_s: float) -> Layer | None:
         """The layer of an unannounced SSRC: by MID, else by payload type; then by RID."""
@@ -299,11 +302,11 @@ class Publication:
             self.peer.send_rtcp(rtcp.receiver_report(self.ssrc, found, CNAME))
 
     def line(self, elapsed_s: float) -> messages.Line:
-        """The uplink since the last call."""
-        octets = sum(layer.arrivals.octets for layer in self._layers())
-        counts = [layer.arrivals.counts() for layer in self._layers()]
-        expected = sum(count[0] for count in counts)
-        received = sum(count[1] for count in counts)
+        """The uplink since the last call. What came again by a retransmission was lost."""
+        arrivals = [layer.arrivals for layer in self._layers()]
+        octets = sum(each.octets for each in arrivals)
+        expected = sum(each.counts()[0] for each in arrivals)
+        received = sum(each.received - each.repaired for each in arrivals)
         before = self._line_counts
         self._line_counts = (octets, expected, received)
         due = expected - before[1]

@@ -44,6 +44,8 @@ class Arrivals:
         """unwrapped; counting begins above 65536 so that nothing is ever negative"""
         self.holes: dict[int, Hole] = {}
         self.received = 0
+        self.repaired = 0
+        """of these, those that came by retransmission"""
         self.octets = 0
         self.jitter = 0.0
         """in time stamp units (RFC 3550, A.8)"""
@@ -66,7 +68,7 @@ class Arrivals:
             self.holes.clear()
             self._transit = None
             self._reported = (0, 0)
-            self.received = 0
+            self.received = self.repaired = 0
         else:
             extended = extend(sequence, self.highest)
             if extended > self.highest:

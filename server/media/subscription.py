@@ -252,7 +252,7 @@ class Subscriber:
             carries_bps=known.estimate_bps if known is not None else None,
             budget_bps=downlink.budget_bps if known is not None else None,
             rtt_ms=round(known.rtt_s * 1000) if known is not None else None,
-            loss=downlink.loss,
+            loss=downlink.take_loss(),
             reason=known.reason if known is not None else "unknown",
             reduced=self.reduced(now_s),
             slots={mid: self._slot(choice) for mid, choice in self.choices.items()},

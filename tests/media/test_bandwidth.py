@@ -196,6 +196,14 @@ def test_losses_of_the_line_itself_do_not_starve_it(loss: float) -> None:
         assert min(estimates[10:]) > 2.4e6
 
 
+def test_losses_are_counted_for_those_who_look_whatever_is_decided() -> None:
+    """Deciding counts anew after each cut, which is no news to a technician on the telephone."""
+    line = Line(lambda now_s: 1e6 if int(now_s) % 20 < 10 else 3e5, loss=0.08)
+    line.run(60, 4e6)
+    share = line.estimator.lost / line.estimator.counted
+    assert 0.07 < share < 0.2
+
+
 @pytest.mark.parametrize("jitter_s", [0.01, 0.03])
 def test_a_restless_line_is_not_taken_for_a_full_one(jitter_s: float) -> None:
     line = Line(steady(8e6), jitter_s=jitter_s)

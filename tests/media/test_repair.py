@@ -253,6 +253,23 @@ async def test_retransmissions_go_in_streams_of_their_own(
     assert len(repeated()) <= 210
 
 
+async def test_what_came_by_a_retransmission_was_lost_all_the_same(camera: Camera) -> None:
+    found = publication(camera)
+    found.line(1.0)
+    for number in (1, 2, 4, 5, 6, 7, 9, 10):
+        camera.peer.on_rtp(packet(10, number), 0.01 * number)
+    for number in (3, 8, 8, 9):  # once too often, and one that had come
+        head = rtp.head(
+            padding=False, marker=True, payload_type=107, sequence=number, timestamp=0, ssrc=20,
+            block=rtp.extension_block([(6, b"q")]),
+        )  # fmt: skip
+        camera.peer.on_rtp(memoryview(head + rtx.payload(number, SLICE)), 0.2)
+    assert found.packets == 10
+    assert found.line(1.0).loss == pytest.approx(0.2)
+    camera.peer.on_rtp(packet(10, 11), 0.3)
+    assert found.line(1.0).loss == 0
+
+
 async def test_nobody_takes_over_anothers_stream(worker: WorkerProcess, raw: Make) -> None:
     worker.web.desire(GRANTS, stage="site:a", wall=("site:b",))
     a, b, page = raw(), raw(), raw()
