@@ -9,7 +9,7 @@ setup(
     ext_modules=[
         Extension(
             "server.media._forward",
-            ["server/media/forward.c", "server/media/flight.c"],
+            [f"server/media/{part}.c" for part in ("forward", "seal", "flight")],
             extra_compile_args=["-ffp-contract=off"],  # the same numbers as Python's
             optional=True,
         ),

@@ -1,7 +1,7 @@
 /* The compiled way of sending.py: one burst of packets to all of its receivers a call.
  *
- * Each packet is numbered anew, protected in place by the SRTP library that Python has loaded (its
- * function comes as a pointer, nothing is linked), and queued. Packets of equal size to one receiver
+ * Each packet is numbered anew, protected (seal.c, or in place by the SRTP library that Python has loaded:
+ * its function comes as a pointer, nothing is linked), and queued. Packets of equal size to one receiver
  * are one datagram for UDP_SEGMENT (Linux 4.18; the last may be smaller), and what is queued for all
  * receivers is one sendmmsg. Every limit is checked here; the caller's memory is read only.
  */
@@ -25,6 +25,7 @@
 #define FIXED_BYTES 12
 
 struct flight;
+struct seal;
 
 struct packet {
     const uint8_t *payload;
@@ -37,6 +38,7 @@ struct packet {
 
 struct stream {
     void *srtp;
+    struct seal *seal; /* does it instead of srtp; may be NULL */
     const uint8_t *head;
     const void *address;
     struct flight *flight; /* gives transport-wide numbers; may be NULL */
@@ -59,6 +61,9 @@ struct run { /* of packets to one receiver, all but the last of `segment` bytes 
 /* flight.c: a packet of `size` bytes is sent now; its transport-wide number. */
 uint16_t diemcau_sent(struct flight *flight, int size, double now_s);
 
+/* seal.c: `payload` sealed behind the head that stands at `packet`; the packet's size, or 0. */
+int diemcau_seal(struct seal *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
+
 typedef int (*protector)(void *srtp, void *packet, int *size);
 
 struct queue {
@@ -71,7 +76,7 @@ struct queue {
 };
 
 /* Counts up with each change of what sending.py declares: an older build is not used. */
-int diemcau_version(void) { return 3; }
+int diemcau_version(void) { return 4; }
 
 unsigned long diemcau_queue_bytes(void) { return sizeof(struct queue); }
 
@@ -152,11 +157,10 @@ static struct run *place(struct queue *q, const struct stream *stream, struct ru
     return run;
 }
 
-static int write_packet(const struct stream *stream, const struct packet *packet, double now_s,
-                        uint8_t *out) {
+static void write_head(const struct stream *stream, const struct packet *packet, double now_s,
+                       uint8_t *out) {
     uint16_t number = (uint16_t)(packet->number + stream->number_shift);
     uint32_t timestamp = htonl(packet->timestamp + stream->timestamp_shift);
-    int size = stream->head_size + packet->size;
     memcpy(out, stream->head, stream->head_size);
     out[0] = (uint8_t)((out[0] & ~0x20) | packet->first);
     out[1] = stream->payload_type | packet->second;
@@ -164,11 +168,21 @@ static int write_packet(const struct stream *stream, const struct packet *packet
     out[3] = (uint8_t)number;
     memcpy(out + 4, &timestamp, 4);
     if (stream->flight && stream->transport_at) {
+        int size = stream->head_size + packet->size;
         uint16_t transport = htons(diemcau_sent(stream->flight, size, now_s));
         memcpy(out + stream->transport_at, &transport, 2);
     }
+}
+
+/* The packet, protected; its size, or 0. */
+static int write_packet(const struct queue *q, const struct stream *stream,
+                        const struct packet *packet, double now_s, uint8_t *out) {
+    write_head(stream, packet, now_s, out);
+    if (stream->seal)
+        return diemcau_seal(stream->seal, out, stream->head_size, packet->payload, packet->size);
+    int size = stream->head_size + packet->size;
     memcpy(out + stream->head_size, packet->payload, packet->size);
-    return size;
+    return q->protect(stream->srtp, out, &size) ? 0 : size;
 }
 
 static void forward(struct queue *q, const struct stream *stream, const struct packet *packets,
@@ -185,8 +199,8 @@ static void forward(struct queue *q, const struct stream *stream, const struct p
             run = NULL;
         }
         uint8_t *out = q->arena + q->used;
-        int size = write_packet(stream, &packets[i], now_s, out);
-        if (q->protect(stream->srtp, out, &size))
+        int size = write_packet(q, stream, &packets[i], now_s, out);
+        if (!size)
             continue;
         run = place(q, stream, run, size);
         run->closed = size < run->segment;

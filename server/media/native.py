@@ -1,4 +1,4 @@
-"""The compiled code (``forward.c``, ``flight.c``), where ``setup.py`` could build it."""
+"""The compiled code (``forward.c``, ``seal.c``, ``flight.c``), where ``setup.py`` could build it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 3
+VERSION = 4
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
                 uint8_t first, second; };
-struct stream { void *srtp; const uint8_t *head; const void *address; void *flight;
+struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;
                 uint32_t timestamp_shift; uint16_t number_shift, head_size, transport_at,
                 address_size; uint8_t payload_type; };
 unsigned long diemcau_queue_bytes(void);
@@ -24,6 +24,12 @@ uint64_t diemcau_dropped(const void *queue);
 void diemcau_flush(void *queue);
 void diemcau_fan(void *queue, const struct stream *const *, int streams,
                  const struct packet *, int count, double now_s);
+
+struct ciphers { void *init, *update, *finish, *control; };
+unsigned long diemcau_seal_bytes(void);
+int diemcau_seal_open(void *seal, const struct ciphers *, void *context, const void *cipher,
+                      const uint8_t *key, const uint8_t *salt);
+int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
 
 struct state { double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
                int64_t arrived_bytes; int32_t arrived, lost, total;

@@ -25,7 +25,7 @@ from server.media.bursts import Burst
 from server.media.flight import Flight
 from server.media.ice import Binding, IceLite
 from server.media.sending import Lane, Lanes
-from server.media.srtp import Srtp
+from server.media.srtp import SALT_BYTES, Sealing, Srtp, can_seal
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,11 @@ PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
     *srtp.PRIVATE_NAMES,
 )
 """each private function that this module counts on; a test asserts that it exists"""
-PRIVATE_ATTRIBUTES = ("_rx_srtp", "_tx_srtp", "_srtp_profiles", "_role", "_state")
+PRIVATE_ATTRIBUTES = ("_rx_srtp", "_tx_srtp", "_srtp_profiles", "_role", "_state", "_ssl")
 """the same for attributes of a transport"""
 
+EXPORTER = b"EXTRACTOR-dtls_srtp"
+"""label of SRTP's keys (RFC 5764, 4.2)"""
 CHANGE_CIPHER_SPEC, HANDSHAKE = 20, 22
 """content types of DTLS records (RFC 6347, 4.1)"""
 MAX_QUEUED_DTLS = 32
@@ -183,9 +185,22 @@ class Peer:
             self._ended("failed")
             return
         self._inbound = Srtp(self._dtls._rx_srtp)
-        self._outbound = Srtp(self._dtls._tx_srtp)
+        self._outbound = self._make_outbound()
         self._dtls.on("statechange", self._state_changed)
         self.on_connected()
+
+    def _make_outbound(self) -> Srtp:
+        """What protects our packets: compiled code where it can, and libsrtp elsewhere."""
+        dtls, tls, session = self._dtls, self._dtls._ssl, self._dtls._tx_srtp
+        assert tls is not None
+        name = tls.get_selected_srtp_profile()
+        profile = next(p for p in dtls._srtp_profiles if p.openssl_profile == name)
+        if profile.salt_length != SALT_BYTES or not can_seal():
+            return Srtp(session)
+        size = 2 * (profile.key_length + profile.salt_length)
+        keys = tls.export_keying_material(EXPORTER, size)
+        own = profile.get_key_and_salt(keys, 1 if dtls._role == "server" else 0)
+        return Sealing(session, own[: profile.key_length], own[profile.key_length :])
 
     async def _resend(self) -> None:
         flights = tries = 0

@@ -201,6 +201,8 @@ class Compiled:
         where = ffi.new("uint8_t[]", self._sockaddr(lane.address))
         stream = ffi.new("struct stream *")
         stream.srtp = ffi.cast("void *", lane.srtp.context_address)
+        if lane.srtp.seal is not None:
+            stream.seal = lane.srtp.seal
         stream.head, stream.head_size = head, len(head)
         stream.transport_at = lane.head.transport_at
         stream.payload_type = lane.payload_type

@@ -1,15 +1,21 @@
 """SRTP and SRTCP (RFC 3711) in place, in buffers of our own. THE place of pylibsrtp's private names.
 
 ``Session.protect`` copies twice and refuses packets over 1,356 bytes, so libsrtp's functions are
-called here directly, through pylibsrtp's binding.
+called here directly, through pylibsrtp's binding. What goes out under AES-GCM (RFC 7714) is sealed by
+``seal.c`` where that was built, with the OpenSSL that pylibsrtp brings.
 """
 
 from __future__ import annotations
 
-from typing import Any, cast
+import functools
+from typing import Any, NamedTuple, cast
 
-from pylibsrtp import Session
+from cffi import FFI  # type: ignore[import-untyped]
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from pylibsrtp import Session, _binding
 from pylibsrtp._binding import ffi, lib
+
+from server.media import native
 
 PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
     (lib, "srtp_protect"),
@@ -26,6 +32,22 @@ MAX_PACKET_BYTES = BUFFER_BYTES - MAX_TRAILER_BYTES
 PROTECT_ADDRESS = int(ffi.cast("intptr_t", ffi.addressof(lib, "srtp_protect")))
 """of libsrtp's function, for compiled code"""
 
+SALT_BYTES = 12
+"""of AES-GCM (RFC 7714, 12)"""
+_KEY_LABEL, _SALT_LABEL = 0x00, 0x02
+_CIPHERS = {16: "EVP_aes_128_gcm", 32: "EVP_aes_256_gcm"}
+"""bytes of the key → OpenSSL's cipher"""
+_OPENSSL = """
+void *EVP_CIPHER_CTX_new(void);
+void EVP_CIPHER_CTX_free(void *);
+const void *EVP_aes_128_gcm(void);
+const void *EVP_aes_256_gcm(void);
+int EVP_EncryptInit_ex(void *, const void *, void *, const uint8_t *, const uint8_t *);
+int EVP_EncryptUpdate(void *, uint8_t *, int *, const uint8_t *, int);
+int EVP_EncryptFinal_ex(void *, uint8_t *, int *);
+int EVP_CIPHER_CTX_ctrl(void *, int, int, void *);
+"""
+
 
 class Arena:
     """Memory in which packets are protected, one behind the other."""
@@ -36,7 +58,10 @@ class Arena:
 
 
 class Srtp:
-    """One direction."""
+    """One direction, by libsrtp."""
+
+    seal: Any = None
+    """for compiled code, where that seals"""
 
     def __init__(self, session: Session) -> None:
         self._session = session  # owns the libsrtp context
@@ -89,3 +114,109 @@ class Srtp:
         if lib.srtp_protect(self._context, arena.data + offset, length):
             return 0
         return int(length[0])
+
+
+class _OpenSsl(NamedTuple):
+    """pylibsrtp's."""
+
+    ffi: FFI
+    code: Any
+
+
+@functools.cache
+def _openssl() -> _OpenSsl | None:
+    """None where pylibsrtp was built with another one, which it does not show."""
+    own = FFI()
+    own.cdef(_OPENSSL)
+    try:
+        code = own.dlopen(_binding.__file__)
+        for name in (*_CIPHERS.values(), "EVP_CIPHER_CTX_new", "EVP_CIPHER_CTX_free"):
+            getattr(code, name)
+    except (OSError, AttributeError):
+        return None
+    return _OpenSsl(own, code)
+
+
+def can_seal() -> bool:
+    """Is there compiled code, and a cipher for it?"""
+    return native.library() is not None and _openssl() is not None
+
+
+class Sealing(Srtp):
+    """What goes out under AES-GCM, sealed by ``seal.c``; reports (SRTCP) by libsrtp.
+
+    ``key`` and ``salt`` are the master's of this direction (RFC 5764, 4.2). Everything that goes out
+    under them has to go through this one object, which knows how often numbers have wrapped.
+    """
+
+    def __init__(self, session: Session, key: bytes, salt: bytes) -> None:
+        """Raises: RuntimeError where there is nothing to seal with (``can_seal``)."""
+        super().__init__(session)
+        library, openssl = native.library(), _openssl()
+        if library is None or openssl is None:
+            raise RuntimeError("seal.c was not built, or has no cipher")
+        own, code = library
+        ciphers = own.new("struct ciphers *")
+        for field, name in (
+            ("init", "EVP_EncryptInit_ex"),
+            ("update", "EVP_EncryptUpdate"),
+            ("finish", "EVP_EncryptFinal_ex"),
+            ("control", "EVP_CIPHER_CTX_ctrl"),
+        ):
+            function = openssl.ffi.addressof(openssl.code, name)
+            setattr(ciphers, field, own.cast("void *", openssl.ffi.cast("intptr_t", function)))
+        new = openssl.code.EVP_CIPHER_CTX_new()
+        self._cipher = openssl.ffi.gc(new, openssl.code.EVP_CIPHER_CTX_free)
+        self.seal = own.new("char[]", code.diemcau_seal_bytes())
+        opened = code.diemcau_seal_open(
+            self.seal,
+            ciphers,
+            own.cast("void *", openssl.ffi.cast("intptr_t", self._cipher)),
+            own.cast(
+                "void *",
+                openssl.ffi.cast("intptr_t", getattr(openssl.code, _CIPHERS[len(key)])()),
+            ),
+            derive(key, salt, _KEY_LABEL, len(key)),
+            derive(key, salt, _SALT_LABEL, SALT_BYTES),
+        )
+        if not opened:
+            raise RuntimeError("OpenSSL does not take the key")
+        self._own, self._run_seal = own, code.diemcau_seal
+
+    def protect(
+        self, head: bytes | bytearray, payload: bytes | memoryview, *, rtcp: bool
+    ) -> memoryview | None:
+        """As ``Srtp.protect``."""
+        if rtcp:
+            return super().protect(head, payload, rtcp=True)
+        size = self._seal(self._data, self._view, head, payload)
+        return self._view[:size] if size else None
+
+    def protect_in(self, arena: Arena, offset: int, head: bytearray, payload: memoryview) -> int:
+        """As ``Srtp.protect_in``."""
+        return self._seal(arena.data + offset, arena.view[offset:], head, payload)
+
+    def _seal(
+        self,
+        data: Any,
+        view: memoryview,
+        head: bytes | bytearray,
+        payload: bytes | memoryview,
+    ) -> int:
+        middle = len(head)
+        if middle + len(payload) > MAX_PACKET_BYTES:
+            return 0
+        view[:middle] = head
+        own = self._own
+        where = own.cast("uint8_t *", int(ffi.cast("intptr_t", data)))
+        given = own.from_buffer("uint8_t[]", payload)
+        return int(self._run_seal(self.seal, where, middle, given, len(payload)))
+
+
+def derive(key: bytes, salt: bytes, label: int, size: int) -> bytes:
+    """A session key of ``size`` bytes (RFC 3711, 4.3; RFC 7714, 11: a salt of 12 bytes is filled up
+    with zeros)."""
+    block = bytearray(salt.ljust(14, b"\0") + bytes(2))
+    block[7] ^= label
+    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(block))).encryptor()
+    return stream.update(bytes(size))
