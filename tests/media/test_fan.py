@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Callable
 from typing import cast
@@ -71,6 +70,11 @@ async def test_each_receiver_has_its_own_numbers_repeats_and_reports(
         first = got[0][0].sequence if got else 0
         return [((h.sequence - first) & 0xFFFF, payload) for h, payload in got]
 
+    def shown(page: RawPeer) -> str | None:
+        """The source that a page was told to be on stage."""
+        told = worker.web.last(messages.Slots, session=page.session)
+        return told.slots["stage"] if told is not None else None
+
     async def send(peer: RawPeer, sequence: int, payload: bytes) -> None:
         before = [len(stage(page)) for page in pages]
         peer.send_video(sequence, 3000 * sequence, payload)
@@ -96,7 +100,7 @@ async def test_each_receiver_has_its_own_numbers_repeats_and_reports(
 
     # Another source takes the stage: numbers go on by one for each.
     worker.web.desire(GRANTS, stage="site:b")
-    await asyncio.sleep(0.1)
+    await eventually(lambda: not any(map(shown, pages)))  # it has sent nothing yet
     await send(b, 40, PARAMETERS)
     for sequence in range(41, 44):
         await send(b, sequence, SLICE + b"%d" % sequence)

@@ -112,7 +112,8 @@ async def test_pictures_and_sound_come_through_a_bad_line_and_back_after_its_end
             uplinks = web.last(messages.Lines)
             return uplinks is not None and uplinks.lines["site:a"].loss > 0
         downlinks = web.last(messages.Downlinks)
-        return downlinks is not None and bool(downlinks.downlinks[page.session].loss)
+        downlink = downlinks and downlinks.downlinks.get(page.session)
+        return bool(downlink and downlink.loss)
 
     line.change(delay_ms=20, loss=0.1, burst=4)
     await eventually(lost)

@@ -106,13 +106,18 @@ async def test_uplinks_get_transport_feedback_and_reports(worker: WorkerProcess,
         if number != 5:
             a.send_video(number, 3000 * number, SLICE, transport=65530 + number & 0xFFFF)
         await asyncio.sleep(0.02)
-    await asyncio.sleep(0.6)
-    reported = []
-    for report in a.reports:
-        if report[1] == rtcp.TRANSPORT_FEEDBACK and report[0] & 31 == 15:
-            base, count = struct.unpack_from("!HH", report, 12)
-            reported += [(base + i) & 0xFFFF for i in range(count)]
-    assert reported == [(65530 + i) & 0xFFFF for i in range(30)], "each once, in order"
+
+    def reported() -> list[int]:
+        """Transport-wide numbers, in the order in which they were told of."""
+        numbers = []
+        for report in a.reports:
+            if report[1] == rtcp.TRANSPORT_FEEDBACK and report[0] & 31 == 15:
+                base, count = struct.unpack_from("!HH", report, 12)
+                numbers += [(base + i) & 0xFFFF for i in range(count)]
+        return numbers
+
+    await eventually(lambda: len(reported()) >= 30)
+    assert reported() == [(65530 + i) & 0xFFFF for i in range(30)], "each once, in order"
     blocks: list[rtcp.ReportBlock] = []
 
     def all_reported() -> bool:
@@ -241,8 +246,8 @@ async def test_vp8_goes_only_to_those_who_can_show_it(worker: WorkerProcess, raw
     await eventually(lambda: len(able.got("stage")) == 10)
     assert {h.payload_type for h, _ in able.got("stage")} == {96}
     assert not unable.got("stage")
-    slots = worker.web.last(messages.Slots, session=unable.session)
-    assert slots is not None and slots.slots["stage"] is None
+    slots = await eventually(lambda: worker.web.last(messages.Slots, session=unable.session))
+    assert slots.slots["stage"] is None
 
 
 async def test_who_tells_its_views_again_is_told_its_slots_again(
