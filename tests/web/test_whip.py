@@ -325,9 +325,9 @@ async def test_files_of_a_recording_by_token_and_range(house: House) -> None:
 
 
 def test_a_fragment_has_the_ice_part_of_the_first_section_alone() -> None:
-    answer = "\r\n".join(
-        "v=0,a=ice-lite,a=group:BUNDLE 0 1,m=audio 9,a=mid:0,a=ice-ufrag:u,a=candidate:1,m=video 9,a=mid:1".split(",")
-    )
+    first = "m=audio 9,a=mid:0,a=ice-ufrag:u,a=candidate:1"
+    lines = f"v=0,a=ice-lite,a=group:BUNDLE 0 1,{first},m=video 9,a=mid:1".split(",")
+    answer = "\r\n".join(lines)
     made = whip.fragment_of(answer)
     assert "a=ice-ufrag:u" in made and "a=candidate:1" in made and "m=video" not in made
     assert "a=group:BUNDLE 0 1" in made, "its candidates are those of every section"
