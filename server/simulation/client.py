@@ -81,6 +81,7 @@ class SeatClient:
             auth=lambda: {"seat": self.seat, "since": self.seq},
             headers={"Origin": self.base_url},
             transports=["websocket"],
+            wait_timeout=ANSWER_WITHIN_S,  # one second otherwise, too little for a busy machine
         )
         async with asyncio.timeout(ANSWER_WITHIN_S):
             while not self.state:

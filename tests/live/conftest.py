@@ -116,6 +116,7 @@ class Venue:
             headers={"Cookie": cookie, **(headers or {})},
             auth={"seat": actor.holder, "since": since, **hello},
             transports=["websocket"],
+            wait_timeout=PATIENCE_S,
         )
         return page
 
