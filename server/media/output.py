@@ -26,7 +26,7 @@ losses lasts, sooner than a browser would play what it makes up, and than any NA
 REPEATABLE = 64
 """of the latest packets, those that a probe repeats"""
 REPORT_S = 5.0
-"""between two sender reports of a stream (RFC 3550, 6.2), by chance half of it to half more"""
+"""between two sender reports of a stream (RFC 3550, 6.2)"""
 PADDING = bytes(254) + b"\xff"
 """the most that one packet may be padded by (RFC 3550, 5.1)"""
 
@@ -55,7 +55,9 @@ class Output(Switch):
         """of which part the last sender report was"""
         self._reported_known = False
         """had its publisher told then?"""
-        self._report_due_s = 0.0
+        self.unreported: set[Output] = set()
+        """those of its owner's that show something new, or whose publisher has not told; one set for
+        all of them"""
         self._padded = 0
         self._lane: Lane | None = None
         self._alone = Lanes(())
@@ -198,6 +200,10 @@ class Output(Switch):
         soon = now_s - self._pending_since_s < CUT_LIMIT_S
         return smaller and soon and pending.track is shown.track
 
+    def _entered(self, part: Part[Layer], header: rtp.Header, packet: bytes) -> None:
+        super()._entered(part, header, packet)
+        self.unreported.add(self)
+
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""
         self._lane, self._lane_of = None, part
@@ -308,22 +314,23 @@ class Output(Switch):
         if self._pleas.take(1, now_s):
             self.request_keyframe()
 
-    def report(self, now_s: float) -> bytes:
-        """A sender report by the server's clock, where one is due: at once for a new part or after
-        the publisher's own first one, since time stamps lie elsewhere then; else seldom.
-        Nothing while nothing is shown."""
+    def report(self, now_s: float, *, due: bool) -> bytes:
+        """A sender report by the server's clock, where it is due, or at once for a new part and after
+        the publisher's own first one, since time stamps lie elsewhere then. Nothing while nothing is
+        shown."""
         part = self.rewriter.part
         if part is None or self.shown is None:
+            self.unreported.discard(self)
             return b""
         timeline = part.origin.timeline
-        new = part is not self._reported or timeline.known != self._reported_known
-        if not new and now_s < self._report_due_s:
+        if timeline.known:
+            self.unreported.discard(self)
+        if not due and part is self._reported and timeline.known == self._reported_known:
             return b""
         timestamp = timeline.timestamp_at(now_s)
         if timestamp is None:
             return b""
         self._reported, self._reported_known = part, timeline.known
-        self._report_due_s = now_s + REPORT_S * random.uniform(0.5, 1.5)
         return rtcp.sender_report(
             self.ssrc,
             ntp(now_s + WALL_OFFSET_S),

@@ -345,27 +345,39 @@ class Conference:
             self._report(messages.Downlinks(self.slug, found))
         self._downlinks_told = bool(found)
 
-    def send_changes(
-        self, now_s: float, *, everything: bool = False, to: Send | None = None
-    ) -> None:
-        """Report publications and slots: those that changed, or everything ``to`` one reader."""
-        report = to or self._report
-        found = tuple(p.describe(now_s) for p in self.publications.values())
-        published = messages.Published(self.slug, found)
-        if everything:
-            report(published)
-        elif published != (self._published or messages.Published(self.slug, ())):
-            self._published = published
-            report(published)
-        self._send_layers(now_s, report, everything)
-        for s in self.subscribers.values():
-            if isinstance(s, Receiver) and (everything or s.changed) and s.peer.connected:
-                s.changed = s.changed and everything
-                report(messages.Slots(self.slug, s.session, s.holder, s.slots))
-        if everything and self._speaking is not None:
+    def introduce(self, now_s: float, report: Send) -> None:
+        """Everything that web is told of changes, to one that has just come."""
+        report(self._describe(now_s))
+        self._send_layers(now_s, report, everything=True)
+        for subscriber in self.subscribers.values():
+            if isinstance(subscriber, Receiver) and subscriber.peer.connected:
+                report(self._slots_of(subscriber))
+        if self._speaking is not None:
             report(self._speaking)
 
-    def _send_layers(self, now_s: float, report: Send, everything: bool) -> None:
+    def send_changes(self, now_s: float) -> None:
+        """Every 100 ms: what other slots show, and which layers are wanted."""
+        self._send_layers(now_s, self._report)
+        for each in self.subscribers.values():
+            if each.changed and isinstance(each, Receiver) and each.peer.connected:
+                each.changed = False
+                self._report(self._slots_of(each))
+
+    def send_published(self, now_s: float) -> None:
+        """Every 250 ms: who publishes, where that is another or does otherwise."""
+        published = self._describe(now_s)
+        if published != (self._published or messages.Published(self.slug, ())):
+            self._published = published
+            self._report(published)
+
+    def _describe(self, now_s: float) -> messages.Published:
+        found = tuple(p.describe(now_s) for p in self.publications.values())
+        return messages.Published(self.slug, found)
+
+    def _slots_of(self, receiver: Receiver) -> messages.Slots:
+        return messages.Slots(self.slug, receiver.session, receiver.holder, receiver.slots)
+
+    def _send_layers(self, now_s: float, report: Send, *, everything: bool = False) -> None:
         for publication in self.publications.values():
             video = publication.video
             if video is None or len(video.layers) < 2:

@@ -7,7 +7,6 @@ never an exception, since every byte here comes from strangers.
 from __future__ import annotations
 
 import binascii
-import hashlib
 import hmac
 import ipaddress
 import struct
@@ -50,7 +49,7 @@ class Check:
 
     def verify(self, password: str) -> bool:
         """Was this check made by someone who knows ``password``?"""
-        expected = hmac.new(password.encode(), self.signed, hashlib.sha1).digest()
+        expected = hmac.digest(password.encode(), self.signed, "sha1")
         return hmac.compare_digest(expected, self.integrity)
 
 
@@ -135,7 +134,7 @@ def _attribute(kind: int, value: bytes) -> bytes:
 def _finish(kind: int, transaction: bytes, body: bytes, password: str) -> bytes:
     message = _HEADER.pack(kind, len(body), MAGIC_COOKIE, transaction) + body
     signed = _with_length(message, _INTEGRITY_BYTES)
-    digest = hmac.new(password.encode(), signed, hashlib.sha1).digest()
+    digest = hmac.digest(password.encode(), signed, "sha1")
     message = signed + _attribute(MESSAGE_INTEGRITY, digest)
     return _with_length(message, _FINGERPRINT_BYTES) + _attribute(
         FINGERPRINT, _fingerprint(message)

@@ -17,8 +17,9 @@ from server.media.allocation import UP_MARGIN, Priority
 from server.media.downlink import Downlink
 from server.media.limits import Allowance
 from server.media.negotiation import Line, Sources
-from server.media.output import Output
+from server.media.output import REPORT_S, Output
 from server.media.peer import Peer
+from server.media.rota import Rota
 from server.media.selection import Choice, Slot, select
 from server.media.switching import Switch
 from server.media.track import Track
@@ -34,8 +35,7 @@ SOUND_BPS = 50_000
 CONTENT_S = 5.0
 """who gets all that its sizes are worth is looked at so often, a quarter more or less so that not
 all are at once; else twice a second"""
-REPORTS_S = 1.0
-"""how often it is looked which streams are to be reported on"""
+REPORTS_A_PACKET = 10
 REDUCED_S = 3.0
 """a picture that is smaller for so long is told of"""
 
@@ -69,12 +69,15 @@ class Subscriber:
         """mid → SSRCs of our streams"""
         self.choices: Mapping[str, Choice] = {}
         """mid → what pictures get, and why"""
+        self._slots: dict[str, messages.Slot] = {}
+        """the same as web is told"""
         self._budget_bps = self._spent_bps = self._wanted_bps = 0
         """of the last choice: the line's budget, what it took of it, what it could use"""
         self._content = False
         """had every slot what its size is worth, and from the layer that was meant?"""
         self._rests_until_s = float("-inf")
-        self._reports_at_s = self.created_at_s + REPORTS_S * random.random()
+        self._unreported: set[Output] = set()
+        """of these, who shows something new"""
         self._reduced_since_s: float | None = None
         self._told = (0, 0.0)
         """octets and time of the last description"""
@@ -89,6 +92,8 @@ class Subscriber:
             self.outputs[line.mid] = output = Output(self.downlink, line, sources)
             output.on_change = self._changed
             output.waiting = self._waiting
+            output.unreported = self._unreported
+        self._rota = Rota(list(self.outputs.values()), REPORT_S)
         self._asks = Allowance(ASKED_PER_S, ASKED_BURST)
         self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
@@ -142,6 +147,7 @@ class Subscriber:
         sound_bps = voices * SOUND_BPS
         pictures_bps = self._budget_bps - sound_bps
         self.choices = select(slots, pictures_bps, now_s, untried=self.downlink.untried)
+        self._slots = {mid: self._slot(choice) for mid, choice in self.choices.items()}
         for mid, choice in self.choices.items():
             self.outputs[mid].want(choice.layer, now_s)
         self._spent_bps = sound_bps + sum(c.bitrate_bps for c in self.choices.values())
@@ -231,9 +237,7 @@ class Subscriber:
             for output in outputs:
                 if output.kind == "audio":
                     output.leave_fan()  # its sound goes twice, which others' does not
-        if now_s >= self._reports_at_s:
-            self._reports_at_s = now_s + REPORTS_S
-            self._send_reports(now_s)
+        self._send_reports(now_s)
 
     def _shed(self, now_s: float) -> None:
         """Down at once, up by the beat."""
@@ -255,7 +259,7 @@ class Subscriber:
             loss=downlink.take_loss(),
             reason=known.reason if known is not None else "unknown",
             reduced=self.reduced(now_s),
-            slots={mid: self._slot(choice) for mid, choice in self.choices.items()},
+            slots=self._slots,
         )
 
     @staticmethod
@@ -268,12 +272,14 @@ class Subscriber:
         )
 
     def _send_reports(self, now_s: float) -> None:
-        """Sender reports, a few to a packet."""
+        """Sender reports on what is new and on those whose turn it is, a few to a packet."""
         if not self.peer.connected:
             return
-        reports = [report for o in self.outputs.values() if (report := o.report(now_s))]
-        for start in range(0, len(reports), 10):
-            self.peer.send_rtcp(b"".join(reports[start : start + 10]))
+        found = [output.report(now_s, due=True) for output in self._rota.take(now_s)]
+        found += [output.report(now_s, due=False) for output in tuple(self._unreported)]
+        reports = [report for report in found if report]
+        for start in range(0, len(reports), REPORTS_A_PACKET):
+            self.peer.send_rtcp(b"".join(reports[start : start + REPORTS_A_PACKET]))
 
     def close(self) -> None:
         """Take nothing any more and say goodbye."""

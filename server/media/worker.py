@@ -36,7 +36,7 @@ from server.media.sessions import Negotiator, Refusal
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
-YOUNG, OLDER = 10_000, 5
+YOUNG, OLDER = 50_000, 5
 """for garbage.collect_seldom: packets come and go without cycles, sessions leave some behind"""
 MAX_NAMED = 8
 """sessions named in a line of the log"""
@@ -132,6 +132,7 @@ class Worker:
                         conference.send_changes(now_s)
                     if beat % 5 == 0:
                         conference.listen(now_s)
+                        conference.send_published(now_s)
                     if beat % 10 == 0:
                         conference.choose_layers(now_s)
                     if beat % 20 == 0:
@@ -155,7 +156,7 @@ class Worker:
         now_s = time.monotonic()
         send(self._load.measure(self._conferences.values()))
         for conference in self._conferences.values():
-            conference.send_changes(now_s, everything=True, to=send)
+            conference.introduce(now_s, send)
 
     def _message(self, message: messages.ToWorker, reply: Reply) -> None:
         if isinstance(message, messages.Desired | messages.Forget):

@@ -118,6 +118,11 @@ class Web:
                     return message
         return None
 
+    def published(self) -> tuple[messages.Publication, ...]:
+        """Who publishes, as web was last told: some 250 ms late."""
+        latest = self.last(messages.Published)
+        return latest.publications if isinstance(latest, messages.Published) else ()
+
 
 class Recorder:
     """Listens as the recorder does, and keeps what it is told."""

@@ -53,9 +53,7 @@ async def test_two_pages_see_and_hear_each_other(
             await page.evaluate("receive()")
         assert taken == protocol
     assert await b.evaluate("srtp(receiver)") == "SRTP_AEAD_AES_128_GCM"
-    published = worker.web.last(messages.Published)
-    assert published is not None
-    assert {p.source: p.video for p in published.publications} == {
+    assert {p.source: p.video for p in worker.web.published()} == {
         "site:a": "H264",
         "site:b": "VP8",
     }

@@ -63,10 +63,7 @@ async def test_a_camera_that_is_off_is_told_apart_from_its_sound(worker: WorkerP
     await eventually(lambda: near(page.shade.get("stage"), 60))
 
     def told(picture: bool) -> bool:
-        published = web.last(messages.Published)
-        assert published is not None
-        (publication,) = published.publications
-        return bool(publication.alive) and publication.picture is picture
+        return [(p.alive, p.picture) for p in web.published()] == [(True, picture)]
 
     await eventually(lambda: told(True))
     camera.replaceTrack(None)

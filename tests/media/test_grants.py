@@ -54,6 +54,7 @@ async def test_what_is_not_granted_is_refused(worker: WorkerProcess, raw: Make) 
     assert await refused(messages.Watch, holder="encoder", **values) == "forbidden"
 
     await peer.publish(worker, "seat-a", "site:a")
+    await eventually(web.published)
     for kind in (messages.Restart, messages.Accept, messages.Close):
         rest = {} if kind is messages.Close else {"sdp": offer}
         assert await refused(kind, session=peer.session, holder="seat-b", **rest) == "forbidden"
@@ -61,7 +62,7 @@ async def test_what_is_not_granted_is_refused(worker: WorkerProcess, raw: Make) 
     closed = await web.ask(messages.Close, session="gone", holder="seat-a")
     assert isinstance(closed, messages.Answered)
     await web.ask(messages.Close, session=peer.session, holder="seat-a")
-    await eventually(lambda: web.last(messages.Published).publications == ())
+    await eventually(lambda: web.last(messages.Published) is not None and web.published() == ())
     assert web.last(messages.Closed) is None, "what web asked for is no news"
 
 
@@ -104,13 +105,9 @@ async def test_a_second_publication_takes_over_and_revoked_ones_end(
     assert (closed.session, closed.holder, closed.reason) == (first.session, "seat-a", "taken_over")
     second.send_video(500, 0, PARAMETERS + b"second")
     await eventually(lambda: page.got("stage")[-1][1] == PARAMETERS + b"second")
-
-    def published() -> list[tuple[str, str]]:
-        """As web was last told: that may come after the picture."""
-        latest = web.last(messages.Published)
-        return [(p.session, p.holder) for p in latest.publications] if latest else []
-
-    await eventually(lambda: published() == [(second.session, "encoder")])
+    await eventually(
+        lambda: [(p.session, p.holder) for p in web.published()] == [(second.session, "encoder")]
+    )
 
     rest = {name: grant for name, grant in GRANTS.items() if name != "encoder"}
     web.desire(rest, stage="site:a")
@@ -234,7 +231,7 @@ async def test_web_may_die_and_silent_peers_end(worker: WorkerProcess, raw: Make
     assert (closed.reason, closed.source) == ("silent", "site:a")
     assert closed.session == a.session
     assert web.last(messages.Closed, session=page.session) is None
-    await eventually(lambda: web.last(messages.Published).publications == ())
+    await eventually(lambda: web.published() == ())
     web.send(messages.Forget(SLUG))
     closed = await eventually(lambda: web.last(messages.Closed, session=page.session))
     assert closed.reason == "revoked"

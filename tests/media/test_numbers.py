@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from server.media import keyframes, levels, resolution
 from server.media.history import History
 from server.media.rewrite import Rewriter
+from server.media.rota import Rota
 from server.media.sequence import (
     HOLES_A_PACKET,
     MAX_GAP,
@@ -273,3 +274,26 @@ def test_sizes_are_read_from_parameter_sets() -> None:
     assert resolution.size("H264", bytes.fromhex("61ffff")) is None
     vp8 = bytes.fromhex("10 d0a000 9d012a 4001 b400")
     assert resolution.size("VP8", vp8) == (320, 180)
+
+
+@given(st.integers(0, 80), st.lists(st.floats(0.0, 3.0), max_size=60))
+def test_each_stream_is_reported_on_once_a_round(count: int, steps_s: list[float]) -> None:
+    members = list(range(count))
+    rota, now_s, taken = Rota(members, 5.0), 100.0, []
+    rota.take(now_s)
+    for step_s in steps_s:
+        now_s += step_s
+        found = rota.take(now_s)
+        assert len(set(found)) == len(found), "nobody twice at once"
+        taken += found
+    turns = [taken[i::count] for i in range(count)] if count else []
+    assert all(len(set(turn)) <= 1 for turn in turns), "one after the other, round and round"
+    assert abs(len(taken) - count * (now_s - 100.0) / 5.0) < 1.01
+
+
+def test_a_round_that_was_slept_through_is_not_made_up_for() -> None:
+    rota = Rota("abc", 5.0)
+    rota.take(0.0)
+    assert sorted(rota.take(60.0)) == ["a", "b", "c"]
+    assert rota.take(60.1) == []
+    assert Rota([], 5.0).take(1.0) == []
