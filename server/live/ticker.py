@@ -54,7 +54,8 @@ def open_conferences(session: Session) -> list[tuple[int, datetime | None]]:
 
 
 class Ticker:
-    """One task; also a listener that closes a quiz item at its very deadline."""
+    """Two tasks, one of which waits for no database; also a listener that closes a quiz item at its very
+    deadline."""
 
     def __init__(self, inbox: Inbox, database: Database, gateway: Gateway) -> None:
         self._inbox = inbox
@@ -70,6 +71,7 @@ class Ticker:
 
     def start(self) -> None:
         """Begin to tick."""
+        self._keep(self._tell())
         self._keep(self._run())
 
     async def stop(self) -> None:
@@ -89,11 +91,19 @@ class Ticker:
     async def rights_changed(self, conference_id: int) -> None:
         """Nothing: the clock's rights do not change."""
 
+    async def _tell(self) -> None:
+        """Who is here, each second, however long the database takes."""
+        while True:
+            try:
+                await self._gateway.tick()
+            except Exception:
+                log.exception("ticker.failed")
+            await asyncio.sleep(PERIOD_S)
+
     async def _run(self) -> None:
         everywhere = 0
         for period in itertools.count():
             try:
-                await self._gateway.tick()  # needs no database
                 if period >= everywhere:
                     for conference_id, deadline in await self._database.read(open_conferences):
                         self._stirred.add(conference_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -60,6 +61,27 @@ async def test_who_is_here_is_told_while_nothing_can_be_written(venue: Venue) ->
         page = await venue.open(venue.cast.moderator)
         await page.until(lambda p: "presence" in p.live)
     finally:
+        await ticker.stop()
+
+
+async def test_who_is_here_is_told_while_the_writer_waits(venue: Venue) -> None:
+    """As it does for a lock; the clock's own commands wait with it."""
+    ended, moderator = threading.Event(), await venue.open(venue.cast.moderator)
+    here = str(venue.cast.da_nang)
+    writing = asyncio.create_task(venue.inbox.transact(lambda _session: ended.wait(60)))
+    ticker = Ticker(venue.inbox, venue.database, venue.gateway)
+    ticker.start()
+    try:
+        while not venue.inbox.waiting:  # the clock asks for the first time
+            await asyncio.sleep(0.01)
+        await venue.open(venue.cast.operator)
+        await moderator.until(
+            lambda p: p.live.get("presence", {}).get(here, {}).get("operator") == 1
+        )
+        assert not writing.done()
+    finally:
+        ended.set()
+        await writing
         await ticker.stop()
 
 
