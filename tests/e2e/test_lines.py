@@ -33,6 +33,7 @@ async def test_desk_and_room_read_how_their_lines_are(
             "data-quality", re.compile("[0-4]")
         )
     await expect(rows).to_contain_text("kbit/s · mất gói")
+    await expect(operator.at("#lines-old")).to_be_hidden()
 
     desk = await (await visit(demo.urls["moderator"])).enter()
     await desk.press("#lines-button")

@@ -15,7 +15,7 @@ const { between, qualityText, reportBetween, totals } = await import(
   "../../static/js/media/quality.js"
 );
 const { Publisher } = await import("../../static/js/media/publish.js");
-const { lineRows } = await import("../../static/js/rooms/lines.js");
+const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
@@ -121,12 +121,42 @@ test("lines are told in words: the worst of each way, and why", () => {
   assert.equal(dead.up, "Camera: mất đường truyền, máy chủ không nhận được gì");
   assert.equal(dead.down, "Trang kỹ thuật: mất đường truyền, không nhận được gì");
   assert.deepEqual([dead.upLevel, dead.upFigures, dead.downLevel], [0, "", 0]);
+  const stands = { ...line, reduced: false, freezes: 20, frozen_ms: 9000 };
+  assert.equal(lineRows(sites, [{ ...stands, frozen_ms: 900 }], now)[0].downLevel, 2);
+  assert.equal(lineRows(sites, [stands], now)[0].downLevel, 1);
   const gone = "Màn hình phòng: vắng từ 16:40 02/06/2023";
   assert.equal(row.presence, `Trang kỹ thuật: từ 08:12 · ${gone}`);
   const [silent] = lineRows(sites, [], null);
   assert.equal(silent.presence, "");
   assert.equal(silent.up, "Không gửi hình và tiếng");
   assert.equal(silent.down, "Không nhận hình");
+});
+
+test("what a list of lines says is told to be of before once nobody answers", async (context) => {
+  let now_ms = 1000;
+  let asked = 0;
+  context.mock.timers.enable({ apis: ["setInterval"] });
+  context.mock.method(performance, "now", () => now_ms);
+  let rects = [{}];
+  const list = { parentElement: { getClientRects: () => rects }, children: [{}] };
+  const old = { hidden: true };
+  const connection = { online: true, send: () => new Promise(() => void (asked += 1)) };
+  const panel = new LinesPanel(.../** @type {[any, any, any, any]} */ ([list, old, connection, () => ({})]));
+  const later = (/** @type {number} */ ms) => {
+    now_ms += ms;
+    void panel.show();
+  };
+  later(0);
+  later(3000);
+  assert.ok(old.hidden);
+  later(3000);
+  assert.ok(!old.hidden);
+  assert.equal(asked, 1, "and is asked once, not with every beat");
+  rects = [];
+  later(3000);
+  rects = [{}];
+  later(30_000);
+  assert.ok(old.hidden, "who looks again waits for the answer first");
 });
 
 test("loudness is 0 in silence, 1 at full scale, and even in decibels between", () => {

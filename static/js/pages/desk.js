@@ -30,7 +30,7 @@ const connection = connect({
 const act = actBy(connection);
 
 const wall = new Wall(connection, act);
-const lines = new LinesPanel(byId("lines"), connection, () => connection.state.sites);
+const lines = new LinesPanel(byId("lines"), byId("lines-old"), connection, () => connection.state.sites);
 
 function render() {
   renderHead();

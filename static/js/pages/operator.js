@@ -83,7 +83,7 @@ const preflight = new Preflight(camera, {
 const stage = stageTile(byId("stage"), receiver);
 const presentation = new Tile(byId("presentation"), receiver, "presentation");
 const rosterPanel = new RosterPanel(() => connection.state, act);
-const lines = new LinesPanel(byId("lines"), connection, () => {
+const lines = new LinesPanel(byId("lines"), byId("lines-old"), connection, () => {
   const site = ownSite(connection.state);
   return site ? { [site.id]: site } : {};
 });

@@ -33,8 +33,12 @@ import { presenceText } from "./presence.js";
  */
 
 const EVERY_MS = 3000;
+/** What was told before an answer has been missing for so long is said to be of before. */
+const OLD_MS = 5000;
 const MUCH_LOSS = 0.02;
 const MUCH_DELAY_MS = 300;
+/** Of the last minute: a tenth of it, and nobody follows any more. */
+const MUCH_FROZEN_MS = 6000;
 
 /** @param {number} bps to two figures: an estimate is no more exact */
 const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)));
@@ -60,6 +64,7 @@ function nameOf(what) {
  */
 function level(line) {
   if (line.silent) return 0;
+  if (line.frozen_ms > MUCH_FROZEN_MS) return 1;
   const worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.freezes, 0);
   return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
 }
@@ -153,13 +158,19 @@ export function lineRows(sites, lines, now) {
 }
 
 export class LinesPanel {
+  /** @type {number | null} since when an answer is awaited */
+  #waiting_ms = null;
+  #asking = false;
+
   /**
    * @param {HTMLElement} list its parent is hidden while nobody looks
+   * @param {HTMLElement} old says that the list is of before
    * @param {ReturnType<typeof import("../connection.js").connect>} connection
    * @param {() => Record<string, Entity>} sites
    */
-  constructor(list, connection, sites) {
+  constructor(list, old, connection, sites) {
     this.list = list;
+    this.old = old;
     this.connection = connection;
     this.sites = sites;
     setInterval(() => void this.show(), EVERY_MS);
@@ -168,14 +179,26 @@ export class LinesPanel {
   /** Now, if it is to be seen; else it will be, when it is. */
   async show() {
     const seen = this.list.parentElement?.getClientRects().length && !document.hidden;
-    if (!seen || !this.connection.online) return;
+    this.#waiting_ms = seen ? (this.#waiting_ms ?? performance.now()) : null;
+    this.#tellAge();
+    if (!seen || this.#asking || !this.connection.online) return;
+    this.#asking = true;
     try {
       const { lines } = await this.connection.send("media.lines", {});
       const now = isOver(this.connection.state) ? null : this.connection.now();
       const rows = lineRows(this.sites(), lines, now);
       renderList(this.list, "line-template", rows, (row) => row.id, (row) => row);
+      this.#waiting_ms = null;
+      this.#tellAge();
     } catch {
       // The next time will do.
+    } finally {
+      this.#asking = false;
     }
+  }
+
+  #tellAge() {
+    const late = this.#waiting_ms !== null && performance.now() - this.#waiting_ms > OLD_MS;
+    this.old.hidden = !late || this.list.children.length === 0;
   }
 }
