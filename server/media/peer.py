@@ -263,7 +263,8 @@ class Peer:
     # To the socket.
 
     def send_rtp(self, head: bytes | bytearray, payload: bytes | memoryview) -> None:
-        """Send one RTP packet, given in two parts."""
+        """Send one RTP packet, given in two parts: its header, which stays readable, with all that
+        belongs to it (CSRCs, extensions), and its payload, which is sealed."""
         if self._outbound is not None:
             data = self._outbound.protect(head, payload, rtcp=False)
             if data is not None:

@@ -135,14 +135,15 @@ class _Track:
             yield self.next
             self.next += 1
 
-    def packet(self, frame: int, payload: bytes, extension: bytes, last: bool) -> bytes:
-        """One RTP packet with a one-byte-header extension block (RFC 8285)."""
+    def head(self, frame: int, payload: bytes, extension: bytes, last: bool) -> bytes:
+        """What stands before the payload of one packet: the header with a one-byte-header extension
+        block (RFC 8285)."""
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._packets += 1
         self._octets += len(payload)
         kind = self._type | (0x80 if last else 0)
         head = _RTP.pack(0x90, kind, self._sequence, self._timestamp(frame), self.ssrc)
-        return head + b"\xbe\xde\x00\x01" + extension + payload
+        return head + b"\xbe\xde\x00\x01" + extension
 
     def _timestamp(self, frame: float) -> int:
         return (self._base + int(frame * self._clock_hz / self._frames_hz)) & 0xFFFFFFFF
@@ -268,13 +269,13 @@ class SimulatedSite:
             index = number % len(clip.opus_packets)
             level = clip.audio_levels[index]
             extension = bytes((0x10, ord("1"), 0x20, level | (0x80 if level < 60 else 0)))
-            peer.send_rtp(audio.packet(number, clip.opus_packets[index], extension, False), b"")
+            sound = clip.opus_packets[index]
+            peer.send_rtp(audio.head(number, sound, extension, False), sound)
         for number in video.due(wall_s, KEYFRAME_INTERVAL):
             payloads = self._frames[number % len(self._frames)]
             for index, payload in enumerate(payloads):
                 last = index == len(payloads) - 1
-                packet = video.packet(number, payload, b"\x100\x00\x00", last)
-                peer.send_rtp(packet, b"")
+                peer.send_rtp(video.head(number, payload, b"\x100\x00\x00", last), payload)
 
 
 def _offer(path: _Path, fingerprint: str, video_ssrc: int, audio_ssrc: int) -> str:
