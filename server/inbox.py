@@ -27,6 +27,7 @@ from server.batch import Answer, Batch, CommandJob, Job, Shown, Told, WorkJob
 from server.db import journal, receipts
 from server.db.engine import Database, is_outage
 from server.db.journal import Published
+from server.db.writer import Writer
 from server.errors import DomainError, SlowDown, Unavailable
 from server.people import tries
 from server.permissions import Actor
@@ -92,7 +93,7 @@ class Inbox:
     """The queue before the writer's thread. Call everything on the loop that called ``start``."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
-        self._database = database
+        self._writer = Writer(database)
         self._clock = clock
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._listeners: list[Listener] = []
@@ -196,6 +197,7 @@ class Inbox:
             if delivery is not None:
                 delivery.result()
         finally:
+            self._writer.close()
             self._loop.call_soon_threadsafe(self._stopped.set)
 
     def _batches(self) -> Iterator[list[Job]]:
@@ -239,7 +241,7 @@ class Inbox:
         now = self._clock()
         self._began_s = time.monotonic()
         try:
-            with self._database.write_session() as session:
+            with self._writer.transaction() as session:
                 late = self._settled(session)
                 self._forget(session, now)
                 batch = Batch(session, now, jobs, self._shown)
@@ -250,6 +252,8 @@ class Inbox:
                 with COMMIT_S.time():
                     session.commit()
                 BATCH_COMMANDS.observe(len(jobs))
+            if any(isinstance(job, WorkJob) for job in jobs):
+                self._writer.forget()
         finally:
             self._began_s = None
         self._unsure = _Done([], frozenset(), [])

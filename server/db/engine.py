@@ -130,15 +130,19 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def is_outage(error: BaseException) -> bool:
-    """True where the database cannot be used at the moment, whatever it is asked."""
-    if not isinstance(error, OperationalError | InterfaceError):
-        return False
-    if error.connection_invalidated or error.statement is None:
-        return True  # lost, or not reached
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF in _SQLITE_AWAY
-    return (getattr(error.orig, "sqlstate", None) or "").startswith(_POSTGRES_AWAY)
+    """True where the database cannot be used at the moment, whatever it is asked. ``error`` is
+    SQLAlchemy's or the driver's own."""
+    if isinstance(error, OperationalError | InterfaceError):
+        if error.connection_invalidated or error.statement is None:
+            return True  # lost, or not reached
+        said: BaseException | None = error.orig
+    else:
+        said = error
+    if isinstance(said, sqlite3.OperationalError):
+        return said.sqlite_errorcode & 0xFF in _SQLITE_AWAY
+    if isinstance(said, psycopg.OperationalError):
+        return said.sqlstate is None or said.sqlstate.startswith(_POSTGRES_AWAY)
+    return False
 
 
 class Database:

@@ -15,7 +15,7 @@ from sqlalchemy import JSON, Index, Row, bindparam, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
-from server.db.base import Base
+from server.db.base import Base, BigId
 from server.permissions import Actor, Permission, Target, may
 from server.protocol import EVENTS, Event
 
@@ -67,13 +67,14 @@ class Published(msgspec.Struct, frozen=True):
 
 
 _HEAD = select(func.max(JournalEntry.seq)).where(
-    JournalEntry.conference_id == bindparam("conference")
+    JournalEntry.conference_id == bindparam("conference", type_=BigId)
 )
 
 
 def head(session: Session, conference_id: int) -> int:
     """The last ``seq`` of a conference, 0 before its first event."""
-    return session.scalar(_HEAD, {"conference": conference_id}) or 0
+    [(seq,)] = bulk.read(session, _HEAD, conference=conference_id)
+    return seq or 0
 
 
 def append(

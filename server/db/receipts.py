@@ -100,7 +100,7 @@ def find(session: Session, keys: Collection[Keyed]) -> dict[Keyed, tuple[str, di
         found = bulk.read(session, _FIND_BY_ARRAYS, holders=list(holders), keys=list(names))
     else:
         found = bulk.read(session, _FIND_BY_JSON, pairs=list(keys))
-    return {(row.holder, row.key): (row.fingerprint, row.answer) for row in found}
+    return {(holder, key): (mark, answer) for holder, key, mark, answer in found}
 
 
 def store(

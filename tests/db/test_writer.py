@@ -1,0 +1,124 @@
+"""The writer's session keeps what it read as long as that is true, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from server.conferences.models import Site
+from server.db.engine import Database
+from server.db.writer import KEPT, Writer
+from tests.cast import Cast
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    writer = Writer(database)
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def read(database: Database) -> list[str]:
+    """Statements of the ORM about sites."""
+    read: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "FROM sites" in statement:
+            read.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    return read
+
+
+def rename(session: Session, cast: Cast, name: str) -> None:
+    session.get_one(Site, cast.hue).name = name
+    session.commit()
+
+
+def name_of(session: Session, cast: Cast) -> str:
+    return session.get_one(Site, cast.hue).name
+
+
+def test_what_was_read_is_not_read_again(writer: Writer, cast: Cast, read: list[str]) -> None:
+    for name in ("Một", "Hai", "Ba"):
+        with writer.transaction() as session:
+            rename(session, cast, name)
+    assert len(read) == 1
+
+
+def test_what_somebody_else_wrote_is_seen(writer: Writer, cast: Cast, database: Database) -> None:
+    for number in range(3):
+        with writer.transaction() as session:
+            rename(session, cast, f"của ta {number}")
+        with database.write_session() as other:
+            rename(other, cast, f"của họ {number}")
+        with writer.transaction() as session:
+            assert name_of(session, cast) == f"của họ {number}"
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])  # SQLite has one writer at a time
+def test_what_is_committed_meanwhile_is_seen_next(
+    writer: Writer, cast: Cast, database: Database
+) -> None:
+    with database.write_session() as other:
+        other.get_one(Site, cast.hue).name = "của họ"
+        other.flush()
+        for number in range(3):
+            with writer.transaction() as session:
+                session.get_one(Site, cast.da_nang).name = f"của ta {number}"
+                assert name_of(session, cast) == "Huế"
+                session.commit()
+        with writer.transaction() as session:
+            session.get_one(Site, cast.da_nang).name = "của ta"
+            assert name_of(session, cast) == "Huế"
+            other.commit()
+            session.commit()
+    with writer.transaction() as session:
+        assert name_of(session, cast) == "của họ"
+
+
+def test_what_was_not_committed_is_forgotten(writer: Writer, cast: Cast) -> None:
+    with writer.transaction() as session:
+        before = name_of(session, cast)
+        session.commit()
+    with pytest.raises(RuntimeError), writer.transaction() as session:
+        session.get_one(Site, cast.hue).name = "không bao giờ"
+        session.flush()
+        raise RuntimeError
+    with writer.transaction() as session:
+        assert name_of(session, cast) == before
+
+
+def test_rows_that_were_handed_out_stay_as_they_were(writer: Writer, cast: Cast) -> None:
+    with writer.transaction() as session:
+        site = session.get_one(Site, cast.hue)
+        session.commit()
+    writer.forget()
+    before = site.name
+    with writer.transaction() as session:
+        rename(session, cast, "sau này")
+    assert site.name == before
+
+
+def test_no_more_is_kept_than_is_said(writer: Writer, cast: Cast, database: Database) -> None:
+    with database.write_session() as other:
+        one = other.get_one(Site, cast.hue)
+        for number in range(KEPT + 10):
+            other.add(
+                Site(
+                    conference_id=one.conference_id,
+                    slug=f"diem-{number}",
+                    name=f"Điểm {number}",
+                    kind="remote",
+                    position=100 + number,
+                )
+            )
+        other.commit()
+    with writer.transaction() as session:
+        assert len(session.query(Site).all()) > KEPT
+        assert len(list(session.identity_map.values())) == KEPT
+        session.commit()
