@@ -14,5 +14,6 @@ setup(
             optional=True,
         ),
         Extension("server.live._spread", ["server/live/spread.c"], optional=True),
+        Extension("server.live._intake", ["server/live/intake.c"], optional=True),
     ]
 )

@@ -20,6 +20,7 @@ from engineio.exceptions import EngineIOError
 from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, Packet
 
 from server.live import metrics
+from server.live.intake import Intake, intake
 from server.live.spread import flush, spread
 from server.live.websocket import MOST_QUEUED_BYTES, Line, Upgrade, frame
 
@@ -189,7 +190,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
 
     async def begin_line(self, environ: dict[str, Any]) -> Upgrade:
         """It begins as a WebSocket. Raises: as ``Upgrade.prepare``."""
-        line = Line(self, self.server.max_http_buffer_size)
+        line = self.server.make_line(self)
         upgrade = Upgrade(line)
         await upgrade.prepare(environ["aiohttp.request"])
         self.connected = True
@@ -211,7 +212,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """It polls and probes a WebSocket (Engine.IO protocol, "Upgrade")."""
         if self.upgraded or self._probe is not None:
             return self.server._bad_request("upgraded already")
-        self._probe = Line(self, self.server.max_http_buffer_size)
+        self._probe = self.server.make_line(self)
         upgrade = Upgrade(self._probe)
         try:
             await upgrade.prepare(environ["aiohttp.request"])
@@ -319,6 +320,11 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._tasks: set[asyncio.Task[Any]] = set()
         self._beating: asyncio.Task[None] | None = None
         self._holding: list[Line] = []
+        self._intake: Intake | None = None
+
+    def make_line(self, socket: Socket) -> Line:
+        """A WebSocket of ``socket``."""
+        return Line(socket, self.max_http_buffer_size, self._intake)
 
     def keep(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run ``work`` until it ends or ``shutdown``."""
@@ -342,6 +348,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             self._beating.cancel()
             await asyncio.gather(self._beating, *self._tasks, return_exceptions=True)
         await super().shutdown()
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
 
     async def _handle_connect(
         self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
@@ -349,6 +358,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         """The library's, with our ``Socket``. It takes no part in the wheel until it is open."""
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat())
+            self._intake = intake()
         sid = self.generate_id()
         socket = self.sockets[sid] = Socket(self, sid)
         socket.peer = environ["aiohttp.request"].remote

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
+
+from server.live.intake import Intake
 
 MOST_QUEUED_BYTES = 1 << 20
 """A client that leaves more than this unread, beside the largest single message, is cut off."""
@@ -73,10 +76,16 @@ class Line(asyncio.Protocol):
         "_largest",
         "_abort",
         "_held",
+        "_intake",
+        "_plain",
     )
 
-    def __init__(self, owner: Owner, most_bytes: int) -> None:
+    def __init__(self, owner: Owner, most_bytes: int, intake: Intake | None = None) -> None:
         loop = asyncio.get_running_loop()
+        self._intake = intake
+        """what reads it; None where its transport does"""
+        self._plain = True
+        """all that came was whole text frames: the parser has no part of one"""
         self._owner: Owner | None = owner
         self._transport: asyncio.Transport | None = None
         self._parser: WebSocketReader | None = WebSocketReader(
@@ -158,7 +167,7 @@ class Line(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         self.write(frame(struct.pack("!H", code) + why, WSMsgType.CLOSE))
-        self._descriptor = self.direct = -1
+        self._let_go()
         transport.close()
         self._abort = asyncio.get_running_loop().call_later(CLOSING_S, transport.abort)
 
@@ -176,8 +185,15 @@ class Line(asyncio.Protocol):
             return
         if self._owner is not None:
             self._owner.overrun(self)
-        self._descriptor = self.direct = -1
+        self._let_go()
         transport.abort()
+
+    def _let_go(self) -> None:
+        """Of the descriptor, before it is closed and another's."""
+        if self._intake is not None:
+            self._intake.forget(self._descriptor)
+            self._intake = None
+        self._descriptor = self.direct = -1
 
     # --- asyncio.Protocol ---
 
@@ -187,7 +203,47 @@ class Line(asyncio.Protocol):
         if transport.get_extra_info("sslcontext") is None:
             self._descriptor = self.direct = transport.get_extra_info("socket").fileno()
         transport.set_write_buffer_limits(high=0)  # to be told of the first byte that waits
-        transport.resume_reading()
+        if self._descriptor < 0 or transport.is_closing():
+            self._intake = None
+        self._read_again()
+
+    def _read_again(self) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._intake is None:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+            self._intake.watch(self._descriptor, self)
+
+    def _read_no_more(self) -> None:
+        """For a while."""
+        if self._intake is not None:
+            self._intake.forget(self._descriptor)
+        elif self._transport is not None:
+            self._transport.pause_reading()
+
+    def arrived(self, data: memoryview, messages: Sequence[memoryview]) -> None:
+        """``data_received``, where the parser has nothing left to do (``intake.Sender``)."""
+        if not messages:
+            self._plain = False
+        elif self._plain and self._trusted and self._unread is None and self._left > len(messages):
+            try:
+                texts = [str(message, "utf-8") for message in messages]
+            except UnicodeDecodeError:
+                pass  # the parser says so in its goodbye
+            else:
+                self._left -= len(texts)
+                for text in texts:
+                    self._hear(text)
+                return
+        self.data_received(bytes(data))
+
+    def ended(self) -> None:
+        """The transport finds out why (``intake.Sender``)."""
+        self._intake = None
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._unread is not None:  # read before the transport could be paused
@@ -204,7 +260,7 @@ class Line(asyncio.Protocol):
             if wait_s:
                 self._unread = data[start:]
                 if self._transport is not None and not self._transport.is_closing():
-                    self._transport.pause_reading()
+                    self._read_no_more()
                     asyncio.get_running_loop().call_later(wait_s, self._read_on)
                 return
             self._feed(data[start : start + SLICE_BYTES])
@@ -215,8 +271,8 @@ class Line(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         self._read(data)
-        if self._unread is None:
-            transport.resume_reading()
+        if self._unread is None and not transport.is_closing():
+            self._read_again()
 
     def _feed(self, data: bytes) -> None:
         if self._parser is None:
@@ -236,7 +292,7 @@ class Line(asyncio.Protocol):
         self.direct = -1 if self._held else self._descriptor
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._descriptor = self.direct = -1
+        self._let_go()
         owner, self._owner = self._owner, None
         self._transport = None
         self._parser = None
@@ -251,15 +307,18 @@ class Line(asyncio.Protocol):
     def took(self, kind: WSMsgType, data: Any) -> None:
         """One message or control frame."""
         self._left -= 1
-        if self._owner is None or self._transport is None or self._transport.is_closing():
-            return
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             self.partial = 0
-            self._owner.heard(self, data)
+            self._hear(data)
         elif kind is WSMsgType.PING:
             self.write(frame(bytes(data), WSMsgType.PONG))
         elif kind is WSMsgType.CLOSE:
             self.close()
+
+    def _hear(self, message: str | bytes) -> None:
+        transport = self._transport
+        if self._owner is not None and transport is not None and not transport.is_closing():
+            self._owner.heard(self, message)
 
     def failed(self, error: BaseException) -> None:
         """What came is no WebSocket frame, or too long."""

@@ -1,0 +1,193 @@
+"""Read by one call or by asyncio: whatever comes, in whatever pieces, a line hears the same."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.live.intake import Intake, intake
+from server.live.websocket import FRAMES_BURST, SLICE_BYTES, Line
+
+PATIENCE_S = 5.0
+
+
+class Listener:
+    """Whoever owns a line; what it heard, and whether that has ended."""
+
+    def __init__(self, unwell: bytes = b"") -> None:
+        self.messages: list[str | bytes] = []
+        self.ended = asyncio.Event()
+        self._unwell = unwell.decode()
+
+    def heard(self, line: Line, message: str | bytes) -> None:
+        self.messages.append(message)
+        if self._unwell and message == self._unwell:
+            raise RuntimeError(message)
+
+    def lost(self, line: Line) -> None:
+        self.ended.set()
+
+    def overrun(self, line: Line) -> None:
+        pass
+
+
+async def open_line(
+    listener: Listener, reads: Intake | None, trusted: bool = True
+) -> tuple[Line, socket.socket]:
+    """A line and the socket of its client."""
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    line = Line(listener, 100_000, reads)
+    if trusted:
+        line.trust()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+    transport.set_protocol(line)
+    line.connection_made(transport)
+    return line, far
+
+
+def needed() -> Intake:
+    """The compiled one."""
+    made = intake()
+    assert made is not None, "it is compiled where the tests run"
+    return made
+
+
+def frame(payload: bytes, first: int = 0x81, mask: bytes | None = b"\x0f\xf0\x55\xaa") -> bytes:
+    """A client's frame; without ``mask`` it is none that a client may send."""
+    size, masked = len(payload), 0x80 if mask else 0
+    if size < 126:
+        head = bytes((first, masked | size))
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", first, masked | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, masked | 127, size)
+    if mask is None:
+        return head + payload
+    return head + mask + bytes(byte ^ mask[n & 3] for n, byte in enumerate(payload))
+
+
+masks = st.binary(min_size=4, max_size=4)
+texts = st.one_of(
+    st.text(max_size=20), st.integers(0, 70_000).map(lambda n: "điểm cầu"[: n % 8] + "x" * n)
+)
+plain = st.builds(lambda text, mask: frame(text.encode(), mask=mask), texts, masks)
+wild = st.one_of(
+    plain,
+    st.builds(frame, st.binary(max_size=130), st.integers(0, 255), st.none() | masks),
+    st.just(frame("nửa".encode()[:-1], 0x01) + frame("nửa".encode()[-1:], 0x80)),
+    st.just(frame("nửa".encode()[:-1])),
+    st.sampled_from([frame(b"?", 0x89), frame(b"!", 0x8A), frame(b"\x03\xe8", 0x88)]),
+    st.binary(max_size=20),
+    st.just(b"\x81\xfe\x00\x02mask42"),
+)
+streams = st.one_of(st.lists(plain, max_size=40), st.lists(wild, max_size=6)).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(stream=streams, cuts=st.lists(st.integers(0, 9000), max_size=6), trusted=st.booleans())
+def test_whatever_comes_is_heard_the_same(stream: bytes, cuts: list[int], trusted: bool) -> None:
+    asyncio.run(_heard_the_same(stream, cuts, trusted))
+
+
+async def _heard_the_same(stream: bytes, cuts: list[int], trusted: bool) -> None:
+    one_call = needed()
+    outcomes = []
+    for reads in (one_call, None):
+        listener = Listener()
+        line, far = await open_line(listener, reads, trusted)
+        line._left = 400.0  # nothing waits here for its turn
+        answer = await _say(far, stream, cuts)
+        async with asyncio.timeout(PATIENCE_S):
+            await listener.ended.wait()
+        outcomes.append((listener.messages, answer))
+    one_call.close()
+    assert outcomes[0] == outcomes[1]
+
+
+async def _say(far: socket.socket, stream: bytes, cuts: list[int]) -> bytes:
+    """Send it in pieces, then nothing more; what was answered."""
+    loop, answer = asyncio.get_running_loop(), b""
+    try:
+        for size in (*cuts, len(stream)):
+            piece, stream = stream[:size], stream[size:]
+            await loop.sock_sendall(far, piece)
+            await asyncio.sleep(0.001)
+        far.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # it has hung up already
+    try:
+        while some := await loop.sock_recv(far, 1 << 16):
+            answer += some
+    except ConnectionError:
+        pass
+    far.close()
+    return answer
+
+
+async def test_a_flood_waits_and_is_read_when_it_may_be() -> None:
+    reads, listener, other = needed(), Listener(), Listener()
+    line, far = await open_line(listener, reads)
+    _bystander, beside = await open_line(other, reads)
+    flooding = asyncio.create_task(
+        asyncio.get_running_loop().sock_sendall(far, frame(b"x" * 20) * 4 * FRAMES_BURST)
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while len(listener.messages) < FRAMES_BURST:
+            await asyncio.sleep(0.01)
+        beside.sendall(frame(b"am I heard?"))
+        while not other.messages:
+            await asyncio.sleep(0.01)
+        most = FRAMES_BURST + SLICE_BYTES // 26 + 1
+        assert len(listener.messages) < 2 * most, "the rest waits in the network"
+        read = len(listener.messages)
+        while len(listener.messages) <= read:
+            await asyncio.sleep(0.01)
+    flooding.cancel()
+    line.cut_off()  # that its client has gone is seen behind all that waits
+    for socket_ in (far, beside):
+        socket_.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(listener.ended.wait(), other.ended.wait())
+    reads.close()
+
+
+async def test_what_cannot_be_handled_ends_one_line_alone() -> None:
+    reads, listeners = needed(), [Listener(unwell=b"unwell") for _ in range(3)]
+    lines = [await open_line(listener, reads) for listener in listeners]
+    for number, (_, far) in enumerate(lines):
+        far.sendall(frame(b"unwell" if number == 1 else b"well"))
+    async with asyncio.timeout(PATIENCE_S):
+        await listeners[1].ended.wait()
+        while not (listeners[0].messages and listeners[2].messages):
+            await asyncio.sleep(0.01)
+    assert not listeners[0].ended.is_set() and not listeners[2].ended.is_set()
+    for _, far in lines:
+        far.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*(listener.ended.wait() for listener in listeners))
+    reads.close()
+
+
+async def test_a_descriptor_that_is_anothers_by_now_is_not_mixed_up() -> None:
+    reads, first = needed(), Listener()
+    line, far = await open_line(first, reads)
+    descriptor = line.direct
+    line.cut_off()
+    far.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await first.ended.wait()
+    await asyncio.sleep(0.01)
+    near, new = socket.socketpair()
+    assert descriptor in (near.fileno(), new.fileno())
+    for one, another in ((near, new), (new, near)):
+        one.sendall(frame(b"for somebody else"))
+        await asyncio.sleep(0.05)
+        assert another.recv(100) == frame(b"for somebody else") and not first.messages
+    near.close()
+    new.close()
+    reads.close()
