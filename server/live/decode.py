@@ -54,8 +54,8 @@ def decode(type_: str, arguments: Sequence[Raw] | None) -> tuple[Command | Media
         raise Invalid(N_("Máy chủ không biết lệnh này. Hãy tải lại trang."))
     if arguments is None or len(arguments) != 2:
         raise Invalid()
-    payload, key = (bytes(argument) for argument in arguments)
-    if len(payload) > MAX_COMMAND_BYTES or _holds_null(payload) or _holds_null(key):
+    payload, key = bytes(arguments[0]), bytes(arguments[1])
+    if len(payload) > MAX_COMMAND_BYTES or _holds_null(payload + key):
         raise Invalid()
     try:
         return decoder.decode(payload), _KEY.decode(key)

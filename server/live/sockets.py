@@ -31,6 +31,7 @@ OnCommand = Callable[[Socket, str, Sequence[Raw] | None, str], None]
 log = structlog.get_logger(__name__)
 _event = msgspec.json.Decoder(list[Raw])
 _name = msgspec.json.Decoder(str)
+_encode = msgspec.json.Encoder().encode
 
 
 class _Json:
@@ -47,12 +48,12 @@ class _Json:
 
 def event_message(name: str, data: object) -> Message:
     """An event with one argument, encoded once for all who hear it."""
-    return Message(b"2" + msgspec.json.encode((name, data)))
+    return Message(b"2" + _encode((name, data)))
 
 
 def acknowledgement(number: str, answer: object) -> Message:
     """The answer to one command."""
-    return Message(b"3%b[%b]" % (number.encode(), msgspec.json.encode(answer)))
+    return Message(b"".join((b"3", number.encode(), b"[", _encode(answer), b"]")))
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]

@@ -41,7 +41,7 @@ def frame(payload: bytes, opcode: int = WSMsgType.TEXT) -> bytes:
     if size < 126:
         return bytes((0x80 | opcode, size)) + payload
     if size < 1 << 16:
-        return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
+        return bytes((0x80 | opcode, 126, size >> 8, size & 0xFF)) + payload
     return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
 
 
