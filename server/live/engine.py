@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from operator import itemgetter
 from typing import Any
 
 import engineio
@@ -125,8 +126,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             return
         waiting = self.queue.qsize()
         if waiting > MOST_POLLED or (waiting % LOOKED_AT == 0 and self._polled > MOST_QUEUED_BYTES):
-            metrics.CUT_OFF.inc()
-            self.hang_up(self.server.reason.TRANSPORT_ERROR)
+            self.cut_off()
         else:
             self.queue.put_nowait(pkt)
 
@@ -135,6 +135,19 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """Bytes that wait for its next poll, without the newest: one message may be large."""
         waiting = list(self.queue._queue)[:-1] if self.queue is not None else []  # type: ignore[attr-defined]
         return sum(len(pkt.data) for pkt in waiting if pkt and isinstance(pkt.data, str | bytes))
+
+    @property
+    def held(self) -> int:
+        """Bytes that it has not read, or has sent without their end."""
+        return self._polled if self.line is None else self.line.queued + self.line.partial
+
+    def cut_off(self) -> None:
+        """Hang up at once: it does not read."""
+        if self.line is not None:
+            self.line.cut_off()
+        else:
+            metrics.CUT_OFF.inc()
+            self.hang_up(self.server.reason.TRANSPORT_ERROR)
 
     # --- in ---
 
@@ -413,14 +426,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             metrics.QUEUED_BYTES.set(self._relieve())
 
     def _relieve(self) -> int:
-        """Bytes that all lines hold, after those with the most were cut off where it is too much."""
-        lines = [socket.line for socket in self.sockets.values() if socket.line is not None]
-        held = sum(line.queued + line.partial for line in lines)
+        """Bytes that are held for all, after those with the most were cut off where it is too much."""
+        sizes = [(socket.held, socket) for socket in self.sockets.values() if not socket.closed]
+        held = sum(size for size, _ in sizes)
         if held <= MOST_QUEUED_IN_ALL:
             return held
-        for line in sorted(lines, key=lambda line: line.queued + line.partial, reverse=True):
-            held -= line.queued + line.partial
-            line.cut_off()
+        for size, socket in sorted(sizes, key=itemgetter(0), reverse=True):
+            held -= size
+            socket.cut_off()
             if held <= MOST_QUEUED_IN_ALL / 2:
                 break
         log.warning("socket.too_much_queued", left_bytes=held)

@@ -34,6 +34,8 @@ MALFORMED: tuple[str | bytes, ...] = (
     "42" + "9" * 40 + '["question.ask",{},"k"]',
     "42" + "9" * 400 + '["question.ask",{},"k"]',
     '451-["question.ask",{"_placeholder":true,"num":0}]',
+    "40{}",
+    "43" + "9" * 400 + "[]",
     "44{}",
     "47",
     b"\x00\xff",

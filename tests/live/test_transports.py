@@ -7,6 +7,8 @@ import json
 import os
 import re
 import socket as sockets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +210,9 @@ async def test_of_a_stranger_little_is_taken(venue: Venue) -> None:
     stranger.socket.close()
 
 
-async def test_who_does_not_poll_is_cut_off_as_well(venue: Venue) -> None:
+@asynccontextmanager
+async def one_who_polls_no_more(venue: Venue) -> AsyncIterator[None]:
+    """A moderator's desk that greeted by long polling, and then asked for nothing."""
     actor = venue.cast.moderator
     address = f"{venue.url}/socket.io/?EIO=4&transport=polling"
     async with aiohttp.ClientSession(headers={"Cookie": cookie(venue, actor)}) as http:
@@ -219,12 +223,33 @@ async def test_who_does_not_poll_is_cut_off_as_well(venue: Venue) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while len(venue.gateway.connections) < 1:
                 await asyncio.sleep(0.01)
-            count = 0
-            while len(venue.gateway.connections) == 1:
-                venue.gateway.live(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
-                count += 1
-                await asyncio.sleep(0.01)
+            yield
+
+
+async def test_who_does_not_poll_is_cut_off_as_well(venue: Venue) -> None:
+    count = 0
+    async with one_who_polls_no_more(venue):
+        while len(venue.gateway.connections) == 1:
+            venue.gateway.live(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
+            count += 1
+            await asyncio.sleep(0.01)
     assert count < 2 * MOST_QUEUED_BYTES / 200_000 + LOOKED_AT
+
+
+async def test_who_does_not_poll_counts_among_all_together(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relieve = venue.gateway._server.eio._relieve
+    async with one_who_polls_no_more(venue):
+        for _ in range(3):
+            venue.gateway.live(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
+            await asyncio.sleep(0.01)
+        assert relieve() > 400_000 and len(venue.gateway.connections) == 1
+        monkeypatch.setattr(engine, "MOST_QUEUED_IN_ALL", 300_000)
+        relieve()
+        while len(venue.gateway.connections):
+            await asyncio.sleep(0.01)
+    assert relieve() == 0
 
 
 async def test_memory_is_bounded_for_all_together(
