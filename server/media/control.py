@@ -12,7 +12,8 @@ import os
 import socket
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,8 @@ RECENT_US = 5_000_000
 TOGETHER_S = 0.04
 """media for the recorder goes out so often: it composes 0.4 s behind, and each waking costs it more
 than a packet does"""
+MOST_TOGETHER = 1000
+"""packets in one message: less than a frame may hold"""
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -134,8 +137,8 @@ class RecorderLink:
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._recent: deque[messages.Media] = deque(maxlen=MOST_RECENT)
-        self._gathered = bytearray()
-        """frames that go out together"""
+        self._gathered: list[messages.Media] = []
+        """what goes out together"""
         self._flush: asyncio.TimerHandle | None = None
         self.dropped = 0
         """packets that the recorder was too slow for"""
@@ -161,22 +164,21 @@ class RecorderLink:
         away = writer is None or writer.is_closing()
         if isinstance(message, messages.Media):
             self._recent.append(message)
-            while not away and self._recent[0].at_us < message.at_us - RECENT_US:
-                self._recent.popleft()
+            if not away:
+                self._gather(message)
+            return
         if writer is None or away:
             return
         if isinstance(message, messages.Record):
             message = msgspec.structs.replace(message, until_us=self._newest_us(message))
-        if isinstance(message, messages.Media):
-            if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-                if self.dropped % 1000 == 0:
-                    log.warning("recorder does not keep up: packets dropped=%d", self.dropped + 1)
-                self.dropped += 1
-                return
-        self._gathered += messages.encode(message)
-        if not isinstance(message, messages.Media):
-            self._write()
-        elif self._flush is None:
+        self._write()
+        writer.write(messages.encode(message))
+
+    def _gather(self, message: messages.Media) -> None:
+        while self._recent[0].at_us < message.at_us - RECENT_US:
+            self._recent.popleft()
+        self._gathered.append(message)
+        if self._flush is None:
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(TOGETHER_S, self._write)
 
@@ -185,9 +187,17 @@ class RecorderLink:
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(bytes(self._gathered))
-        self._gathered.clear()
+        gathered, self._gathered = self._gathered, []
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            return
+        if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            before, self.dropped = self.dropped, self.dropped + len(gathered)
+            if not before or before // 1000 < self.dropped // 1000:
+                log.warning("recorder does not keep up: packets dropped=%d", self.dropped)
+            return
+        for data in _frames(gathered):
+            writer.write(data)
 
     def _newest_us(self, record: messages.Record) -> int:
         times = (m.at_us for m in reversed(self._recent) if m.recording == record.recording.id)
@@ -207,8 +217,8 @@ class RecorderLink:
             self._gathered.clear()
             try:
                 self._on_connect()
-                for message in self._recent:
-                    writer.write(messages.encode(message))
+                for data in _frames(self._recent):
+                    writer.write(data)
                 await self._read(reader)
             except OSError as error:  # the recorder died; its supervisor starts another
                 log.warning("recorder connection broke: %s", error)
@@ -224,3 +234,10 @@ class RecorderLink:
         while data := await reader.read(READ_BYTES):
             for message in decoder.feed(data):
                 self._on_message(message)  # type: ignore[arg-type]
+
+
+def _frames(media: Iterable[messages.Media]) -> Iterator[bytes]:
+    """These packets as messages, ready for the socket."""
+    left = iter(media)
+    while some := tuple(islice(left, MOST_TOGETHER)):
+        yield messages.encode(messages.Packets(some))

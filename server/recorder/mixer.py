@@ -104,7 +104,6 @@ class Aac:
         encoder.options = {"aac_coder": "fast"}
         encoder.open()
         self._encoder = encoder
-        self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=AUDIO_HZ)
         self._pts = 0
         assert bytes(encoder.extradata or b"").startswith(ASC)
         silence = [packet for _ in range(SETTLE) for packet in self._feed(None)]
@@ -125,11 +124,7 @@ class Aac:
         frame.sample_rate, frame.pts = AUDIO_HZ, self._pts
         frame.time_base = Fraction(1, AUDIO_HZ)
         self._pts += AAC_SAMPLES
-        return [
-            bytes(packet)
-            for resampled in self._resampler.resample(frame)
-            for packet in self._encoder.encode(resampled)
-        ]
+        return [bytes(packet) for packet in self._encoder.encode(frame)]  # which makes floats of it
 
 
 class Mixer:

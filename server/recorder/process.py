@@ -14,6 +14,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -23,16 +26,24 @@ from server.recorder.recording import Recording
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
+TICK_S = 0.1
+"""what has come meanwhile is taken together: each waking costs as much as some ten packets"""
 REPORT_US = 1_000_000
+SAVE_US = 5_000_000
+"""from one writing of the time line to the next while nothing is cut: players get the picture in
+segments as long, and to sync a file costs as much as a hundred packets"""
 PATIENCE_US = 5_000_000
 """so long a recording that begins anew waits for what the worker has kept"""
 RETRY_S = 2.0
 """from a failure to the next try"""
-MAX_QUEUE = 20_000
-"""messages; a disk that hangs for longer loses packets, not memory"""
+MAX_QUEUE = 2_000
+"""messages, of packets some 25 a second; a disk that hangs for longer loses packets, not memory"""
+READ_BYTES = 1 << 16
 MAX_WRITE_BYTES = 1 << 20
 Send = Callable[[messages.Recorded | messages.Keyframe], None]
+
+
+_recording_of = attrgetter("recording")
 
 
 def now_us() -> int:
@@ -43,6 +54,10 @@ def now_us() -> int:
 def _finish_of(wanted: messages.Recording) -> messages.Finish | None:
     """How one ends that is known to have ended: at that moment, however late that is told."""
     return None if wanted.end_us is None else messages.Finish(wanted.id, wanted.end_us)
+
+
+Told = messages.Show | messages.Finish | list[messages.Media]
+"""what a recording is told: of packets those that came together"""
 
 
 class Scribe(threading.Thread):
@@ -57,23 +72,22 @@ class Scribe(threading.Thread):
         super().__init__(name=f"recording {self.wanted.id}", daemon=True)
         self._font_path, self._send = font_path, send
         self._begun_us = now_us()
-        self._queue: queue.SimpleQueue[messages.Show | messages.Media | messages.Finish | None]
-        self._queue = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
         self._shows: dict[str, messages.Show] = {}
         """the latest of each track, and the end if it was said: to begin again with"""
         self._finish = _finish_of(self.wanted)
         self._stopped = False
         self._duration_ms = 0
-        self._reported_us = 0
+        self._reported_us = self._saved_us = 0
         self._known_us = 0
         """all messages until then are taken: where the disk or the machine was slow, nothing is late"""
         self.done = False
         """the recording has ended: it takes nothing any more"""
         self.start()
 
-    def put(self, message: messages.Show | messages.Media | messages.Finish) -> None:
+    def put(self, message: Told) -> None:
         """Hand over a message; media is dropped when far too much waits."""
-        if not isinstance(message, messages.Media) or self._queue.qsize() < MAX_QUEUE:
+        if not isinstance(message, list) or self._queue.qsize() < MAX_QUEUE:
             self._queue.put(message)
 
     def stop(self) -> None:
@@ -110,8 +124,10 @@ class Scribe(threading.Thread):
             self._duration_ms = recording.duration_ms
             for source in recording.keyframes(now_us()):
                 self._send(messages.Keyframe(source, recording.id))
-            if now_us() - self._reported_us >= REPORT_US and not recording.ended:
+            if now_us() - self._saved_us >= SAVE_US:
+                self._saved_us = now_us()
                 recording.save()
+            if now_us() - self._reported_us >= REPORT_US and not recording.ended:
                 self._report("recording")
         self._duration_ms = recording.duration_ms
         if recording.ended:
@@ -129,32 +145,84 @@ class Scribe(threading.Thread):
         return self._known_us >= self._until_us or now_us() - self._begun_us > PATIENCE_US
 
     def _take_for(self, seconds: float, recording: Recording | None) -> None:
-        """Take messages for a while, or until the end; media is lost while there is no recording."""
+        """Wait for so long, or until the end, and take what comes; media is lost while there is no
+        recording."""
         until = time.monotonic() + seconds
         while not self._stopped and (left := until - time.monotonic()) > 0:
-            if self._queue.empty() and self._is_told():
-                self._known_us = now_us()
+            time.sleep(min(left, TICK_S))
+            self._take_waiting(recording)
+
+    def _take_waiting(self, recording: Recording | None) -> None:
+        """What waits; of very much only some, to write in between."""
+        until = time.monotonic() + TICK_S
+        while not self._stopped and time.monotonic() < until:
             try:
-                message = self._queue.get(timeout=left)
+                message = self._queue.get_nowait()
             except queue.Empty:
+                if self._is_told():
+                    self._known_us = now_us()
                 return
             if message is None:
                 self._stopped = True
-            elif isinstance(message, messages.Media):
-                self._known_us = max(self._known_us, min(message.at_us, now_us()))
-                if recording is not None:
-                    recording.media(message)
-            elif isinstance(message, messages.Show):
-                self._shows[message.track] = message
-                if recording is not None:
-                    recording.show(message)
             else:
-                self._finish = message
-                if recording is not None:
-                    recording.finish(message.at_us)
-                if self._is_told():
-                    self._known_us = now_us()
-                    return
+                self._take(message, recording)
+
+    def _take(self, message: Told, recording: Recording | None) -> None:
+        if isinstance(message, list):
+            self._known_us = max(self._known_us, min(message[-1].at_us, now_us()))
+            if recording is not None:
+                for packet in message:
+                    recording.media(packet)
+        elif isinstance(message, messages.Show):
+            self._shows[message.track] = message
+            if recording is not None:
+                recording.show(message)
+        else:
+            self._finish = message
+            if recording is not None:
+                recording.finish(message.at_us)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One worker's, until it ends or says nonsense; one buffer for all that it says."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._decoder = messages.Decoder(messages.ToRecorder)
+        self._buffer = memoryview(bytearray(READ_BYTES))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It begins."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much was read."""
+        try:
+            for message in self._decoder.feed(self._buffer[:nbytes]):
+                self._recorder.handle(message, self)
+        except (ValueError, msgspec.ValidationError) as error:
+            log.warning("a worker's connection ends: %s", type(error).__name__)
+            self.transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has ended."""
+        self._recorder.leave(self)
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Report; a worker that does not listen is cut off."""
+        if self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size() > MAX_WRITE_BYTES:
+            self.transport.abort()
+            return
+        self.transport.write(messages.encode(message))
 
 
 class Recorder:
@@ -163,36 +231,34 @@ class Recorder:
     def __init__(self, font_path: Path | None = None) -> None:
         self._font_path = font_path
         self._scribes: dict[str, Scribe] = {}
-        self._listeners: dict[str, asyncio.StreamWriter] = {}
+        self._listeners: dict[str, Connection] = {}
         self._loop = asyncio.get_running_loop()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One worker's connection, until it ends or says nonsense."""
-        decoder = messages.Decoder(messages.ToRecorder)
-        try:
-            while data := await reader.read(1 << 18):
-                for message in decoder.feed(data):
-                    self._handle(message, writer)
-        except (ValueError, msgspec.ValidationError, ConnectionError) as error:
-            log.warning("a worker's connection ends: %s", type(error).__name__)
-        finally:
-            for recording in [id for id, other in self._listeners.items() if other is writer]:
-                del self._listeners[recording]
-            writer.close()
+    def handle(self, message: msgspec.Struct, worker: Connection) -> None:
+        """What a worker says."""
+        if isinstance(message, messages.Packets):
+            for recording, media in groupby(message.media, _recording_of):
+                self._put(recording, list(media), worker)
+        elif isinstance(message, messages.Record):
+            self._record(message, worker)
+        elif isinstance(message, messages.Show | messages.Finish):
+            self._put(message.recording, message, worker)
 
-    def _handle(self, message: msgspec.Struct, writer: asyncio.StreamWriter) -> None:
-        if isinstance(message, messages.Record):
-            self._record(message, writer)
-        elif isinstance(message, messages.Media | messages.Show | messages.Finish):
-            scribe = self._scribes.get(message.recording)
-            # A worker that hangs or was cut off may wake up when another one has taken over.
-            feeds = self._listeners.get(message.recording) is writer
-            if feeds and scribe is not None and not scribe.done:
-                scribe.put(message)
+    def leave(self, worker: Connection) -> None:
+        """It has gone; its recordings go on."""
+        for recording in [id for id, other in self._listeners.items() if other is worker]:
+            del self._listeners[recording]
 
-    def _record(self, record: messages.Record, writer: asyncio.StreamWriter) -> None:
+    def _put(self, recording: str, message: Told, worker: Connection) -> None:
+        scribe = self._scribes.get(recording)
+        # A worker that hangs or was cut off may wake up when another one has taken over.
+        feeds = self._listeners.get(recording) is worker
+        if feeds and scribe is not None and not scribe.done:
+            scribe.put(message)
+
+    def _record(self, record: messages.Record, worker: Connection) -> None:
         name = record.recording.id
-        self._listeners[name] = writer
+        self._listeners[name] = worker
         scribe = self._scribes.get(name)
         if scribe is None or scribe.done:
             self._scribes[name] = Scribe(record, self._font_path, self._send)
@@ -207,13 +273,9 @@ class Recorder:
             log.debug("the loop is closed; nobody listens")
 
     def _write(self, message: messages.Recorded | messages.Keyframe) -> None:
-        writer = self._listeners.get(message.recording)
-        if writer is None or writer.is_closing():
-            return
-        if writer.transport.get_write_buffer_size() > MAX_WRITE_BYTES:
-            writer.transport.abort()
-            return
-        writer.write(messages.encode(message))
+        worker = self._listeners.get(message.recording)
+        if worker is not None:
+            worker.send(message)
 
     async def stop(self) -> None:
         """Leave every recording so that it can be taken up again."""
@@ -227,11 +289,12 @@ async def run(path: Path, font_path: Path | None = None) -> None:
     """Serve at ``path`` until SIGTERM or SIGINT."""
     path.unlink(missing_ok=True)
     recorder = Recorder(font_path)
-    server = await asyncio.start_unix_server(recorder.serve, path, limit=1 << 20)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(partial(Connection, recorder), path)
     path.chmod(0o600)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stopped.set)
     async with server:
         await stopped.wait()
         await recorder.stop()

@@ -161,7 +161,7 @@ class Recording:
         self._timeline.publish()
 
     def save(self) -> None:
-        """Write the time line as it stands; once a second is enough."""
+        """Write the time line as it stands, now and then."""
         if not self.ended:
             self._timeline.duration_ms = self.duration_ms
             self._presentation.save()

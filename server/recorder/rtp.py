@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _HEADER = struct.Struct(">BBHII")
 _RESTART_DISTANCE = 3000
 """packets; RFC 3550 A.1 MAX_DROPOUT: a jump this far is a new beginning, not a loss"""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(msgspec.Struct, frozen=True, gc=False):
     """One RTP packet, its header extensions and padding taken off."""
 
     marker: bool
@@ -45,8 +45,7 @@ def parse(data: bytes) -> Packet:
     return Packet(bool(second & 0x80), sequence, timestamp, ssrc, data[start:end])
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A packet in its turn; ``lost`` when packets are missing just before it."""
 
     packet: Packet

@@ -140,7 +140,9 @@ class Recorder:
         decoder = messages.Decoder(messages.ToRecorder)
         try:
             while data := await reader.read(65536):
-                self.received += decoder.feed(data)
+                for message in decoder.feed(data):
+                    packets = isinstance(message, messages.Packets)
+                    self.received += message.media if packets else [message]
         except asyncio.CancelledError:
             pass
         writer.close()

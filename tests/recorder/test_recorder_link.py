@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,12 @@ from server.media.control import RecorderLink
 from tests.recorder.test_recorder_process import now_us
 
 RECORD = messages.Record(messages.Recording("r1", "/nowhere", 1, "Hội nghị"))
+
+
+def unpacked(told: Iterable[msgspec.Struct]) -> Iterator[msgspec.Struct]:
+    """Packets one by one, in their places."""
+    for message in told:
+        yield from message.media if isinstance(message, messages.Packets) else [message]
 
 
 class Recorder:
@@ -27,7 +34,7 @@ class Recorder:
         self.left.clear()
         decoder = messages.Decoder(messages.ToRecorder)
         while data := await reader.read(65_536):
-            self.told += decoder.feed(data)
+            self.told += unpacked(decoder.feed(data))
         writer.close()
         self.left.set()
 

@@ -36,6 +36,8 @@ class Worker:
         self.send(messages.Record(self.wanted))
 
     def send(self, message: object) -> None:
+        if isinstance(message, messages.Media):
+            message = messages.Packets((message,))
         self.writer.write(messages.encode(message))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
