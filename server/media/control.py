@@ -29,8 +29,8 @@ MOST_RECENT = 6000
 """packets kept for a recorder that comes (again); with MTU-sized ones less than may be unsent"""
 RECENT_US = 5_000_000
 """so much of the past it is told again: more than from one keyframe to the next"""
-TOGETHER_S = 0.04
-"""media for the recorder goes out so often: it composes 0.4 s behind, and each waking costs it more
+TOGETHER_S = 0.08
+"""so long media for the recorder is gathered: it composes 0.4 s behind, and each waking costs it more
 than a packet does"""
 MOST_TOGETHER = 1000
 """packets in one message: less than a frame may hold"""

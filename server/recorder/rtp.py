@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 _HEADER = struct.Struct(">BBHII")
+WINDOW_US = 270_000
+"""how long a missing packet is waited for; the worker keeps what has come for up to 80 ms of it"""
 _RESTART_DISTANCE = 3000
 """packets; RFC 3550 A.1 MAX_DROPOUT: a jump this far is a new beginning, not a loss"""
 
@@ -56,7 +58,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 class Reorder:
     """Gives packets of one stream in order; waits ``window_us`` for a missing one, then goes on."""
 
-    def __init__(self, window_us: int = 250_000) -> None:
+    def __init__(self, window_us: int = WINDOW_US) -> None:
         self._window_us = window_us
         self._next: int | None = None
         self._held: dict[int, tuple[Packet, int]] = {}
