@@ -46,12 +46,12 @@ class Delivery:
         """Send committed events to their audiences, or keep them for who is catching up."""
         for conference_id, group in groupby(events, lambda event: event.conference_id):
             batch = list(group)
-            ready = []
-            for each in self._connections.of_conference(conference_id):
-                if each.held is None:
-                    ready.append(each)
-                else:
-                    each.held += batch
+            members = self._connections.of_conference(conference_id)
+            ready = [each for each in members if each.held is None]
+            if len(ready) < len(members):
+                for each in members:
+                    if each.held is not None:
+                        each.held += batch
             for each in self._deliver(batch, ready):
                 self.resync(each)
 

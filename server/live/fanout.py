@@ -26,8 +26,9 @@ def groups(
     if not events:
         return []
     masks = _Masks(events)
+    persons = masks.persons
     if not masks.places:  # all is somebody's own, as in a burst of answers: look at them alone
-        connections = [each for each in connections if each.person in masks.persons]
+        connections = [each for each in connections if each.person in persons]
     first = events[0].seq
     shared: dict[Place, int] = {}
     found: dict[int, list[Connection]] = {}
@@ -36,8 +37,8 @@ def groups(
         heard = shared.get(place)
         if heard is None:
             heard = shared[place] = masks.of_place(place)
-        if connection.person in masks.persons:
-            heard |= masks.persons[connection.person].get(connection.actor.role, 0)
+        if persons and connection.person in persons:
+            heard |= persons[connection.person].get(connection.actor.role, 0)
         if connection.passed >= first:
             known = connection.passed - first + 1
             heard = heard >> known << known
