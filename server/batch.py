@@ -88,6 +88,8 @@ class Batch:
         self._new_receipts: dict[receipts.Keyed, tuple[str, dict[str, Any]]] = {}
         self._holders = {job.actor.holder for job in commands}
         self._revoked = _revoked(session, self._holders)
+        self._last_stored: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._last_marked: tuple[Command, str] | None = None
         self._entries: dict[int, list[tuple[Emit, str | None]]] = {}
         self.rights: set[int] = set()
         """conferences whose seats are to be looked at again"""
@@ -199,7 +201,7 @@ class Batch:
         keyed = None if job.key is None else (job.actor.holder, job.key)
         if isinstance(outcome, DomainError):
             if keyed is not None and not isinstance(outcome, SlowDown | Unavailable):
-                self._new_receipts[keyed] = _receipt(job, receipts.refused(outcome))
+                self._new_receipts[keyed] = self._mark(job.command), receipts.refused(outcome)
             return Answer(job.told, error=outcome)
         self._keep(outcome, outcome.conference_id or job.actor.conference_id, job.actor)
         if type(job.command) in RIGHTS:
@@ -207,10 +209,22 @@ class Batch:
         if keyed is not None and isinstance(job.command, CreateLink):
             self._shown[keyed] = outcome.result
             once = receipts.refused(Conflict(_SHOWN_ONCE))
-            self._new_receipts[keyed] = _receipt(job, once)
+            self._new_receipts[keyed] = self._mark(job.command), once
         elif keyed is not None:
-            self._new_receipts[keyed] = _receipt(job, receipts.accepted(outcome.result))
+            self._new_receipts[keyed] = self._mark(job.command), self._stored(outcome.result)
         return Answer(job.told, outcome.result)
+
+    def _stored(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A result as its receipt has it: hot commands share theirs."""
+        if self._last_stored is None or self._last_stored[0] is not result:
+            self._last_stored = result, receipts.accepted(result)
+        return self._last_stored[1]
+
+    def _mark(self, command: Command) -> str:
+        """Its fingerprint; hundreds that follow one another are equal."""
+        if self._last_marked is None or self._last_marked[0] != command:
+            self._last_marked = command, receipts.fingerprint(command)
+        return self._last_marked[1]
 
     def _keep(self, outcome: Outcome, conference_id: int | None, actor: Actor | None) -> None:
         """Queue an outcome's events for the journal, and those that other rooms add to them."""
@@ -251,10 +265,6 @@ def _kind(job: Job) -> type[Command] | None:
 
 def _self(actor: Actor) -> Target:
     return Target(actor.conference_id, actor.site_id, actor.person_id)
-
-
-def _receipt(job: CommandJob, answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return receipts.fingerprint(job.command), answer
 
 
 def server_actor(conference_id: int) -> Actor:

@@ -187,6 +187,7 @@ def answer(
     expected = bulk.read(session, _EXPECTED, conference=conference.id, persons=list(persons))
     sites = {person: site for person, site in expected}
     accepted = {command: _accepted(shown, command, now) for command in {c for _, c in commands}}
+    results = {command: {"option": command.option} for command in accepted}
     outcomes: list[Outcome | DomainError] = []
     rows: dict[tuple[int, int, int], dict[str, object]] = {}
     for actor, command in commands:
@@ -206,7 +207,7 @@ def answer(
             "site_id": sites[person],
         }
         emit = Emit(event, site_id=sites[person], person_id=person)
-        outcomes.append(Outcome({"option": command.option}, [emit]))
+        outcomes.append(Outcome(results[command], [emit]))
     bulk.put(session, Response, list(rows.values()))
     return outcomes
 

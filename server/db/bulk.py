@@ -132,8 +132,17 @@ class _Insertion:
         columns = []
         for name, convert in self.columns:
             values = [row[name] for row in rows]
-            columns.append(values if convert is None else map(convert, values))
+            columns.append(values if convert is None else _each_once(convert, values))
         return list(zip(*columns, strict=True))
+
+
+def _each_once(convert: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
+    """``values`` converted; the rows of a batch share many of them, such as what an event tells."""
+    if len({*map(id, values)}) > len(values) // 2:
+        return [convert(value) for value in values]
+    made: dict[int, Any] = {id(value): value for value in values}
+    made = {number: convert(value) for number, value in made.items()}
+    return [made[id(value)] for value in values]
 
 
 @lru_cache(64)

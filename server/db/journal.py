@@ -91,15 +91,20 @@ def append(
     seq = head(session, conference_id)
     published: list[Published] = []
     actors: list[str | None] = []
+    told: dict[int, dict[str, Any]] = {}
     for seq, (emit, actor) in enumerate(entries, seq + 1):
+        event = emit.event
+        data = told.get(id(event))
+        if data is None:  # hundreds tell the same event of themselves
+            data = told[id(event)] = msgspec.to_builtins(event)
         published.append(
             Published(
                 conference_id,
                 seq,
                 now,
-                emit.event.type,
-                msgspec.to_builtins(emit.event),
-                emit.event.audience,
+                event.type,
+                data,
+                event.audience,
                 emit.site_id,
                 emit.person_id,
             )
