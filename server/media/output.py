@@ -51,13 +51,8 @@ class Output(Switch):
         self._pleas = Allowance(PLEAS_PER_S, PLEAS_BURST)
         self._packets = self._octets = 0
         """sent, without repeated ones"""
-        self._reported: Part[Layer] | None = None
-        """of which part the last sender report was"""
-        self._reported_known = False
-        """had its publisher told then?"""
         self.unreported: set[Output] = set()
-        """those of its owner's that show something new, or whose publisher has not told; one set for
-        all of them"""
+        """those of its owner's whose time stamps lie elsewhere than was told; one set for all"""
         self._padded = 0
         self._lane: Lane | None = None
         self._alone = Lanes(())
@@ -202,7 +197,7 @@ class Output(Switch):
 
     def _entered(self, part: Part[Layer], header: rtp.Header, packet: bytes) -> None:
         super()._entered(part, header, packet)
-        self.unreported.add(self)
+        self.retimed()
 
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""
@@ -314,23 +309,19 @@ class Output(Switch):
         if self._pleas.take(1, now_s):
             self.request_keyframe()
 
-    def report(self, now_s: float, *, due: bool) -> bytes:
-        """A sender report by the server's clock, where it is due, or at once for a new part and after
-        the publisher's own first one, since time stamps lie elsewhere then. Nothing while nothing is
-        shown."""
+    def retimed(self) -> None:
+        """Time stamps lie elsewhere than was told."""
+        self.unreported.add(self)
+
+    def report(self, now_s: float) -> bytes:
+        """A sender report by the server's clock. Nothing while nothing is shown."""
+        self.unreported.discard(self)
         part = self.rewriter.part
         if part is None or self.shown is None:
-            self.unreported.discard(self)
             return b""
-        timeline = part.origin.timeline
-        if timeline.known:
-            self.unreported.discard(self)
-        if not due and part is self._reported and timeline.known == self._reported_known:
-            return b""
-        timestamp = timeline.timestamp_at(now_s)
+        timestamp = part.origin.timeline.timestamp_at(now_s)
         if timestamp is None:
             return b""
-        self._reported, self._reported_known = part, timeline.known
         return rtcp.sender_report(
             self.ssrc,
             ntp(now_s + WALL_OFFSET_S),

@@ -271,7 +271,7 @@ class Publication:
             if isinstance(item, rtcp.SenderReport):
                 layer = self._by_ssrc.get(item.ssrc)
                 if layer is not None:
-                    layer.timeline.report(item.ntp, item.rtp, now_s)
+                    layer.clocked(item, now_s)
 
     def _restarted(self) -> None:
         """Packets were lost with the old line; no subscriber has to find out by itself."""

@@ -79,11 +79,22 @@ static uint32_t read32(const uint8_t *at) {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
+/* Where the payload of a packet with this header begins; 0 where the header is not whole. */
+static int begins(const uint8_t *head, int head_size) {
+    int at = FIXED_BYTES + 4 * (head[0] & 15);
+    if (head[0] & 0x10) {
+        if (at + 4 > head_size)
+            return 0;
+        at += 4 + 4 * (head[at + 2] << 8 | head[at + 3]);
+    }
+    return at;
+}
+
 /* Seals `size` bytes of `payload` behind the `head_size` bytes that stand at `packet`, which has room for the
  * tag as well. The packet's size; 0 where it cannot be sealed. */
 int diemcau_seal(struct seal *s, uint8_t *packet, int head_size, const uint8_t *payload, int size) {
-    if (head_size < FIXED_BYTES || size < 0)
-        return 0;
+    if (head_size < FIXED_BYTES || size < 0 || begins(packet, head_size) != head_size)
+        return 0; /* what stands in a header is authentic, but readable */
     struct stream_index *stream = find(s, read32(packet + 8));
     int64_t index = stream ? count(stream, (uint16_t)(packet[2] << 8 | packet[3])) : -1;
     if (index < 0)

@@ -77,7 +77,7 @@ class Subscriber:
         """had every slot what its size is worth, and from the layer that was meant?"""
         self._rests_until_s = float("-inf")
         self._unreported: set[Output] = set()
-        """of these, who shows something new"""
+        """of these, whose time stamps lie elsewhere than was told"""
         self._reduced_since_s: float | None = None
         self._told = (0, 0.0)
         """octets and time of the last description"""
@@ -275,9 +275,8 @@ class Subscriber:
         """Sender reports on what is new and on those whose turn it is, a few to a packet."""
         if not self.peer.connected:
             return
-        found = [output.report(now_s, due=True) for output in self._rota.take(now_s)]
-        found += [output.report(now_s, due=False) for output in tuple(self._unreported)]
-        reports = [report for report in found if report]
+        due = self._unreported.union(self._rota.take(now_s))
+        reports = [report for output in due if (report := output.report(now_s))]
         for start in range(0, len(reports), REPORTS_A_PACKET):
             self.peer.send_rtcp(b"".join(reports[start : start + REPORTS_A_PACKET]))
 

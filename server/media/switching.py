@@ -91,6 +91,9 @@ class Switch:
     def leave_fan(self) -> None:
         """What is shown, or how it is sent, changes: who takes it together with others does no more."""
 
+    def retimed(self) -> None:
+        """The publisher has told where time stamps lie, after they were guessed."""
+
     def _set_pending(self, layer: Layer | None, now_s: float) -> None:
         self.leave_fan()
         if self.shown is not None and self.pending is self.shown and layer is not self.shown:

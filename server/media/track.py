@@ -130,6 +130,14 @@ class Layer:
                 self._deferred = True
                 self.track.publication.peer.defer(self._drained)
 
+    def clocked(self, report: rtcp.SenderReport, now_s: float) -> None:
+        """The publisher tells where its time stamps lie; until then they are guessed."""
+        known = self.timeline.known
+        self.timeline.report(report.ntp, report.rtp, now_s)
+        if not known:
+            for output in self.outputs:
+                output.retimed()
+
     def _measured(self, size: tuple[int, int] | None, now_s: float) -> None:
         if size is None or size == self.size:
             return

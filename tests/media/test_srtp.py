@@ -85,6 +85,9 @@ def test_what_cannot_be_a_packet_is_not_sealed() -> None:
     ours = _sealing(16)
     assert ours.protect(_head(9, 5), bytes(srtp.MAX_PACKET_BYTES), rtcp=False) is None
     assert ours.protect(b"short", b"", rtcp=False) is None
+    whole = _head(9, 5) + b"a payload that would stay readable"
+    assert ours.protect(whole, b"", rtcp=False) is None
+    assert ours.protect(_head(9, 5)[:-1], b"payload", rtcp=False) is None
     assert ours.protect(_head(9, 5), b"first", rtcp=False) is not None
     assert ours.protect(_head(9, 65_530), b"before the first", rtcp=False) is None
     streams = [ours.protect(_head(100 + i, 5), b"", rtcp=False) for i in range(600)]
