@@ -134,6 +134,8 @@ class Publisher(Endpoint):
         self.ssrcs = {"video": 0x11110000 | os.getpid() & 0xFFFF, "audio": 0x22220000}
         self.sent = {"video": 0, "audio": 0}
         self._transport = 0
+        self._picture_s: float | None = None
+        """of the picture that is not whole yet"""
         self._sequence = {"video": 0, "audio": 0}
 
     def offer(self) -> str:
@@ -168,6 +170,9 @@ class Publisher(Endpoint):
     def _send(self, row: Any, media_s: float) -> None:
         _, kind, marker, head_hex, size = row
         video = kind == "video"
+        if video:  # all packets of a picture have its time
+            media_s = self._picture_s or media_s
+            self._picture_s = None if marker else media_s
         sequence = self._sequence[kind] = (self._sequence[kind] + 1) & 0xFFFF
         self._transport = (self._transport + 1) & 0xFFFF
         block = [(TRANSPORT_ID, struct.pack("!H", self._transport))]
