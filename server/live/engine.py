@@ -34,6 +34,9 @@ MOST_POLLED = 1000
 """Packets that may wait for a client that polls; beyond it, it is gone or does not read. So it is
 beyond ``MOST_QUEUED_BYTES``, which is looked at with every so many of them."""
 LOOKED_AT = 8
+MOST_STRANGERS = 10_000
+"""Who have not said yet who they are; beyond it the one that came first goes. A room's phones say so
+within moments, and who polls without ever saying it holds no connection that would bound it."""
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +90,10 @@ class Socket(AsyncSocket):  # type: ignore[misc]
     @owner.setter
     def owner(self, owner: Any) -> None:
         self._owner = owner
-        if owner is not None and self.line is not None:
-            self.line.trust()
+        if owner is not None:
+            self.server.strangers.pop(self.sid, None)
+            if self.line is not None:
+                self.line.trust()
 
     # --- out ---
 
@@ -278,6 +283,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             self._send(Packet(CLOSE))
         self.closed = True
         self.owner = None
+        self.server.strangers.pop(self.sid, None)
         if self.line is not None:
             self.line.close()
         elif self.queue is not None:
@@ -328,6 +334,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         )
         self.take: Callable[[Socket, str | bytes], None] = lambda _socket, _message: None
         """called with each Socket.IO packet"""
+        self.strangers: dict[str, Socket] = {}
+        """by session, the one that came first before the others"""
         self._wheel: list[list[Socket]] = [[] for _ in range(PING_INTERVAL_S)]
         self._next_slot = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -375,6 +383,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         sid = self.generate_id()
         socket = self.sockets[sid] = Socket(self, sid)
         socket.peer = environ["aiohttp.request"].remote
+        self._admit_stranger(socket)
         await socket.send(
             Packet(
                 OPEN,
@@ -395,11 +404,18 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
                 return await socket.begin_line(environ)
             except BaseException:
                 self.sockets.pop(sid, None)
+                self.strangers.pop(sid, None)
                 socket.closed = True
                 self.keep(self._trigger_event("disconnect", sid, self.reason.TRANSPORT_ERROR))
                 raise
         socket.connected = True
         return self._ok(await socket.poll(), jsonp_index=jsonp_index)
+
+    def _admit_stranger(self, socket: Socket) -> None:
+        self.strangers[socket.sid] = socket
+        if len(self.strangers) > MOST_STRANGERS:
+            first = self.strangers.pop(next(iter(self.strangers)))
+            first.hang_up(self.reason.TRANSPORT_ERROR)
 
     async def _beat(self) -> None:
         """Each second the sockets of one slot; a slot's turn comes every ``PING_INTERVAL_S``."""

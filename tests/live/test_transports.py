@@ -252,6 +252,28 @@ async def test_who_does_not_poll_counts_among_all_together(
     assert relieve() == 0
 
 
+async def test_of_many_strangers_those_who_came_first_go(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MOST_STRANGERS", 5)
+    address = f"{venue.url}/socket.io/?EIO=4&transport=polling"
+    eio = venue.gateway._server.eio
+    async with one_who_polls_no_more(venue):
+        known = set(eio.sockets)
+        async with aiohttp.ClientSession() as http:
+            sids = []
+            for _ in range(8):
+                async with http.get(address) as response:
+                    sids.append(json.loads((await response.text())[1:])["sid"])
+            async with asyncio.timeout(PATIENCE_S):
+                while set(eio.sockets) != known | set(sids[3:]):
+                    await asyncio.sleep(0.01)
+            async with http.get(f"{address}&sid={sids[0]}") as response:
+                assert response.status == 400
+        assert len(venue.gateway.connections) == 1, "who has said who it is stays"
+        assert list(eio.strangers) == sids[3:]
+
+
 async def test_memory_is_bounded_for_all_together(
     venue: Venue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
