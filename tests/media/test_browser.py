@@ -108,4 +108,4 @@ async def test_a_microphone_that_sends_next_to_nothing_in_silence_is_heard_again
     await advances(b, "audio0", "energy", 0.1)
     await eventually(speaks)
     assert (await b.evaluate("inbound()"))["audio0"]["lost"] == 0
-    assert {line.loss for line in web.last(messages.Lines).lines.values()} == {0}
+    assert max(line.loss for line in web.last(messages.Lines).lines.values()) < 0.02

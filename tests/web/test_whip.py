@@ -106,10 +106,13 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
     frame = await asyncio.wait_for(track.recv(), 20)
     assert (frame.width, frame.height) == (160, 120)
     steering = house.server.app[SITE].signalling.steering
-    facts = await eventually(
-        lambda: steering.telling.current(house.cast.conference_id)["publications"]
-    )
-    assert facts["site:hue"]["alive"] and facts["site:hue"]["audio"]
+
+    def flows() -> bool:
+        """Is it told so? That may come after the picture."""
+        facts = steering.telling.current(house.cast.conference_id)["publications"].get("site:hue")
+        return facts is not None and facts["alive"] and facts["audio"]
+
+    await eventually(flows)
     with house.database.read_session() as session:
         used = session.scalars(select(Link.role).where(Link.redeemed_at.is_not(None)))
         assert set(used) == {"encoder", "viewer"}, "organisers see that both were set up"
