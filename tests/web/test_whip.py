@@ -109,7 +109,8 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
 
     def flows() -> bool:
         """Is it told so? That may come after the picture."""
-        facts = steering.telling.current(house.cast.conference_id)["publications"].get("site:hue")
+        told = steering.telling.current(house.cast.conference_id).get("publications", {})
+        facts = told.get("site:hue")
         return facts is not None and facts["alive"] and facts["audio"]
 
     await eventually(flows)
