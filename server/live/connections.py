@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from server.db.journal import Published
 from server.i18n import Language
-from server.live.engine import Socket
+from server.live.client import Socket
 from server.permissions import Actor
 
 Place = tuple[str, int | None]

@@ -17,8 +17,8 @@ from server.db.engine import Database
 from server.db.journal import Published
 from server.errors import Unavailable
 from server.live import fanout, metrics
+from server.live.client import deliver
 from server.live.connections import Connection, Connections
-from server.live.engine import deliver
 from server.live.gathering import Gathered
 from server.live.missed import Asked, Found, Missed, Snapshot
 from server.live.sockets import Server, event_message

@@ -33,10 +33,10 @@ from server.errors import (
 from server.i18n import Language, choose
 from server.inbox import Inbox, utc_now
 from server.live import metrics, presence, seats
+from server.live.client import Socket
 from server.live.connections import Connection, Connections
 from server.live.decode import decode, decode_hello
 from server.live.delivery import Delivery
-from server.live.engine import Socket
 from server.live.facts import Facts
 from server.live.gathering import Gathered
 from server.live.limits import Limits

@@ -17,8 +17,9 @@ from aiohttp import web
 from msgspec import Raw
 from socketio.packet import CONNECT_ERROR
 
+from server.live.client import Message, Socket
 from server.live.decode import MAX_MESSAGE_BYTES
-from server.live.engine import Engine, Message, Socket
+from server.live.engine import Engine
 
 LONGEST_NUMBER = 15
 """Digits of an acknowledgement's number: what a double holds (``Number.MAX_SAFE_INTEGER``)."""

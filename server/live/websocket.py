@@ -1,10 +1,10 @@
 """WebSockets (RFC 6455) after their handshake: one protocol on the bare transport, no task each.
 
-aiohttp does the handshake and parses frames (its parser is tested against the Autobahn suite and
-compiled); between the two it would keep a task, a queue and the whole request for each connection.
-Here the transport is handed to a ``Line``, which calls its owner for each message and writes
-ready-made frames: a server's frames are not masked (section 5.1), so one serves all. The parser is
-a private name of aiohttp's, which is why ``setup.cfg`` holds aiohttp to one minor version.
+aiohttp does the handshake (``upgrade``) and parses frames (its parser is tested against the Autobahn
+suite and compiled); between the two it would keep a task, a queue and the whole request for each
+connection. Here the transport is handed to a ``Line``, which calls its owner for each message and
+writes ready-made frames: a server's frames are not masked (section 5.1), so one serves all. The
+parser is a private name of aiohttp's, which is why ``setup.cfg`` holds aiohttp to one minor version.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_request import BaseRequest
 
 from server.live.intake import Intake
 
@@ -337,33 +335,3 @@ class _Inlet(WebSocketDataQueue):
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         self._line.failed(exc)
-
-
-class Upgrade(web.WebSocketResponse):
-    """A handshake by aiohttp, after which the transport is a ``Line``'s and aiohttp lets go.
-
-    Frames are not compressed: a compressed one fits one client alone, and costs more than it
-    saves at our sizes.
-    """
-
-    def __init__(self, line: Line) -> None:
-        super().__init__(compress=False)
-        self._line: Line = line
-
-    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        """Raises: HTTPBadRequest where it is no WebSocket handshake; ConnectionResetError."""
-        if self.prepared:
-            assert self._payload_writer is not None
-            return self._payload_writer
-        writer = await super().prepare(request)
-        handler, transport = request.protocol, request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("gone during the handshake")
-        transport.set_protocol(self._line)
-        handler.transport = None  # or it would close what is no longer its own
-        handler.connection_lost(None)
-        self._line.connection_made(transport)
-        return writer
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """The response does not end: the line does."""

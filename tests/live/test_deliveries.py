@@ -36,7 +36,7 @@ from server.db.journal import Published
 from server.errors import Unavailable
 from server.i18n import read_languages
 from server.inbox import Inbox, utc_now
-from server.live.engine import Message
+from server.live.client import Message
 from server.live.gateway import Gateway
 from server.people.codes import normalise_code
 from server.people.models import Person

@@ -17,7 +17,7 @@ import pytest
 import socketio
 
 from server.live import engine, gateway, metrics
-from server.live.engine import LOOKED_AT
+from server.live.client import LOOKED_AT
 from server.live.gateway import MOST_IN_FLIGHT
 from server.live.websocket import FRAMES_BURST, MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
