@@ -15,11 +15,13 @@ from aiohttp import WSCloseCode
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 from engineio.packet import CLOSE, MESSAGE, NOOP, PING, PONG, Packet
+from engineio.payload import Payload
 
 from server.live import metrics
+from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, Allowance
 from server.live.spread import spread
 from server.live.upgrade import Upgrade
-from server.live.websocket import MOST_QUEUED_BYTES, Line, frame
+from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES, Line, frame
 
 if TYPE_CHECKING:
     from server.live.engine import Engine
@@ -50,6 +52,11 @@ class Message:
 _PING = frame(b"2")
 
 
+class _Payload(Payload):  # type: ignore[misc]
+    max_decode_packets = FRAMES_BURST
+    """the library would take 16; a page that comes back has all that it kept in one request"""
+
+
 class Socket(AsyncSocket):  # type: ignore[misc]
     """One client: first a poller or a line; ``line`` is None while it polls."""
 
@@ -66,11 +73,13 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         self.line: Line | None = None
         self.peer: str | None = None
         """the client's address, for the log"""
+        self.allowance = Allowance(asyncio.get_running_loop().time())
         self._owner: Any = None
         self._ending = False
         self._probe: Line | None = None
         self._answered = True
         self._unowned_beats = 0
+        self._posting = False
 
     @property
     def owner(self) -> Any:
@@ -83,8 +92,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         self._owner = owner
         if owner is not None:
             self.server.strangers.pop(self.sid, None)
-            if self.line is not None:
-                self.line.trust()
+            self.allowance.trust()
 
     # --- out ---
 
@@ -165,23 +173,46 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             self.malformed()
 
     async def receive(self, pkt: Packet) -> None:
-        """A packet of a client that polls."""
+        """A packet of a client that polls. Raises: ValueError where none sends it."""
         if pkt.packet_type == PONG:
             self._answered = True
-        elif pkt.packet_type != MESSAGE:
-            await super().receive(pkt)
-        elif isinstance(pkt.data, str | bytes):
+        elif pkt.packet_type == MESSAGE and isinstance(pkt.data, str | bytes):
             self.server.take(self, pkt.data)
+        elif pkt.packet_type == CLOSE:
+            self.hang_up(self.server.reason.CLIENT_DISCONNECT)
         else:
-            self.malformed()
+            raise ValueError("no packet that is expected here")
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """What a client that polls sends. Raises: EngineIOError, answered by 400."""
+        """What a client that polls sends, when it may send more. One request at a time, as the
+        reference implementation has it. Raises: EngineIOError, answered by 400."""
+        if self._posting:
+            self.malformed("overlap")
+            raise EngineIOError("one at a time")
+        self._posting = True
         try:
-            await super().handle_post_request(environ)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            while wait_s := self.allowance.wait_s(asyncio.get_running_loop().time()):
+                await asyncio.sleep(wait_s)
+            for pkt in await self._posted(environ):
+                if not self._ending:
+                    await self.receive(pkt)
+        except (ValueError, TypeError, LookupError, RecursionError, EOFError, OSError) as error:
             self.malformed(type(error).__name__)
             raise EngineIOError("no packets") from error
+        finally:
+            self._posting = False
+
+    async def _posted(self, environ: dict[str, Any]) -> list[Packet]:
+        """Raises: EOFError or OSError where it does not come whole; ValueError, LookupError where it is
+        too long, or no payload."""
+        size = int(environ.get("CONTENT_LENGTH", "0"))
+        if size > (self.server.max_http_buffer_size if self.allowance.trusted else STRANGER_BYTES):
+            raise ValueError("too long")
+        # Its ``read`` would return what has come so far.
+        body: bytes = await environ["wsgi.input"].readexactly(size)
+        packets: list[Packet] = _Payload(encoded_payload=body.decode()).packets
+        self.allowance.left -= len(packets) + size / BYTES_OF_FRAME
+        return packets
 
     def malformed(self, error: str = "") -> None:
         """Hang up on what is no packet, as the reference implementation does ("parse error"):
@@ -210,8 +241,6 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """From now on everything goes over ``line``, first what waited for a poll."""
         waiting, self.queue = self.queue, None
         self.line, self.upgraded = line, True
-        if self.owner is not None:
-            line.trust()
         while waiting is not None and not waiting.empty():
             pkt = waiting.get_nowait()
             if pkt is not None and pkt.packet_type != NOOP:

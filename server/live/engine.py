@@ -58,7 +58,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def make_line(self, socket: Socket) -> Line:
         """A WebSocket of ``socket``."""
-        return Line(socket, self.max_http_buffer_size, self._intake)
+        return Line(socket, self.max_http_buffer_size, socket.allowance, self._intake)
 
     def keep(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run ``work`` until it ends or ``shutdown``."""

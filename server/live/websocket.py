@@ -17,16 +17,13 @@ from typing import Any, Protocol
 from aiohttp import WSCloseCode, WSMsgType
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
+from server.live.allowance import BYTES_OF_FRAME, Allowance
 from server.live.intake import Intake
 
 MOST_QUEUED_BYTES = 1 << 20
 """A client that leaves more than this unread, beside the largest single message, is cut off."""
 STRANGER_BYTES = 16 << 10
 """The same, and the largest message, of who has not said yet who it is."""
-FRAMES_PER_S, FRAMES_BURST = 100.0, 500
-"""What is read of one client: more than all commands that a seat may send, pongs and the like. What
-comes beyond it waits in the network."""
-STRANGER_FRAMES_PER_S, STRANGER_FRAMES_BURST = 2.0, 10
 SLICE_BYTES = 4096
 """read at a time: thousands of frames may come at once"""
 CLOSING_S = 5.0
@@ -62,9 +59,7 @@ class Line(asyncio.Protocol):
     __slots__ = (
         "direct",
         "partial",
-        "_trusted",
-        "_left",
-        "_left_at_s",
+        "_allowance",
         "_unread",
         "_transport",
         "_parser",
@@ -78,8 +73,11 @@ class Line(asyncio.Protocol):
         "_plain",
     )
 
-    def __init__(self, owner: Owner, most_bytes: int, intake: Intake | None = None) -> None:
+    def __init__(
+        self, owner: Owner, most_bytes: int, allowance: Allowance, intake: Intake | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
+        self._allowance = allowance
         self._intake = intake
         """what reads it; None where its transport does"""
         self._plain = True
@@ -97,30 +95,10 @@ class Line(asyncio.Protocol):
         self._largest = 0
         self._held = b""
         self._abort: asyncio.TimerHandle | None = None
-        self._trusted = False
-        self._left, self._left_at_s = float(STRANGER_FRAMES_BURST), loop.time()
-        """frames that are read at once, and when it was so"""
         self._unread: bytes | None = None
         """what waits until there may be more; None while all is read as it comes"""
         self.partial = 0
         """bytes of a message that is not whole"""
-
-    def trust(self) -> None:
-        """It is known who is there: from now on more is taken of it."""
-        if not self._trusted:
-            self._trusted, self._left = True, float(FRAMES_BURST)
-
-    def _may_read(self) -> float:
-        """0, or the seconds until the next frame is read."""
-        now_s = asyncio.get_running_loop().time()
-        per_s, most = (
-            (FRAMES_PER_S, FRAMES_BURST)
-            if self._trusted
-            else (STRANGER_FRAMES_PER_S, STRANGER_FRAMES_BURST)
-        )
-        self._left = min(most, self._left + (now_s - self._left_at_s) * per_s)
-        self._left_at_s = now_s
-        return max(0.0, (1 - self._left) / per_s)
 
     @property
     def queued(self) -> int:
@@ -170,7 +148,7 @@ class Line(asyncio.Protocol):
         self._abort = asyncio.get_running_loop().call_later(CLOSING_S, transport.abort)
 
     def _overrun(self, transport: asyncio.Transport) -> bool:
-        most = MOST_QUEUED_BYTES + self._largest if self._trusted else STRANGER_BYTES
+        most = MOST_QUEUED_BYTES + self._largest if self._allowance.trusted else STRANGER_BYTES
         if transport.get_write_buffer_size() <= most:
             return False
         self.cut_off()
@@ -223,15 +201,16 @@ class Line(asyncio.Protocol):
 
     def arrived(self, data: memoryview, messages: Sequence[memoryview]) -> None:
         """``data_received``, where the parser has nothing left to do (``intake.Sender``)."""
+        allowance, cost = self._allowance, len(messages) + len(data) / BYTES_OF_FRAME
         if not messages:
             self._plain = False
-        elif self._plain and self._trusted and self._unread is None and self._left > len(messages):
+        elif self._plain and allowance.trusted and self._unread is None and allowance.left > cost:
             try:
                 texts = [str(message, "utf-8") for message in messages]
             except UnicodeDecodeError:
                 pass  # the parser says so in its goodbye
             else:
-                self._left -= len(texts)
+                allowance.left -= cost
                 for text in texts:
                     self._hear(text)
                 return
@@ -246,7 +225,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._unread is not None:  # read before the transport could be paused
             self._unread += data
-        elif self._trusted and len(data) <= SLICE_BYTES and self._left > len(data):
+        elif self._allowance.trusted and len(data) < min(SLICE_BYTES, self._allowance.left):
             self._feed(data)  # the ordinary case: fewer frames than there may be, whatever they are
         else:
             self._read(data)
@@ -254,7 +233,7 @@ class Line(asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         """A slice after another, while more may be read; the rest when it may."""
         for start in range(0, len(data), SLICE_BYTES):
-            wait_s = self._may_read()
+            wait_s = self._allowance.wait_s(asyncio.get_running_loop().time())
             if wait_s:
                 self._unread = data[start:]
                 if self._transport is not None and not self._transport.is_closing():
@@ -275,9 +254,10 @@ class Line(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         if self._parser is None:
             return
+        self._allowance.left -= len(data) / BYTES_OF_FRAME
         self.partial += len(data)
         self._parser.feed_data(data)
-        if not self._trusted and self.partial > STRANGER_BYTES:
+        if not self._allowance.trusted and self.partial > STRANGER_BYTES:
             self.close(WSCloseCode.MESSAGE_TOO_BIG)
 
     def pause_writing(self) -> None:
@@ -304,7 +284,7 @@ class Line(asyncio.Protocol):
 
     def took(self, kind: WSMsgType, data: Any) -> None:
         """One message or control frame."""
-        self._left -= 1
+        self._allowance.left -= 1
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             self.partial = 0
             self._hear(data)

@@ -28,6 +28,8 @@ from yarl import URL
 
 from server import app
 from server.config import Config
+from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
+from server.live.websocket import SLICE_BYTES
 from server.permissions import Role
 from server.simulation.client import Refused, SeatClient
 from tests.hardening.conference import Made, make_conference
@@ -123,7 +125,7 @@ class Bystander:
 
 
 @asynccontextmanager
-async def undisturbed(bridge: Bridge, connections: int = 0) -> AsyncIterator[None]:
+async def undisturbed(bridge: Bridge, connections: int = 0) -> AsyncIterator[Bystander]:
     """The bystander is heard before, during and after; memory is bounded, with so many
     connections open in the end."""
     before_kb = bridge.memory_kb()
@@ -131,7 +133,7 @@ async def undisturbed(bridge: Bridge, connections: int = 0) -> AsyncIterator[Non
     bystander = Bystander(phone, bridge.made)
     acting = asyncio.create_task(bystander.run())
     try:
-        yield
+        yield bystander
         heard = bystander.answered
         async with asyncio.timeout(20):
             while bystander.answered < heard + 3:
@@ -351,6 +353,36 @@ async def test_floods(bridge: Bridge) -> None:
         await slow.read(b'431[{"ok":true')
         for raw in (flood, pings, endless, huge, slow):
             raw.close()
+    await phone.close()
+
+
+@pytest.mark.parametrize(("size", "count"), [(900_000, 4), (SLICE_BYTES - 8, 480)])
+async def test_bytes_that_are_too_many_wait_in_the_network(
+    bridge: Bridge, size: int, count: int
+) -> None:
+    """Few long messages, or many of which each is one read: fewer than there may be, but more bytes.
+    All are taken in the end, none sooner than there may be so many."""
+    phone = await bridge.phone()
+    begin, end = b'42%03d["no.such",{"x":"', b'"},"%03d"]'
+    text = b"x" * (size - len(begin % 0 + end % 0))
+    commands = [frame(begin % n + text + end % n) for n in range(count)]
+    cost = count + sum(map(len, commands)) / BYTES_OF_FRAME
+    soonest_s = (cost - 2 - SLICE_BYTES / BYTES_OF_FRAME - 2 * FRAMES_BURST) / FRAMES_PER_S
+    assert count < FRAMES_BURST and soonest_s > 1
+    async with undisturbed(bridge) as bystander:
+        flood = await Raw(bridge).open(phone)
+        began_s = time.monotonic()
+        flooding = asyncio.create_task(flood.send(b"".join(commands)))
+        last = asyncio.create_task(
+            flood.read(b'43%03d[{"ok":false,"error":"invalid"' % (count - 1))
+        )
+        heard = bystander.answered
+        while bystander.answered < heard + 3:
+            await asyncio.sleep(0.01)
+        assert not last.done(), "it waits, and nobody else does"
+        await asyncio.gather(flooding, last)
+        assert time.monotonic() - began_s >= soonest_s
+        flood.close()
     await phone.close()
 
 

@@ -8,7 +8,8 @@ const socket = io(url, {
   transports: transports.split(","),
   reconnection: false,
 });
-const seen = { snapshot: false, events: [], answer: null, transport: null };
+const seen = { snapshot: false, events: [], answer: null, answers: 0, transport: null };
+const KEPT = 40; // what a page sends in one go when its line is back
 
 socket.on("connect_error", (error) => {
   console.log(JSON.stringify({ error: error.message }));
@@ -23,6 +24,8 @@ socket.once("snapshot", async () => {
   }
   seen.transport = engine.transport.name;
   seen.answer = await socket.timeout(10000).emitWithAck("question.ask", { text: "Có ai nghe không?" }, "js");
+  const kept = Array.from({ length: KEPT }, (_, n) => socket.timeout(10000).emitWithAck("no.such", {}, `kept ${n}`));
+  seen.answers = (await Promise.all(kept)).length;
   console.log(JSON.stringify(seen));
   socket.disconnect();
 });

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.live.allowance import FRAMES_BURST, Allowance
 from server.live.intake import Intake, intake
-from server.live.websocket import FRAMES_BURST, SLICE_BYTES, Line
+from server.live.websocket import SLICE_BYTES, Line
 
 PATIENCE_S = 5.0
 
@@ -35,15 +37,24 @@ class Listener:
         pass
 
 
+class Endless(Allowance):
+    """Nothing waits for its turn."""
+
+    def wait_s(self, now_s: float) -> float:
+        self.left = math.inf
+        return 0.0
+
+
 async def open_line(
-    listener: Listener, reads: Intake | None, trusted: bool = True
+    listener: Listener, reads: Intake | None, allowance: Allowance | None = None
 ) -> tuple[Line, socket.socket]:
-    """A line and the socket of its client."""
+    """A line and the socket of its client, by default one that is known."""
+    if allowance is None:
+        allowance = Allowance(asyncio.get_running_loop().time())
+        allowance.trust()
     near, far = socket.socketpair()
     far.setblocking(False)
-    line = Line(listener, 100_000, reads)
-    if trusted:
-        line.trust()
+    line = Line(listener, 100_000, allowance, reads)
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
     transport.set_protocol(line)
     line.connection_made(transport)
@@ -99,8 +110,9 @@ async def _heard_the_same(stream: bytes, cuts: list[int], trusted: bool) -> None
     outcomes = []
     for reads in (one_call, None):
         listener = Listener()
-        line, far = await open_line(listener, reads, trusted)
-        line._left = 400.0  # nothing waits here for its turn
+        allowance = Endless(0.0)
+        allowance.trusted = trusted
+        _line, far = await open_line(listener, reads, allowance)
         answer = await _say(far, stream, cuts)
         async with asyncio.timeout(PATIENCE_S):
             await listener.ended.wait()

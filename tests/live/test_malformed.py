@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from server.live.websocket import STRANGER_BYTES
 from server.permissions import Actor
 from tests.live.conftest import PATIENCE_S, Page, Venue
 
@@ -138,8 +139,11 @@ GARBAGE: dict[str | bytes, int] = {
     "bAAAA": 200,
     "d": 400,
     "d=": 400,
-    "4" + "[" * 50_000: 400,
-    "\x1e".join(["2"] * 40): 400,
+    "4" + "[" * 15_000: 400,
+    "4" * (STRANGER_BYTES + 1): 400,
+    "5": 400,
+    "6": 400,
+    "\x1e".join(["3"] * 5000): 400,
     b"\xff": 400,
 }
 """body → the answer's status; where a packet is whole, its content is judged after the answer"""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from server.live import spread
+from server.live.allowance import Allowance
 from server.live.websocket import Line
 
 PATIENCE_S = 5.0
@@ -48,8 +49,9 @@ async def open_line() -> AsyncIterator[Open]:
 
     async def open_() -> tuple[Line, socket.socket]:
         near, far = socket.socketpair()
-        line = Line(Nobody(), 1 << 20)
-        line.trust()
+        allowance = Allowance(0.0)
+        allowance.trust()
+        line = Line(Nobody(), 1 << 20, allowance)
         near.setblocking(False)
         far.setblocking(False)
         connected = await loop.create_connection(asyncio.Protocol, sock=near)

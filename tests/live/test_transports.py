@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket as sockets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,9 +18,10 @@ import pytest
 import socketio
 
 from server.live import engine, gateway, metrics
+from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.client import LOOKED_AT
 from server.live.gateway import MOST_IN_FLIGHT
-from server.live.websocket import FRAMES_BURST, MOST_QUEUED_BYTES, STRANGER_BYTES
+from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
 from server.snapshot import SHARED_FOR, Shared, build
 from tests.cast import START
@@ -76,7 +78,7 @@ async def test_the_stock_client_in_javascript(venue: Venue, transports: str) -> 
         output, _ = await process.communicate()
     seen = json.loads(output)
     assert seen["snapshot"] and seen["answer"]["ok"], seen
-    assert seen["transport"] == transports.split(",")[-1]
+    assert seen["transport"] == transports.split(",")[-1] and seen["answers"] == 40
     assert "question.asked" in seen["events"], "one's own event comes before the answer"
 
 
@@ -112,6 +114,26 @@ async def test_order_is_kept_through_an_upgrade(venue: Venue) -> None:
     await page.until(lambda _p: bool(heard) and heard[-1] >= reached)
     telling.cancel()
     assert heard == list(range(heard[0], heard[-1] + 1)), "each once, in order"
+
+
+class Pieces(aiohttp.payload.Payload):
+    """A body whose length is known, of which the first piece comes before the others."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(pieces)
+        self._pieces = pieces
+        self._size = sum(map(len, pieces))
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._pieces).decode(encoding, errors)
+
+    async def write(self, writer: Any) -> None:
+        first, *rest = self._pieces
+        await writer.write(first)
+        self.begun.set()
+        await self.go_on.wait()
+        await writer.write(b"".join(rest))
 
 
 class Raw:
@@ -211,8 +233,11 @@ async def test_of_a_stranger_little_is_taken(venue: Venue) -> None:
 
 
 @asynccontextmanager
-async def one_who_polls_no_more(venue: Venue) -> AsyncIterator[None]:
-    """A moderator's desk that greeted by long polling, and then asked for nothing."""
+async def one_who_polls_no_more(
+    venue: Venue,
+) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
+    """A moderator's desk that greeted by long polling, and then asked for nothing: with what, and
+    where to."""
     actor = venue.cast.moderator
     address = f"{venue.url}/socket.io/?EIO=4&transport=polling"
     async with aiohttp.ClientSession(headers={"Cookie": cookie(venue, actor)}) as http:
@@ -221,9 +246,76 @@ async def one_who_polls_no_more(venue: Venue) -> AsyncIterator[None]:
         hello = "40" + json.dumps({"seat": actor.holder})
         await (await http.post(f"{address}&sid={sid}", data=hello)).read()
         async with asyncio.timeout(PATIENCE_S):
-            while len(venue.gateway.connections) < 1:
+            while venue.gateway._server.eio.sockets[sid].owner is None:
                 await asyncio.sleep(0.01)
-            yield
+            yield http, f"{address}&sid={sid}"
+
+
+async def test_a_flood_by_polling_waits_as_well(venue: Venue) -> None:
+    page = await venue.open(venue.cast.organiser)
+    each, count = "42" + json.dumps(["no.such", {"x": "x" * 900_000}, "k"]), 4
+    cost = count * (1 + len(each) / BYTES_OF_FRAME)
+    async with one_who_polls_no_more(venue) as (http, address):
+        began_s = time.monotonic()
+
+        async def flood() -> float:
+            for _ in range(count):
+                async with http.post(address, data=each) as answer:
+                    assert answer.status == 200
+            return time.monotonic()
+
+        flooding = asyncio.create_task(flood())
+        for number in range(5):
+            mute = {"site": venue.cast.hue, "muted": number % 2 == 0}
+            assert (await page.send("site.mute", mute, f"k{number}"))["ok"]
+            assert not flooding.done()
+        # The last is taken as soon as there is anything left for it.
+        soonest_s = (cost * (count - 1) / count - 2 * FRAMES_BURST) / FRAMES_PER_S
+        assert await flooding - began_s > soonest_s > 0
+
+
+async def test_who_polls_sends_one_request_at_a_time(venue: Venue) -> None:
+    """Else as many as it opens connections would wait with what they hold."""
+    async with one_who_polls_no_more(venue) as (http, address):
+        slow = Pieces([b"3", b"3"])
+        first = asyncio.create_task(http.post(address, data=slow))
+        await slow.begun.wait()
+        async with http.post(address, data="3") as second:
+            assert second.status == 400
+        async with asyncio.timeout(PATIENCE_S):
+            while len(venue.gateway.connections):
+                await asyncio.sleep(0.01)
+        slow.go_on.set()
+        (await first).close()
+
+
+async def test_what_is_posted_in_pieces_is_heard_whole(venue: Venue) -> None:
+    page = await venue.open(venue.cast.organiser)
+    command = '421["site.mute",{"site":%d,"muted":true},"pieces"]' % venue.cast.hue
+    async with one_who_polls_no_more(venue) as (http, address):
+        pieces = Pieces([command[:20].encode(), command[20:].encode()])
+        posting = asyncio.create_task(http.post(address, data=pieces))
+        await pieces.begun.wait()
+        await asyncio.sleep(0.1)  # the server has begun to read
+        pieces.go_on.set()
+        async with await posting as answer:
+            assert answer.status == 200
+        await page.until(lambda p: any(e["type"] == "site.muted" for e in p.events))
+
+
+async def test_who_leaves_in_the_middle_of_a_request_is_gone(
+    venue: Venue, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with one_who_polls_no_more(venue) as (http, address):
+        pieces = Pieces([b"3", b"3"])
+        posting = asyncio.create_task(http.post(address, data=pieces))
+        await pieces.begun.wait()
+        await asyncio.sleep(0.1)
+        posting.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            while len(venue.gateway.connections):
+                await asyncio.sleep(0.01)
+    assert not caplog.records
 
 
 async def test_who_does_not_poll_is_cut_off_as_well(venue: Venue) -> None:
