@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from sqlalchemy import select
@@ -41,6 +41,7 @@ Told = Callable[[Any, DomainError | None], None]
 class CommandJob(msgspec.Struct, frozen=True):
     """A command of ``actor``, to be answered once a ``key``."""
 
+    writes: ClassVar[bool] = True
     told: Told
     actor: Actor
     command: Command
@@ -57,6 +58,8 @@ class WorkJob(msgspec.Struct, frozen=True):
 
     told: Told
     work: Callable[[Session], Any]
+    writes: bool = True
+    """False: it only asks whether one could"""
 
     @property
     def name(self) -> str:

@@ -103,6 +103,7 @@ class Inbox:
         self._began_s: float | None = None
         self._away_since_s: float | None = None
         self._unsure = _Done([], frozenset(), [])
+        self._asked: asyncio.Future[None] | None = None
 
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` told of everything that is committed from now on."""
@@ -134,6 +135,19 @@ class Inbox:
         """For how long the writer has been at its present batch."""
         began_s = self._began_s
         return 0.0 if began_s is None else time.monotonic() - began_s
+
+    async def takes(self, within_s: float) -> bool:
+        """Whether what is written is taken. Where nobody writes, the writer itself is asked."""
+        if not self._open:
+            return False
+        if self._asked is None or self._asked.done():
+            if self._began_s is not None or not self._queue.empty():
+                return self.busy_s <= within_s
+            self._asked = self._loop.create_future()
+            told = partial(_resolve, self._asked)
+            self._queue.put(WorkJob(told, journal.hold, writes=False))
+        await asyncio.wait([self._asked], timeout=within_s)
+        return self._asked.done() and self._asked.exception() is None
 
     async def submit(
         self, actor: Actor, command: Command, key: str | None = None
@@ -249,10 +263,12 @@ class Inbox:
                 events = [*late, *batch.write()]
                 done = _Done(events, self._unsure.rights | batch.rights, answers)
                 self._unsure = done
-                with COMMIT_S.time():
-                    session.commit()
-                BATCH_COMMANDS.observe(len(jobs))
-            if any(isinstance(job, WorkJob) for job in jobs):
+                began_s = time.monotonic()
+                session.commit()
+                if written := sum(job.writes for job in jobs):
+                    COMMIT_S.observe(time.monotonic() - began_s)
+                    BATCH_COMMANDS.observe(written)
+            if any(isinstance(job, WorkJob) and job.writes for job in jobs):
                 self._writer.forget()
         finally:
             self._began_s = None
@@ -322,6 +338,6 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: DomainError | None
 
 
 def _refusals(why: str, jobs: Sequence[Job]) -> _Done:
-    REFUSED.labels(why).inc(len(jobs))
+    REFUSED.labels(why).inc(sum(job.writes for job in jobs))
     answers = [Answer(job.told, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
     return _Done([], frozenset(), answers)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Index, Row, bindparam, func, select
+from sqlalchemy import JSON, Index, Row, bindparam, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
@@ -34,6 +34,15 @@ class JournalEntry(Base):
     site_id: Mapped[int | None]
     person_id: Mapped[int | None]
     actor: Mapped[str | None]
+
+
+def hold(session: Session) -> None:
+    """Take the lock that whoever writes an entry takes. SQLite's one writer has it by then."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_HOLD)
+
+
+_HOLD = text(f"LOCK TABLE {JournalEntry.__tablename__} IN ROW EXCLUSIVE MODE")
 
 
 class Emit(msgspec.Struct, frozen=True):

@@ -38,12 +38,13 @@ class Rooms:
         from ``now`` on; who does not come back is gone since then, since nobody saw it go."""
         self._stays = {place: _Stay(now, now, noted=True) for place in noted}
 
-    def look(
-        self, presences: Mapping[int, Presence], now: datetime
-    ) -> dict[int, Sequence[RoomPage]]:
-        """By conference, what is to be noted now, until ``noted`` says that it is."""
+    def see(self, presences: Mapping[int, Presence], now: datetime) -> None:
+        """Who is there."""
         for place in _places(presences):
             self._stays.setdefault(place, _Stay(now, now)).seen = now
+
+    def due(self, now: datetime) -> dict[int, Sequence[RoomPage]]:
+        """By conference, what is to be noted now, until ``noted`` says that it is."""
         changed: dict[int, list[RoomPage]] = {}
         for (conference_id, site, role), stay in self._stays.items():
             if not stay.noted:

@@ -96,6 +96,8 @@ class Ticker:
         while True:
             try:
                 await self._gateway.tick()
+                if self._rooms is not None:
+                    self._rooms.see(self._gateway.presences, utc_now())
             except Exception:
                 log.exception("ticker.failed")
             await asyncio.sleep(PERIOD_S)
@@ -112,7 +114,7 @@ class Ticker:
                     everywhere = period + EVERYWHERE_EVERY
                 if self._rooms is None:
                     self._rooms = Rooms(await self._database.read(noted_as_connected), utc_now())
-                changed = self._rooms.look(self._gateway.presences, utc_now())
+                changed = self._rooms.due(utc_now())
                 works = [self._look(conference_id) for conference_id in self._stirred]
                 works += [self._note(self._rooms, *each) for each in changed.items()]
                 for problem in await asyncio.gather(*works, return_exceptions=True):

@@ -24,6 +24,8 @@ from server.web.site import Site, site_of
 log = structlog.get_logger("health")
 
 PATIENCE_S = 3.0
+SILENT = "the database does not answer"
+READS_ALONE = "the database does not take what is written"
 WORKERS = Gauge("diemcau_media_workers_connected", "Media workers that web is connected to")
 RESTARTS = Gauge("diemcau_child_restarts", "Times a child was started again", ["child"])
 RECORDERS = Gauge("diemcau_recorders_running", "Recorders that run")
@@ -43,10 +45,8 @@ async def _database(site: Site) -> str | None:
             await site.database.read(_ask)
     except Exception as error:
         log.warning("database does not answer", error=repr(error.__cause__ or error))
-        return "the database does not answer"
-    if site.inbox.busy_s > PATIENCE_S:
-        return "the database does not take what is written"
-    return None
+        return SILENT
+    return None if await site.inbox.takes(PATIENCE_S) else READS_ALONE
 
 
 def children_of(runtime: str | None) -> dict[str, dict[str, Any]]:

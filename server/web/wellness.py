@@ -42,7 +42,9 @@ class Facts:
     """What is known of the parts now."""
 
     window: Window
-    database_wrong: bool
+    database_silent: bool
+    database_reads_alone: bool
+    """it answers, and takes nothing that is written"""
     waiting: int
     workers: Sequence[bool]
     recorders: Sequence[bool]
@@ -93,12 +95,19 @@ def _ms(bound_s: float, largest_s: float) -> tuple[str, int]:
 
 def _database(facts: Facts) -> Finding:
     name = N_("Cơ sở dữ liệu")
-    if facts.database_wrong:
+    if facts.database_silent:
         return Finding(
             name,
             State.WRONG,
             N_("Không trả lời. Lệnh mới bị hoãn; những gì đã được xác nhận không mất."),
             N_("Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."),
+        )
+    if facts.database_reads_alone:
+        return Finding(
+            name,
+            State.WRONG,
+            N_("Đọc được nhưng không ghi được. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
+            N_("Xem có chương trình khác đang khóa cơ sở dữ liệu, hoặc nó chỉ cho đọc không."),
         )
     return Finding(name, State.GOOD, N_("Trả lời bình thường."))
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from server.db import journal
 from server.db.engine import Database
 from server.errors import Unavailable
-from server.inbox import Inbox
+from server.inbox import COMMIT_S, Inbox
 from server.protocol import AskQuestion
 from server.questions.models import Question
 from tests.cast import Cast, bring_in
@@ -170,6 +170,22 @@ def locked(url: str) -> Iterator[None]:
         other.execute("LOCK TABLE journal IN ACCESS EXCLUSIVE MODE")
         yield
         other.rollback()
+
+
+async def test_the_writer_is_asked_where_nobody_writes(inbox: Inbox, database_url: str) -> None:
+    counted = COMMIT_S._sum.get()
+    assert await inbox.takes(5) and await inbox.takes(5)
+    with locked(database_url):
+        first, second = await asyncio.gather(inbox.takes(0.05), inbox.takes(5))
+        assert not first and not second, "while it waits for the lock, and when it has given up"
+        assert not await inbox.takes(5)
+    assert await inbox.takes(5)
+    with away(database_url):
+        assert not await inbox.takes(5)
+    assert await inbox.takes(5)
+    assert COMMIT_S._sum.get() == counted, "nothing was written"
+    await inbox.stop()
+    assert not await inbox.takes(5)
 
 
 async def test_who_waits_behind_an_outage_is_refused_with_it(

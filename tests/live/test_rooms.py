@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -42,7 +44,8 @@ class Journal:
         self.rooms = rooms
 
     def sees(self, presences: dict[int, Presence], at_s: float) -> list[RoomPage]:
-        found = self.rooms.look(presences, after(at_s))
+        self.rooms.see(presences, after(at_s))
+        found = self.rooms.due(after(at_s))
         for conference_id, pages in found.items():
             self.rooms.noted(conference_id, pages)
         return [page for pages in found.values() for page in pages]
@@ -88,10 +91,10 @@ def test_after_a_new_start_those_who_come_back_were_never_away() -> None:
 def test_what_could_not_be_noted_is_noted_later_with_its_own_moment() -> None:
     rooms = Rooms([], START)
     came = {CONFERENCE: [page("operator", True, 1)]}
-    assert rooms.look(there(operators=1), after(1)) == came
-    assert rooms.look({}, after(50)) == came
+    rooms.see(there(operators=1), after(1))
+    assert rooms.due(after(1)) == rooms.due(after(50)) == came
     rooms.noted(CONFERENCE, came[CONFERENCE])
-    assert rooms.look({}, after(51)) == {CONFERENCE: [page("operator", False, 1)]}
+    assert rooms.due(after(51)) == {CONFERENCE: [page("operator", False, 1)]}
 
 
 # --- the whole way -------------------------------------------------------------------------------
@@ -160,6 +163,26 @@ async def test_a_new_process_goes_on_where_the_one_before_was_killed(venue: Venu
     query = select(JournalEntry.seq).where(JournalEntry.type == SiteConnected.type)
     noted = venue.database.read_now(lambda session: session.scalars(query).all())
     assert len(noted) == 2, "the operator's page once, the display once"
+
+
+async def test_who_comes_while_the_writer_waits_is_noted_with_that_moment(venue: Venue) -> None:
+    ended, here = threading.Event(), str(venue.cast.da_nang)
+    moderator = await venue.open(venue.cast.moderator)
+    async with ticking(venue):
+        await venue.open(venue.cast.display)
+        await moderator.until(lambda p: bool(stays(venue, "display")(p)))
+        writing = asyncio.create_task(venue.inbox.transact(lambda _session: ended.wait(60)))
+        try:
+            await venue.open(venue.cast.operator)
+            await moderator.until(lambda p: p.live["presence"].get(here, {}).get("operator") == 1)
+            await asyncio.sleep(2)
+            written = datetime.now(UTC)
+        finally:
+            ended.set()
+            await writing
+        await moderator.until(lambda p: bool(stays(venue, "operator")(p)))
+    since = datetime.fromisoformat(stays(venue, "operator")(moderator)["since"])
+    assert since < written - timedelta(seconds=1)
 
 
 async def test_rooms_are_noted_once_the_database_is_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from server.i18n import read_languages
-from server.web import vitals
+from server.web import health, vitals
 from server.web.admin import STATE_WORDS, VERDICTS, _told
 from server.web.health import free_bytes
 from server.web.site import SITE
 from server.web.vitals import Window, sample
 from server.web.wellness import Facts, State, judge, overall
+from tests.db.test_outage import locked
 from tests.web.conftest import House
 from tests.web.organising import Organiser
 
@@ -48,7 +50,8 @@ class Meters:
         window = Window(self.before.values, sample(60.0, self.registry).values)
         well: dict[str, Any] = {
             "window": window,
-            "database_wrong": False,
+            "database_silent": False,
+            "database_reads_alone": False,
             "waiting": 0,
             "workers": [True],
             "recorders": [True],
@@ -87,7 +90,8 @@ def test_only_the_last_minute_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "name", "state"),
     [
-        ({"database_wrong": True}, "Cơ sở dữ liệu", State.WRONG),
+        ({"database_silent": True}, "Cơ sở dữ liệu", State.WRONG),
+        ({"database_reads_alone": True}, "Cơ sở dữ liệu", State.WRONG),
         ({"waiting": 1001}, "Lệnh đang chờ ghi", State.WATCH),
         ({"waiting": 6001}, "Lệnh đang chờ ghi", State.WRONG),
         ({"workers": [True, False]}, "Bộ chuyển tiếp hình tiếng", State.WRONG),
@@ -139,8 +143,9 @@ def test_every_finding_is_said_in_both_languages(code: str) -> None:
     busy.commit.observe(7)
     busy.cut_off.inc()
     busy.refused.labels("slow_down").inc()
-    wrong = busy.facts(database_wrong=True, waiting=9999, workers=[False], free_bytes=None)
-    for facts in (wrong, Meters().facts(), Meters().facts(workers=[], recorders=[])):
+    wrong = busy.facts(database_silent=True, waiting=9999, workers=[False], free_bytes=None)
+    locked = Meters().facts(database_reads_alone=True)
+    for facts in (wrong, locked, Meters().facts(), Meters().facts(workers=[], recorders=[])):
         for finding in judge(facts):
             row = _told(finding, language)
             assert row.sentence and "%" not in row.sentence
@@ -159,6 +164,27 @@ async def test_the_page_says_how_the_server_stands(house: House) -> None:
     await organiser.done("/language", {"lang": "en", "next": "/admin"}, page="/admin")
     text = await organiser.get("/admin")
     assert "The server is well." in text and "Database" in text and "Cơ sở" not in text
+
+
+async def test_a_locked_database_is_told_though_nobody_writes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_S", 0.5)
+    organiser = await Organiser.sign_in(house)
+    with locked(house.config.database_url):
+        text = await _says(organiser, "Đọc được nhưng không ghi được.")
+        assert "đang khóa cơ sở dữ liệu" in text and "Máy chủ có phần hỏng" in text
+        answer, body = await house.browser().get("/healthz")
+        assert answer.status == 503 and health.READS_ALONE in body
+    await _says(organiser, "Máy chủ hoạt động tốt.")
+
+
+async def _says(organiser: Organiser, sentence: str) -> str:
+    """The page, once it does."""
+    async with asyncio.timeout(30):
+        while sentence not in (text := await organiser.get("/admin")):
+            await asyncio.sleep(0.1)
+    return text
 
 
 @sqlite_alone
