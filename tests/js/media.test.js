@@ -14,6 +14,7 @@ globalThis.setInterval = /** @type {any} */ ((/** @type {any[]} */ ...given) =>
 const { between, qualityText, reportBetween, totals } = await import(
   "../../static/js/media/quality.js"
 );
+const { Freezes } = await import("../../static/js/media/freezes.js");
 const { Publisher } = await import("../../static/js/media/publish.js");
 const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
@@ -47,16 +48,47 @@ test("a line's quality follows loss, delay, freezes and silence", () => {
 
 test("a report's streams are added up, of candidate pairs only the nominated counts", () => {
   const report = new Map([
-    ["a", { type: "inbound-rtp", bytesReceived: 10, packetsReceived: 2, packetsLost: 1, freezeCount: 1,
-      totalFreezesDuration: 0.5 }],
+    ["a", { type: "inbound-rtp", bytesReceived: 10, packetsReceived: 2, packetsLost: 1 }],
     ["b", { type: "inbound-rtp", bytesReceived: 5, packetsReceived: 1, packetsLost: -1 }],
     ["c", { type: "candidate-pair", nominated: true, currentRoundTripTime: 0.03 }],
     ["d", { type: "candidate-pair", nominated: false, currentRoundTripTime: 3 }],
   ]);
   assert.deepEqual(totals(report, 7), {
-    at_ms: 7, bytes: 15, packets: 3, lost: 1, freezes: 1, rtt_ms: 30, fraction_lost: 0,
-    frozen_ms: 500, limited: "none",
+    at_ms: 7, bytes: 15, packets: 3, lost: 1, rtt_ms: 30, fraction_lost: 0, limited: "none",
   });
+});
+
+test("what pauses because another source, or none, is shown is no freeze of the line", () => {
+  /** @type {Record<string, string | null>} */
+  const shown = { stage: "site:a", wall0: "site:b" };
+  const freezes = new Freezes((mid) => shown[mid] ?? null);
+  let now_ms = 0;
+  /** @param {number} stage how often the browser saw it freeze @param {number} wall */
+  const second = (stage, wall) => {
+    now_ms += 1000;
+    const slot = (/** @type {string} */ mid, /** @type {number} */ count) =>
+      [mid, { type: "inbound-rtp", mid, freezeCount: count, totalFreezesDuration: count / 2 }];
+    const report = new Map(/** @type {any} */ ([slot("stage", stage), slot("wall0", wall),
+      ["audio0", { type: "inbound-rtp", mid: "audio0" }]]));
+    const told = freezes.add(/** @type {any} */ (report), now_ms);
+    assert.equal(told.frozen_ms, told.freezes * 500);
+    return told.freezes;
+  };
+  assert.equal(second(1, 0), 0, "the first pictures come when they come");
+  assert.equal(second(1, 0), 0);
+  assert.equal(second(2, 0), 1, "in a slot that has long shown the same it is one");
+  shown.stage = "site:c";
+  assert.equal(second(3, 1), 2, "a cut is none, while another slot's is one");
+  assert.equal(second(4, 1), 2);
+  assert.equal(second(5, 1), 3);
+  shown.wall0 = null; // its camera is off
+  assert.equal(second(5, 1), 3);
+  assert.equal(second(5, 1), 3);
+  assert.equal(second(5, 2), 3);
+  shown.wall0 = "site:b";
+  assert.equal(second(5, 3), 3);
+  assert.equal(second(5, 3), 3);
+  assert.equal(second(5, 4), 4);
 });
 
 test("the server is told what happened since the last report, within its bounds", () => {

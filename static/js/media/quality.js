@@ -2,6 +2,7 @@
 /** A line's quality in words, from a peer connection's own statistics (W3C webrtc-stats). */
 
 import { t } from "../i18n.js";
+import { Freezes } from "./freezes.js";
 
 /**
  * @typedef {object} Totals what the connection has counted since its beginning
@@ -9,7 +10,7 @@ import { t } from "../i18n.js";
  * @property {number} bytes
  * @property {number} packets
  * @property {number} lost packets
- * @property {number} freezes
+ * @property {number} freezes of the line's doing
  * @property {number} frozen_ms
  * @property {number} rtt_ms the newest round-trip time
  * @property {number} fraction_lost newest report of the other side, 0 to 1 (senders)
@@ -43,18 +44,15 @@ const REPORT_MS = 10_000;
  * Add up a report.
  * @param {RTCStatsReport} report
  * @param {number} now_ms
- * @returns {Totals}
+ * @returns {Omit<Totals, "freezes" | "frozen_ms">}
  */
 export function totals(report, now_ms) {
-  const none = { bytes: 0, packets: 0, lost: 0, freezes: 0, rtt_ms: 0, fraction_lost: 0 };
-  const sum = { at_ms: now_ms, ...none, frozen_ms: 0, limited: "none" };
+  const sum = { at_ms: now_ms, bytes: 0, packets: 0, lost: 0, rtt_ms: 0, fraction_lost: 0, limited: "none" };
   for (const entry of report.values()) {
     if (entry.type === "inbound-rtp") {
       sum.bytes += entry.bytesReceived ?? 0;
       sum.packets += entry.packetsReceived ?? 0;
       sum.lost += Math.max(0, entry.packetsLost ?? 0);
-      sum.freezes += entry.freezeCount ?? 0;
-      sum.frozen_ms += (entry.totalFreezesDuration ?? 0) * 1000;
     } else if (entry.type === "outbound-rtp") {
       sum.bytes += entry.bytesSent ?? 0;
       sum.packets += entry.packetsSent ?? 0;
@@ -147,6 +145,7 @@ export function qualityText(level) {
 export class LineWatch {
   /** @type {Totals[]} */
   #window = [];
+  #freezes;
   #silentSince_ms = 0;
   /** @type {Totals | null} */
   #reported = null;
@@ -155,11 +154,13 @@ export class LineWatch {
 
   /**
    * @param {RTCPeerConnection} connection
+   * @param {(mid: string) => string | null} showing the source whose moving picture a slot shows now
    * @param {(line: Line) => void} onLine
    * @param {(report: Report) => void} onReport
    */
-  constructor(connection, onLine, onReport) {
+  constructor(connection, showing, onLine, onReport) {
     this.connection = connection;
+    this.#freezes = new Freezes(showing);
     this.onLine = onLine;
     this.onReport = onReport;
     this.#silentSince_ms = performance.now();
@@ -173,7 +174,8 @@ export class LineWatch {
   async #measure() {
     if (this.connection.connectionState === "closed") return this.stop();
     const now_ms = performance.now();
-    const sum = totals(await this.connection.getStats(), now_ms);
+    const report = await this.connection.getStats();
+    const sum = { ...totals(report, now_ms), ...this.#freezes.add(report, now_ms) };
     const last = this.#window.at(-1);
     if (!last || sum.packets !== last.packets) this.#silentSince_ms = now_ms;
     this.#window.push(sum);

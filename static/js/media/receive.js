@@ -220,6 +220,17 @@ export class Receiver extends MediaSession {
     super.onLine(expected ? line : { ...line, level: 4, silent_ms: 0 });
   }
 
+  /**
+   * @protected
+   * @param {string} mid
+   * @returns {string | null}
+   */
+  showing(mid) {
+    const source = this.sourceOf(mid);
+    const seen = source && !document.hidden && !this.withheld.includes(mid);
+    return seen && this.sends(source, "picture") ? source : null;
+  }
+
   /** @param {Record<string, number>} heights mid → device pixels */
   #tellViews(heights) {
     const { session } = this;

@@ -190,6 +190,16 @@ export class MediaSession {
     this.onChange();
   }
 
+  /**
+   * The source whose moving picture is to be seen in a slot; of publishers none.
+   * @protected
+   * @param {string} _mid
+   * @returns {string | null}
+   */
+  showing(_mid) {
+    return null;
+  }
+
   /** @protected End the session, here and there. */
   leave() {
     const { session } = this;
@@ -232,6 +242,7 @@ export class MediaSession {
       if (connection !== this.connection) return;
       this.#watch = new LineWatch(
         connection,
+        (mid) => this.showing(mid),
         (line) => {
           if (["disconnected", "failed"].includes(connection.connectionState)) void this.restart();
           this.onLine(line);
