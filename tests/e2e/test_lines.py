@@ -36,6 +36,7 @@ async def test_desk_and_room_read_how_their_lines_are(
     await expect(operator.at("#lines-old")).to_be_hidden()
 
     desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.page.set_viewport_size({"width": 360, "height": 640})
     await desk.press("#lines-button")
     await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text(
         re.compile(r"Trang kỹ thuật: từ \d\d:\d\d · Màn hình phòng: ")
@@ -43,6 +44,14 @@ async def test_desk_and_room_read_how_their_lines_are(
     await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text("Camera: ")
     await expect(desk.at("#lines > li", "Điểm cầu trung tâm")).to_contain_text("Bộ mã hoá: ")
     await expect(desk.at("#lines > li", "Ban tổ chức")).to_contain_text("Trang ban tổ chức: ")
+    # However long the list and low the window, it can be closed.
+    close = desk.at("#lines-dialog .dialog-head button")
+    await expect(desk.at("#lines > li").last).not_to_be_in_viewport()
+    await expect(close).to_be_in_viewport(ratio=1)
+    await desk.at("#lines > li").last.scroll_into_view_if_needed()
+    await expect(close).to_be_in_viewport(ratio=1)
+    await desk.press("#lines-dialog .dialog-head button")
+    await expect(desk.at("#lines")).to_be_hidden()
 
     def metrics() -> str:
         with urllib.request.urlopen(f"{demo.base_url}/metrics", timeout=5) as answer:

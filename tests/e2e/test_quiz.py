@@ -48,6 +48,12 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
         return await answered() > OTHERS
 
     await eventually(enough, answered)
+    # How many have answered is known meanwhile; what they chose is not, and no empty chart says so.
+    share = desk.at("#run-card progress.meter.now")
+    await expect(share).to_be_visible()
+    assert 0 < await share.evaluate("bar => bar.value") <= 1
+    await expect(desk.at("#run-chart li")).to_have_count(len(ITEM.options))
+    await expect(desk.at("#run-chart progress:visible")).to_have_count(0)
     await expect(desk.at("#run-card [data-run=close]")).to_be_in_viewport(ratio=1)
     await desk.press("#run-card [data-run=close]")
     await expect(phone.at("#options button").first).to_be_disabled()

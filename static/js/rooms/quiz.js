@@ -38,10 +38,14 @@ export function renderRun(state) {
   card.hidden = !run;
   if (!run) return;
   const key = run.correct ?? state.keys?.[String(run.item)]?.key;
+  const charted = Boolean(run.chart);
+  const present = Object.values(state.sites).reduce((sum, site) => sum + site.present, 0);
   fill(card, {
     title: `${run.title} · ${run.position}/${run.items}`,
     text: run.text,
     answered: tn("%(n)s người đã trả lời", "%(n)s người đã trả lời", run.answered),
+    answeredShare: run.answered / Math.max(1, run.answered, present),
+    charted,
   });
   const votes = totals(run);
   const total = votes.reduce((a, b) => a + b, 0) || 1;
@@ -49,7 +53,8 @@ export function renderRun(state) {
     label: `${letters[index]}. ${text}`,
     votes: votes[index],
     total,
-    share: run.chart ? formatPercent(votes[index] / total) : "",
+    share: formatPercent(votes[index] / total),
+    charted,
     correct: key === index,
   }));
   renderList(byId("run-chart"), "bar-template", bars, (bar) => bar.label, (bar) => bar);
