@@ -231,6 +231,11 @@ export function toast(text, { kind = "info", seconds = 6 } = {}) {
   return close;
 }
 
+/** Close the passing messages: they were about the place that somebody has just left. */
+export function closeToasts() {
+  for (const element of byId("toasts").querySelectorAll(".toast:not(.wrong)")) element.remove();
+}
+
 /**
  * Ask before doing what is hard to undo.
  * @param {{title: string, text?: string, confirm: string, danger?: boolean}} question `confirm`

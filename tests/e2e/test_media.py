@@ -21,6 +21,16 @@ FAKE_CAMERA_HUE = 120
 """Chromium's pacman stands before green."""
 
 
+async def plays(page: Visitor, wanted: bool = True) -> None:
+    """Wait until a page plays its room's sound, or does not."""
+    script = "[...document.querySelectorAll('audio')].some((each) => each.srcObject)"
+
+    async def heard() -> bool:
+        return bool(await page.page.evaluate(script)) is wanted
+
+    await eventually(heard, page.sound)
+
+
 def assert_silence(before: dict[str, float], after: dict[str, float]) -> None:
     """Nothing came in between; of what came before, the last may still fade away."""
     assert after["packets"] == before["packets"]
@@ -131,14 +141,6 @@ async def test_a_shared_screen_is_presented_beside_the_stage(
 
 
 async def test_one_display_of_a_room_plays_its_sound(demo: Demo, visit: Callable[..., Any]) -> None:
-    async def plays(display: Visitor, wanted: bool = True) -> None:
-        script = "[...document.querySelectorAll('audio')].some((each) => each.srcObject)"
-
-        async def heard() -> bool:
-            return bool(await display.page.evaluate(script)) is wanted
-
-        await eventually(heard, display.sound)
-
     first, second = [await (await visit(demo.urls["display"], 1280, 720)).enter() for _ in range(2)]
     await second.shows("#stage", CENTRE_HUE)
     await plays(first)

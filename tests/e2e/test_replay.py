@@ -36,6 +36,35 @@ LISTEN = """(video) => {
 }"""
 
 
+BAR = "bar => [Number(bar.style.getPropertyValue('--position')), bar.value / bar.max]"
+
+
+async def test_while_the_conference_goes_on_the_bar_of_a_paused_replay_stays_true(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    viewer = await visit(demo.urls["viewer"])
+    await viewer.press("main form button[type=submit]")
+    seek = viewer.at("#seek")
+
+    async def length() -> float:
+        return float(await seek.evaluate("bar => bar.max"))
+
+    async def known() -> bool:
+        return await length() > 1
+
+    await eventually(known, length)
+    before = await length()
+    await seek.fill(str(round(before / 2, 1)))
+
+    async def grown() -> bool:
+        return await length() > before
+
+    await eventually(grown, length)
+    fill, thumb = await seek.evaluate(BAR)
+    assert 0 < thumb < 0.5
+    assert fill == pytest.approx(thumb)
+
+
 async def test_what_was_live_is_replayed_to_its_last_second(
     short_demo: Demo, visit: Callable[..., Any]
 ) -> None:

@@ -77,6 +77,12 @@ async def test_a_question_is_asked_approved_shown_and_answered(
 
     text = "Xã chúng tôi <b>chưa</b> có máy quét, số hóa thế nào?"
     await ask(phone, text)
+    # What was said of this place does not lie over the next one.
+    await phone.sees("#toasts", "Đã gửi câu hỏi.")
+    await phone.press(".places a[href='#now']")
+    await expect(phone.at("#now")).to_be_visible()
+    assert await phone.at(".toast").count() == 0
+    await phone.press(".places a[href='#ask']")
 
     # Set aside with a reason, which its asker reads; and taken up again.
     await desk.press(f"#lane-asked li:has-text('{text}') [data-set-aside]")

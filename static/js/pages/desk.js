@@ -38,6 +38,7 @@ function render() {
   renderBoard(connection.state, directs);
   renderQueue(connection.state, connection.now());
   renderRun(connection.state);
+  renderRunCountdown(connection);
   renderAgenda();
   if (directs) renderAdmissions(connection.state);
 }
@@ -183,11 +184,6 @@ byId("lines-button").addEventListener("click", () => {
 byId("keys-button").addEventListener("click", () =>
   byId("keys-dialog", HTMLDialogElement).showModal(),
 );
-byId("listen").addEventListener("click", () => {
-  const listening = byId("listen").getAttribute("aria-pressed") !== "true";
-  byId("listen").setAttribute("aria-pressed", String(listening));
-  wall.listen(listening);
-});
 wireKeys();
 render();
 setInterval(() => {

@@ -4,6 +4,7 @@
 import { connect, readBoot } from "../connection.js";
 import { byId, fill, renderList, setBanner } from "../dom.js";
 import { formatNumber, formatTime, t, tn } from "../i18n.js";
+import { keep, kept } from "../kept.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver, showRecording } from "../rooms/conference.js";
@@ -22,6 +23,8 @@ const LONG_QUESTION = 180;
 const TOUCHED_MS = 10_000;
 
 let touchedAt = -TOUCHED_MS;
+/** Whether the room's sound came from here before a reload; of two displays it is to be this one again. */
+let sounded = kept("sounds") === true;
 /** @type {string | null} since when the server has not been reached */
 let lostAt = null;
 const connection = connect({
@@ -29,8 +32,11 @@ const connection = connect({
   onChange: render,
   onLive: ({ type, data }) => receiver.handleLive(type, data),
   onStatus: (online, refusal) => {
-    if (online) receiver.resume();
-    else if (refusal) receiver.stop();
+    if (online) {
+      receiver.resume();
+      if (sounded) connection.listen(true, { here: true });
+      sounded = false;
+    } else if (refusal) receiver.stop();
     lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
     const lost = lostAt
       ? t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt })
@@ -242,6 +248,7 @@ for (const touch of ["pointerdown", "keydown"]) {
     renderSilent();
   });
 }
+addEventListener("pagehide", () => keep("sounds", connection.sounds));
 setInterval(renderTime, 250);
 keepAwake();
 connection.listen(true);

@@ -6,6 +6,7 @@ import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find } from "../dom.js";
 import { renderList, setBanner, toast } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
+import { keep, keepDraft, kept } from "../kept.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
@@ -30,7 +31,7 @@ import { setUpTabs } from "../tabs.js";
 const boot = readBoot();
 const JOINED = `diemcau.joined.${boot.seat}`;
 /** The operator's choice; null follows the rule: one page of a room plays, as the server says. */
-let listening = /** @type {boolean | null} */ (null);
+let listening = /** @type {boolean | null} */ (kept("listens") ?? null);
 
 const connection = connect({
   ...boot,
@@ -75,6 +76,7 @@ const receiver = new Receiver({
   isOnline,
   onSilence,
 });
+Object.assign(camera.muted, kept("muted"));
 const preflight = new Preflight(camera, {
   join: (withCamera) => void join(withCamera),
   refused: () => Boolean(connection.refusal),
@@ -104,6 +106,12 @@ async function join(withCamera) {
   else if (!withCamera) camera.stop();
   render();
   byId("main").focus({ preventScroll: true });
+}
+
+/** @param {"audio" | "video"} kind switched off, or on again */
+async function mute(kind) {
+  keep("muted", { ...camera.muted, [kind]: !camera.muted[kind] });
+  await camera.mute(kind, !camera.muted[kind]);
 }
 
 function openRoom() {
@@ -275,8 +283,8 @@ byId("floor-form").addEventListener("submit", async (event) => {
 });
 byId("withdraw").addEventListener("click", () => void act(byId("withdraw"), "floor.withdraw", {}));
 
-byId("mute-audio").addEventListener("click", () => void camera.mute("audio", !camera.muted.audio));
-byId("mute-video").addEventListener("click", () => void camera.mute("video", !camera.muted.video));
+byId("mute-audio").addEventListener("click", () => void mute("audio"));
+byId("mute-video").addEventListener("click", () => void mute("video"));
 byId("share").addEventListener("click", async () => {
   if (screen.wanted) return screen.stop();
   await screen.publish();
@@ -285,6 +293,7 @@ byId("share").addEventListener("click", async () => {
 });
 byId("listen").addEventListener("click", () => {
   listening = !receiver.soundOn;
+  keep("listens", listening);
   if (listening && connection.soundingPage && !connection.sounds) {
     toast(t("Một trang khác của phòng cũng đang phát tiếng: hãy đeo tai nghe."));
   }
@@ -310,7 +319,13 @@ byId("ask-form").addEventListener("submit", async (event) => {
   }
 });
 
-setUpTabs(find(document, ".operator-side .tabs"), () => void lines.show());
+for (const id of ["reason", "ask-text"]) keepDraft(/** @type {HTMLInputElement} */ (byId(id)));
+const tab = kept("tab");
+const select = setUpTabs(find(document, ".operator-side .tabs"), (panel) => {
+  keep("tab", panel);
+  void lines.show();
+});
+if (tab) select(tab);
 setInterval(renderTime, 1000);
 keepAwake();
 render();

@@ -5,9 +5,11 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { byId, fill, find, on, renderList, setBanner } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
+import { keep, kept } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { hasMedia, isOpen, isOver, showLife } from "../rooms/conference.js";
+import { Listening } from "../rooms/listening.js";
 import { LiveStage } from "../rooms/live-stage.js";
 import { siteName } from "../rooms/questions.js";
 import { sends } from "../rooms/stage.js";
@@ -32,7 +34,10 @@ const receiver = new Receiver({
   sends: (source, kind) => sends(connection.state, source, kind),
 });
 
+const listening = new Listening(byId("listen"), receiver);
 const act = actBy(connection);
+/** @type {Record<string, string>} id of a box → an answer that was being written before a reload */
+const drafts = kept("drafts") ?? {};
 
 function render() {
   const { state } = connection;
@@ -58,6 +63,8 @@ function render() {
  */
 function show(list, questions) {
   renderList(byId(list), "question-template", questions, (q) => q.id, (q, element) => {
+    const box = `answer-${q.id}`;
+    if (!element.dataset.id) find(element, "textarea", HTMLTextAreaElement).value = drafts[box] ?? "";
     element.dataset.id = String(q.id);
     return {
       site: siteName(connection.state, q.site),
@@ -68,7 +75,7 @@ function show(list, questions) {
       now: q.state === "on_stage",
       answered: q.state === "answered",
       open: q.state !== "answered" && isOpen(connection.state),
-      box: `answer-${q.id}`,
+      box,
     };
   });
 }
@@ -85,6 +92,7 @@ function renderItem() {
 }
 
 function renderStage() {
+  listening.render();
   const { state } = connection;
   const source = state.conference.stage;
   const site = Object.values(state.sites).find((s) => source === `site:${s.slug}`);
@@ -105,12 +113,12 @@ on(document, "click", "[data-finish]", (button) => {
   const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
   act(button, "question.finish", { question });
 });
-byId("listen").addEventListener("click", () => {
-  const listening = byId("listen").getAttribute("aria-pressed") !== "true";
-  byId("listen").setAttribute("aria-pressed", String(listening));
-  receiver.setSound(listening);
-});
 const liveStage = receiver.showsPictures ? null : new LiveStage(byId("stage"));
 if (!liveStage) receiver.attach("stage", find(byId("stage"), "video", HTMLVideoElement));
+listening.start();
 render();
+addEventListener("pagehide", () => {
+  const boxes = [...document.querySelectorAll("textarea")];
+  keep("drafts", Object.fromEntries(boxes.map((box) => [box.id, box.value])));
+});
 setInterval(renderItem, 1000);

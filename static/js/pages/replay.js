@@ -4,6 +4,7 @@
 import { readBoot } from "../connection.js";
 import { byId, find, on, renderList, setBanner, toast } from "../dom.js";
 import { fold, formatClock, formatNumber, t } from "../i18n.js";
+import { keep, kept } from "../kept.js";
 import { Memory } from "../replay/memory.js";
 import { Patience } from "../replay/patience.js";
 import { openPlayer } from "../replay/player.js";
@@ -62,6 +63,7 @@ async function readTimeline() {
   if (duration_s && wish.share !== null) wish.at_s = wish.share * duration_s;
   if (duration_s) Object.assign(seek, { max: String(duration_s), step: "0.1" });
   byId("duration").textContent = formatClock(duration_s);
+  renderPosition(); // paused, it stands still while the bar grows
   renderMarkers();
   begin();
   if (!timeline.ended) setTimeout(refresh, TIMELINE_EVERY_MS);
@@ -118,11 +120,16 @@ function searchAll() {
   if (shown && !hits[shown] && first) selectTab(`${first}-panel`);
 }
 
-function tick() {
+/** The bar's thumb, its fill and its figure. */
+function renderPosition() {
   if (!seeking) seek.value = String(wish.at_s ?? wish.share ?? stage.currentTime);
   seek.style.setProperty("--position", String(duration_s ? Number(seek.value) / duration_s : 0));
   seek.setAttribute("aria-valuetext", formatClock(Number(seek.value)));
   byId("position").textContent = formatClock(Number(seek.value));
+}
+
+function tick() {
+  renderPosition();
   if (begun && !stage.paused) memory.note(stage.currentTime);
   void presentation.follow(stage);
   byId("presentation").hidden = !presentation.shown;
@@ -177,9 +184,19 @@ function begin() {
   if (play && stage.paused) void toggle();
 }
 
-function mute() {
-  stage.muted = !stage.muted;
-  byId("mute").setAttribute("aria-pressed", String(stage.muted));
+/** @param {boolean} muted */
+function mute(muted) {
+  stage.muted = muted;
+  keep("muted", muted);
+  byId("mute").setAttribute("aria-pressed", String(muted));
+}
+
+/** @param {string} speed as the choice has it */
+function setSpeed(speed) {
+  byId("speed", HTMLSelectElement).value = speed;
+  // Loading sets a video back to its default.
+  stage.defaultPlaybackRate = stage.playbackRate = Number(speed);
+  keep("speed", speed);
 }
 
 function fullscreen() {
@@ -190,17 +207,15 @@ function fullscreen() {
 byId("play").addEventListener("click", toggle);
 byId("back").addEventListener("click", () => skip(-SKIP_S));
 byId("forward").addEventListener("click", () => skip(SKIP_S));
-byId("mute").addEventListener("click", mute);
+byId("mute").addEventListener("click", () => mute(!stage.muted));
 byId("swap").addEventListener("click", () => byId("players").classList.toggle("swapped"));
 byId("fullscreen").addEventListener("click", fullscreen);
 byId("retry").addEventListener("click", () => patience.again());
 search.addEventListener("input", searchAll);
-byId("speed").addEventListener("change", () => {
-  stage.playbackRate = Number(byId("speed", HTMLSelectElement).value);
-});
+byId("speed").addEventListener("change", () => setSpeed(byId("speed", HTMLSelectElement).value));
 seek.addEventListener("input", () => {
   seeking = true;
-  byId("position").textContent = formatClock(Number(seek.value));
+  renderPosition();
 });
 seek.addEventListener("change", () => {
   seeking = false;
@@ -213,7 +228,7 @@ const keys = {
   " ": toggle,
   ArrowLeft: () => skip(-SKIP_S),
   ArrowRight: () => skip(SKIP_S),
-  m: mute,
+  m: () => mute(!stage.muted),
   f: fullscreen,
 };
 document.addEventListener("keydown", (event) => {
@@ -235,6 +250,8 @@ stage.addEventListener("pause", remember);
 
 const selectTab = setUpTabs(byId("tabs"));
 for (const [kind, panel] of Object.entries(lists)) byId(`${panel}-panel`).hidden = kind !== "agenda";
+mute(kept("muted") ?? false);
+setSpeed(kept("speed") ?? "1");
 void readTimeline();
 await openPlayer(
   stage,

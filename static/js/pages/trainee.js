@@ -3,8 +3,9 @@
 
 import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
-import { announce, byId, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
+import { announce, byId, closeToasts, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
+import { keep, keepDraft, kept } from "../kept.js";
 import { isOpen, isOver, showLife } from "../rooms/conference.js";
 import { agendaRows, timeLeftText } from "../rooms/agenda.js";
 import { questionStateText, siteName } from "../rooms/questions.js";
@@ -229,21 +230,29 @@ on(byId("options"), "click", "[data-option]", (button) => {
   act(button, "activity.answer", { run: run.run, item: run.item, option: Number(button.dataset.option) });
 });
 
-document.getElementById("watch-button")?.addEventListener("click", async () => {
+async function watch() {
   const button = byId("watch-button");
   setBusy(button, true);
   try {
     // The player is large: loaded by those alone who ask for it.
     const { LiveStream } = await import("../rooms/live-stream.js");
     liveStream ??= new LiveStream(find(byId("watch"), "video", HTMLVideoElement), renderWatch);
+    keep("watches", true);
     renderWatch();
   } catch (error) {
     toast(/** @type {Error} */ (error).message, { kind: "wrong" });
   } finally {
     setBusy(button, false);
   }
+}
+
+document.getElementById("watch-button")?.addEventListener("click", watch);
+if (kept("watches")) void watch();
+keepDraft(byId("ask-text", HTMLTextAreaElement));
+window.addEventListener("hashchange", () => {
+  closeToasts();
+  showPlace();
 });
-window.addEventListener("hashchange", showPlace);
 setInterval(() => {
   renderCountdown();
   renderNow(connection.state);

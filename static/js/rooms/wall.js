@@ -3,10 +3,12 @@
 
 import { byId, fill, find, on, renderList } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
+import { keep, kept } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver } from "./conference.js";
 import { siteReduced, withheldText } from "./downlink.js";
 import { isUnheard } from "./floor.js";
+import { Listening } from "./listening.js";
 import { LiveStage } from "./live-stage.js";
 import { Next } from "./next.js";
 import { goneText, presenceText } from "./presence.js";
@@ -34,7 +36,7 @@ const absence = (slot, site) =>
 
 export class Wall {
   /** @type {string | null} id of the chosen site */
-  #chosen = null;
+  #chosen = kept("chosen") ?? null;
   /** @type {LiveStage | null} */
   #liveStage = null;
 
@@ -54,10 +56,12 @@ export class Wall {
       onSilence: () => void connection.doubt(),
       sends: (source, kind) => sends(connection.state, source, kind),
     });
+    this.listening = new Listening(byId("listen"), this.receiver);
     on(byId("wall"), "click", "button.video", (tile) => this.#choose(tile.dataset.site ?? ""));
     const menu = document.getElementById("tile-menu");
     if (menu) on(menu, "click", "[data-tile]", (button) => this.#command(button));
     this.#attach();
+    this.listening.start();
   }
 
   #attach() {
@@ -73,11 +77,6 @@ export class Wall {
    */
   hear({ type, data }) {
     this.receiver.handleLive(type, data);
-  }
-
-  /** @param {boolean} on whether this page plays the floor's sound */
-  listen(on) {
-    this.receiver.setSound(on);
   }
 
   /** Follow the state: receive while there is something to receive, and show it. */
@@ -99,6 +98,7 @@ export class Wall {
     this.#renderPair();
     this.#renderLines(sites);
     this.#renderMenu();
+    this.listening.render();
     const known = state.live?.publications ?? {};
     const here = sites.filter((site) => known[`site:${site.slug}`]?.picture).length;
     byId("connected").hidden = !hasMedia(state);
@@ -228,6 +228,7 @@ export class Wall {
   /** @param {string} id */
   #choose(id) {
     this.#chosen = this.#chosen === id ? null : id;
+    keep("chosen", this.#chosen);
     this.render();
     this.expect();
   }
