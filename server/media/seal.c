@@ -13,6 +13,7 @@
 #define FIXED_BYTES 12
 #define GET_TAG 0x10 /* EVP_CTRL_AEAD_GET_TAG */
 #define LAST_INDEX ((1ull << 48) - 1)
+#define WINDOW 1024 /* packets; one further behind the highest may be of an earlier turn of the numbers */
 
 struct ciphers { /* of OpenSSL, EVP_EncryptInit_ex and so on */
     int (*init)(void *context, const void *cipher, void *engine, const uint8_t *key,
@@ -59,7 +60,8 @@ static struct stream_index *find(struct seal *s, uint32_t ssrc) {
     return NULL;
 }
 
-/* The index of the packet numbered `number`: nearest to the highest one. -1 where there is none. */
+/* The index of the packet numbered `number`: nearest to the highest one. -1 where there is none, and where it
+ * is too late: a publisher's numbers may jump, and no index may seal two packets. */
 static int64_t count(struct stream_index *stream, uint16_t number) {
     if (!stream->known) {
         stream->known = 1;
@@ -68,7 +70,7 @@ static int64_t count(struct stream_index *stream, uint16_t number) {
     }
     int16_t ahead = (int16_t)(number - (uint16_t)stream->highest);
     int64_t index = (int64_t)stream->highest + ahead;
-    if (index < 0 || index > (int64_t)LAST_INDEX)
+    if (index < 0 || index > (int64_t)LAST_INDEX || ahead <= -WINDOW)
         return -1;
     if (ahead > 0)
         stream->highest = (uint64_t)index;

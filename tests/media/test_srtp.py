@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
@@ -48,13 +48,14 @@ def _head(ssrc: int, number: int, transport: int = 3) -> bytearray:
 
 steps = st.tuples(
     st.sampled_from(SSRCS),
-    st.integers(-900, 20_000),
+    st.integers(-3000, 20_000),
     st.one_of(st.just(b""), st.binary(max_size=40), st.just(bytes(1200))),
 )
 """a stream, by how much its number goes on (or back), the payload"""
 
 
 @given(st.sampled_from([16, 32]), st.lists(steps, max_size=60))
+@example(16, [(7, 5000, b"new"), (7, -1023, b"late"), (7, -1024, b"of another turn, by its looks")])
 def test_packets_are_those_that_libsrtp_makes(
     size: int, given_steps: list[tuple[int, int, bytes]]
 ) -> None:
@@ -66,8 +67,10 @@ def test_packets_are_those_that_libsrtp_makes(
         head = _head(ssrc, number)
         expected = theirs.protect(head, payload, rtcp=False)
         found = ours.protect(head, payload, rtcp=False)
-        assert expected is not None and found is not None
-        assert bytes(found) == bytes(expected)
+        if expected is None or found is None:  # too late
+            assert expected is found and number <= numbers[ssrc] - 1024
+        else:
+            assert bytes(found) == bytes(expected)
 
 
 def test_reports_go_beside_packets() -> None:
