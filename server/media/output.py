@@ -226,7 +226,9 @@ class Output(Switch):
             part, number = found
             packet = part.origin.history.get(number)
             header = rtp.parse(packet) if packet is not None else None
-            if packet is None or header is None or not self._repairs.allows(sequence, now_s):
+            if packet is None or header is None or part.origin.holds(number):
+                continue  # what is held is not sent yet
+            if not self._repairs.allows(sequence, now_s):
                 continue
             repeats.append((part, header, packet, sequence))
         twice = self.downlink.lossy and self.kind == "video"

@@ -85,9 +85,10 @@ class Subscriber:
         self._floor: Collection[str] = ()
         self.heights_px: dict[str, int] = {}
         """mid → how high a page shows it, 0: not at all; where it does not tell, see ``shown_px``"""
-        for line in lines:
-            # 31 bits: some stacks read SSRCs as signed.
-            sources = Sources(random.randrange(1, 1 << 31), random.randrange(1, 1 << 31))
+        # 31 bits: some stacks read SSRCs as signed. No two are the same: all are under one key.
+        ssrcs = random.sample(range(1, 1 << 31), 2 * len(lines))
+        for line, media, rtx in zip(lines, ssrcs[::2], ssrcs[1::2], strict=True):
+            sources = Sources(media, rtx)
             self.sources[line.mid] = sources
             self.outputs[line.mid] = output = Output(self.downlink, line, sources)
             output.on_change = self._changed

@@ -181,13 +181,17 @@ class Layer:
         for output in alone:
             output.receive(self, burst, now_s)
 
+    def holds(self, number: int) -> bool:
+        """Does this packet wait to be forwarded? Until then it may still be padded."""
+        return any(packet.number == number for packet in self._burst)
+
     def latest_group(self, now_s: float) -> list[tuple[int, bytes]]:
         """(number, packet) of the latest group of pictures so far; empty if it has holes or is old.
 
         It lets a subscriber begin at once where the publisher makes no keyframe on request.
         """
-        if self._entered is None or self.arrivals.highest is None:
-            return []
+        if self._entered is None or self.arrivals.highest is None or self._burst:
+            return []  # nor while some is held, as it is known only then what is sent of it
         first, at_s = self._entered
         if now_s - at_s > MAX_GROUP_S or self.arrivals.highest - first >= MAX_GROUP_PACKETS:
             return []

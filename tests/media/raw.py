@@ -185,13 +185,19 @@ class RawPeer:
         await self.connect(description)
 
     def send_video(
-        self, sequence: int, timestamp: int, payload: bytes, *, transport: int | None = None
+        self,
+        sequence: int,
+        timestamp: int,
+        payload: bytes,
+        *,
+        transport: int | None = None,
+        marker: bool = True,
     ) -> None:
         """One packet of the picture."""
         block = b""
         if transport is not None:
             block = rtp.extension_block([(3, struct.pack("!H", transport))])
-        self._send(106, sequence, timestamp, self.video_ssrc, payload, block)
+        self._send(106, sequence, timestamp, self.video_ssrc, payload, block, marker)
 
     def send_audio(
         self,
@@ -207,10 +213,17 @@ class RawPeer:
         self._send(109, sequence, timestamp, self.audio_ssrc, payload, block)
 
     def _send(
-        self, kind: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, block: bytes
+        self,
+        kind: int,
+        sequence: int,
+        timestamp: int,
+        ssrc: int,
+        payload: bytes,
+        block: bytes,
+        marker: bool = True,
     ) -> None:
         head = rtp.head(
-            padding=False, marker=True, payload_type=kind, sequence=sequence & 0xFFFF,
+            padding=False, marker=marker, payload_type=kind, sequence=sequence & 0xFFFF,
             timestamp=timestamp & 0xFFFFFFFF, ssrc=ssrc, block=block,
         )  # fmt: skip
         self.peer.send_rtp(head, payload)
