@@ -42,15 +42,21 @@ class Postgres:
             shutil.chown(folder, "postgres")
         self._run("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
 
-    def start(self) -> None:
+    def start(self, fsync: str = "off") -> None:
         """Until it serves."""
-        options = f"-k {self._folder} -c listen_addresses= -c fsync=off"
+        options = f"-k {self._folder} -c listen_addresses= -c fsync={fsync}"
         self._run("pg_ctl", "start", "-w", "-o", options, "-l", str(self._folder / "log"))
         _wait_for(self.url)
 
     def stop(self, how: str = "immediate") -> None:
         """As a crash: nobody is told, nothing is finished."""
         self._run("pg_ctl", "stop", "-m", how)
+
+    def processes(self) -> list[int]:
+        """The one that starts the others, and these."""
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *map(int, children)]
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*_unprivileged(), _postgres_binary(program), "-D", str(self._data), *arguments]

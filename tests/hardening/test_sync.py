@@ -1,4 +1,4 @@
-"""What is acknowledged is on the disk: seen in the system calls of the web process itself."""
+"""What is acknowledged is on the disk: seen in the system calls of those that write and answer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from server.db.engine import migrate
 from server.simulation.client import SeatClient
 from tests.hardening.conference import Made, make_conference
+from tests.hardening.test_database_gone import Postgres, database  # noqa: F401
 from tests.test_supervisor import Running, until
 
 pytestmark = pytest.mark.alone
 
 WORD = "Cau-hoi-de-do-dia"
-CALLS = "pwrite64,write,fsync,fdatasync,sendto,sendmsg"
+CALLS = "pwrite64,pwritev,write,fsync,fdatasync,sendto,sendmsg"
 CANNOT = (
     "strace is missing or may not trace here (ptrace is forbidden?): install the package strace "
     "and allow ptrace, for nothing else shows that writes reach the disk before their answer. "
@@ -28,16 +30,18 @@ CANNOT = (
 
 
 @contextmanager
-def traced(pid: int, log: Path) -> Iterator[None]:
-    """strace of all threads of a process into ``log``, with the files behind descriptors."""
+def traced(pids: list[int], log: Path) -> Iterator[None]:
+    """strace of all threads of processes into one ``log``, with the files behind descriptors."""
     program = shutil.which("strace")
     assert program, CANNOT
-    command = [program, "-f", "-y", "-s", "4096", "-e", f"trace={CALLS}", "-o", str(log)]
-    tracing = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+    command = [program, "-f", "-y", "-s", "32768", "-e", f"trace={CALLS}", "-o", str(log)]
+    command += [argument for pid in pids for argument in ("-p", str(pid))]
+    tracing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert tracing.stderr
-        said = tracing.stderr.readline()
-        assert "attached" in said, CANNOT + said
+        for _ in pids:
+            said = tracing.stderr.readline()
+            assert "attached" in said, CANNOT + said
         yield
     finally:
         tracing.terminate()
@@ -46,13 +50,15 @@ def traced(pid: int, log: Path) -> Iterator[None]:
             tracing.stderr.close()
 
 
-async def ask(running: Running, made: Made, log: Path) -> None:
-    """One trainee asks one question while the web process is watched."""
+async def ask(
+    running: Running, made: Made, log: Path, others: Callable[[], list[int]] = list
+) -> None:
+    """One trainee asks one question while the web process and ``others`` are watched."""
     phone = SeatClient(running.base)
     await phone.open(f"/c/{made.join_code}", {"code": made.codes[0]})
     await phone.connect()
     pid = running.children()["web"]["pid"]
-    with traced(pid, log):
+    with traced([pid, *others()], log):
         result = await phone.send("question.ask", {"text": WORD})
         assert result["question"] > 0
         time.sleep(0.3)  # strace writes what it has seen
@@ -69,15 +75,37 @@ def test_a_write_is_synced_before_it_is_acknowledged(tmp_path: Path, sqlite_temp
         asyncio.run(ask(running, made, log))
     finally:
         assert running.stop() == 0
+    _synced_before_told(log, r"diemcau\.sqlite3-wal")
+
+
+def test_postgresql_syncs_before_it_is_acknowledged(
+    database: Postgres, tmp_path: Path  # noqa: F811
+) -> None:
+    """A process of the database does; which one is its own affair."""
+    database.stop()
+    database.start(fsync="on")
+    migrate(database.url)
+    made = asyncio.run(make_conference(database.url, 1))
+    running, log = Running(tmp_path, DIEMCAU_DATABASE_URL=database.url), tmp_path / "calls"
+    try:
+        until(running.healthy)
+        asyncio.run(ask(running, made, log, database.processes))
+    finally:
+        assert running.stop() == 0
+    _synced_before_told(log, r"pg_wal/[0-9A-F]{24}")
+
+
+def _synced_before_told(log: Path, file: str) -> None:
+    """The question goes into ``file``, which is synced, and only then is it acknowledged."""
     calls = log.read_text(errors="replace").splitlines()
-    written = _first(calls, rf"pwrite64\(\d+<[^>]*diemcau\.sqlite3-wal>.*{WORD}", 0)
-    synced = _first(calls, r"(fdatasync|fsync)\(\d+<[^>]*diemcau\.sqlite3-wal>", written)
+    written = _first(calls, rf"pwrite(64|v)\(\d+<[^>]*{file}>.*{WORD}", 0)
+    synced = _first(calls, rf"(fdatasync|fsync)\(\d+<[^>]*{file}>", written)
     finished = _finish(calls, synced)
     # A Socket.IO acknowledgement is packet "43" with its id: 4 (message), 3 (ack).
     told = _first(
         calls, r'(sendto|write|sendmsg)\(\d+<(socket|TCP)[^>]*>.*43\d+\[\{\\"ok\\":true', 0
     )
-    assert written < synced <= finished < told, "\n".join(calls)
+    assert written < synced <= finished < told, "\n".join(line[:300] for line in calls)
 
 
 def _first(calls: list[str], pattern: str, since: int) -> int:
