@@ -8,25 +8,27 @@ raised as the driver raises it (``engine.is_outage`` knows both).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVarTuple, cast
+from typing import Any, Protocol, TypeVarTuple, cast
 
-from sqlalchemy import Dialect, Insert, Select, Table, insert
+from sqlalchemy import Dialect, Insert, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from server.db.base import Base
+from server.db.lists import Convert, Listed, converted
 
 T = TypeVarTuple("T")
-Convert = Callable[[Any], Any] | None
+Statement = Select[*tuple[Any, ...]] | Insert
 Rows = Sequence[dict[str, Any]]
 """column → value; all rows have the same columns. Those that they leave out become NULL in a new row,
 and stay in one that is there"""
 TOGETHER = 32
-"""Rows in one INSERT: the driver lets other threads run, and waits for them, once a statement."""
+"""Rows in one INSERT of SQLite's: its driver lets other threads run, and waits for them, once a
+statement."""
 _DRIVER = "driver"
 """of ``Session.info``"""
 _PARAMSTYLES = {"sqlite": "qmark", "postgresql": "format"}
@@ -52,18 +54,10 @@ def read(session: Session, query: Select[*T], **values: Any) -> list[tuple[*T]]:
 
 
 def _write(session: Session, model: type[Base], rows: Rows, *, replacing: bool) -> None:
-    if not rows:
-        return
-    session.flush()
-    driver, dialect = _driver(session)
-    statement = _insertion(model, tuple(rows[0]), replacing, dialect)
-    parameters = statement.parameters(rows)
-    whole = len(rows) - len(rows) % TOGETHER
-    for first in range(0, whole, TOGETHER):
-        some = parameters[first : first + TOGETHER]
-        driver.execute(statement.many, [value for row in some for value in row])
-    if whole < len(rows):
-        driver.cursor().executemany(statement.one, parameters[whole:])
+    if rows:
+        session.flush()
+        driver, dialect = _driver(session)
+        _insertion(model, tuple(rows[0]), replacing, dialect).execute(driver, rows)
 
 
 def begin(session: Session) -> Any:
@@ -105,7 +99,7 @@ class _Query:
 
 
 @lru_cache(64)
-def _query(query: Select[*tuple[Any, ...]], dialect: Dialect) -> _Query:
+def _query(query: Statement, dialect: Dialect) -> _Query:
     compiled = _compiled(query, dialect)
     names, values = compiled.positiontup or [], compiled.params
     types = {name: each.type for name, each in compiled.binds.items()}
@@ -114,35 +108,47 @@ def _query(query: Select[*tuple[Any, ...]], dialect: Dialect) -> _Query:
         [(n, values[n], types[n].dialect_impl(dialect).bind_processor(dialect)) for n in names],
         [
             column.type.dialect_impl(dialect).result_processor(dialect, None)
-            for column in query.selected_columns
+            for column in (query.selected_columns if isinstance(query, Select) else ())
         ],
     )
 
 
+class _Insertion(Protocol):
+    def execute(self, driver: Any, rows: Rows) -> None:
+        """Insert ``rows``."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Insertion:
-    """SQL for one row and for ``TOGETHER``, and the columns with what converts their values."""
+class _ByRows:
+    """For SQLite: SQL for one row and for ``TOGETHER``, and the columns with what converts their
+    values."""
 
     one: str
     many: str
     columns: Sequence[tuple[str, Convert]]
 
-    def parameters(self, rows: Rows) -> list[tuple[Any, ...]]:
-        """One tuple a row."""
-        columns = []
-        for name, convert in self.columns:
-            values = [row[name] for row in rows]
-            columns.append(values if convert is None else _each_once(convert, values))
-        return list(zip(*columns, strict=True))
+    def execute(self, driver: Any, rows: Rows) -> None:
+        columns = (
+            converted(convert, [row[name] for row in rows]) for name, convert in self.columns
+        )
+        parameters = list(zip(*columns, strict=True))
+        whole = len(rows) - len(rows) % TOGETHER
+        for first in range(0, whole, TOGETHER):
+            some = parameters[first : first + TOGETHER]
+            driver.execute(self.many, [value for row in some for value in row])
+        if whole < len(rows):
+            driver.executemany(self.one, parameters[whole:])
 
 
-def _each_once(convert: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
-    """``values`` converted; the rows of a batch share many of them, such as what an event tells."""
-    if len({*map(id, values)}) > len(values) // 2:
-        return [convert(value) for value in values]
-    made: dict[int, Any] = {id(value): value for value in values}
-    made = {number: convert(value) for number, value in made.items()}
-    return [made[id(value)] for value in values]
+@dataclass(frozen=True, slots=True)
+class _ByColumns:
+    """For PostgreSQL: all rows by one statement, in which each column is one parameter, an array."""
+
+    query: _Query
+
+    def execute(self, driver: Any, rows: Rows) -> None:
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        driver.execute(self.query.text, self.query.parameters(columns))
 
 
 @lru_cache(64)
@@ -150,29 +156,34 @@ def _insertion(
     model: type[Base], names: tuple[str, ...], replacing: bool, dialect: Dialect
 ) -> _Insertion:
     table = cast(Table, model.__table__)
-    insertion = _upsert(table, names, dialect.name) if replacing else insert(table)
-    compiled = _compiled(insertion, dialect, list(names))
-    places = compiled.positiontup or []
     assert not {column.name for column in table.c if column.default is not None} - set(names)
+    if dialect.name == "postgresql":
+        arrays = (bindparam(name, type_=Listed(table.c[name].type)) for name in names)
+        rows = func.unnest(*arrays).table_valued(*names).render_derived()
+        new = postgresql.insert(table).from_select(names, select(*rows.c))
+        return _ByColumns(_query(_replacing(new, table, names) if replacing else new, dialect))
+    row = sqlite.insert(table)
+    compiled = _compiled(_replacing(row, table, names) if replacing else row, dialect, list(names))
+    places = compiled.positiontup or []
     one = str(compiled)
     head, values, tail = one.partition("VALUES (")
-    row, closing, rest = tail.partition(")")
-    many = head + "VALUES " + ", ".join([f"({row})"] * TOGETHER) + rest
+    place, closing, rest = tail.partition(")")
+    many = head + "VALUES " + ", ".join([f"({place})"] * TOGETHER) + rest
     assert values and closing
-    converted = [(n, table.c[n].type.dialect_impl(dialect).bind_processor(dialect)) for n in places]
-    return _Insertion(one, many, converted)
+    converts = [(n, table.c[n].type.dialect_impl(dialect).bind_processor(dialect)) for n in places]
+    return _ByRows(one, many, converts)
+
+
+def _replacing(new: Any, table: Table, names: Sequence[str]) -> Insert:
+    """``new`` of either dialect, which have the same words for it."""
+    others = {n: new.excluded[n] for n in names if not table.c[n].primary_key}
+    upsert: Insert = new.on_conflict_do_update(index_elements=list(table.primary_key), set_=others)
+    return upsert
 
 
 def _compiled(
-    statement: Select[*tuple[Any, ...]] | Insert, dialect: Dialect, columns: list[str] | None = None
+    statement: Statement, dialect: Dialect, columns: list[str] | None = None
 ) -> SQLCompiler:
     """With its parameters by place: names would be looked up in each row."""
     by_place = cast(Any, type(dialect))(paramstyle=_PARAMSTYLES[dialect.name])
     return statement.compile(dialect=by_place, column_keys=columns)
-
-
-def _upsert(table: Table, names: Sequence[str], dialect: str) -> Insert:
-    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    keys = list(table.primary_key)
-    others = {n: statement.excluded[n] for n in names if not table.c[n].primary_key}
-    return statement.on_conflict_do_update(index_elements=keys, set_=others)

@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ARRAY, JSON, FromClause, Select, Text, and_, bindparam, delete, func, select
+from sqlalchemy import JSON, FromClause, Select, Text, and_, bindparam, delete, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
 from server.db.base import Base
+from server.db.lists import Listed
 from server.errors import DomainError
 from server.protocol import Command
 
@@ -35,7 +36,7 @@ class Receipt(Base):
     answer: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-_ARRAYS = (bindparam(name, type_=ARRAY(Text)) for name in ("holders", "keys"))
+_ARRAYS = (bindparam(name, type_=Listed(Text())) for name in ("holders", "keys"))
 _PAIR = func.json_each(bindparam("pairs", type_=JSON)).table_valued("value").c.value
 
 

@@ -1,0 +1,90 @@
+"""Many rows by one statement: what is written is read again, whatever its texts hold."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.db import bulk
+from server.db.journal import JournalEntry
+from server.db.receipts import Receipt, find
+from tests.cast import START
+
+TEXTS = (
+    "",
+    "NULL",
+    "null",
+    " a b ",
+    "a,b",
+    "{a}",
+    "{}",
+    '"',
+    '""',
+    '","',
+    "\\",
+    '\\"',
+    "\\\\",
+    "\\N",
+    "a\nb\tc\r",
+    "\u0001\u007f",
+    "%s %(a)s %%",
+    "$1 :a ?",
+    "'; DROP TABLE journal; --",
+    "Nguyễn Thị Ánh",
+    "\U0001f600",
+)
+COUNT = 3 * bulk.TOGETHER + len(TEXTS)
+"""whole statements of SQLite's, and some left over"""
+
+
+def _entry(seq: int) -> dict[str, Any]:
+    text = TEXTS[seq % len(TEXTS)]
+    return {
+        "conference_id": 7,
+        "seq": seq,
+        "at": START + timedelta(microseconds=seq),
+        "type": text,
+        "data": {"said": text, text: [text, None, seq]},
+        "site_id": None if seq % 3 else seq,
+        "person_id": -seq,
+        "actor": None if seq % 2 else text,
+    }
+
+
+@pytest.mark.parametrize("count", [1, len(TEXTS), COUNT])
+def test_rows_are_read_as_they_were_written(session: Session, count: int) -> None:
+    rows = [_entry(seq) for seq in range(1, count + 1)]
+    bulk.add(session, JournalEntry, rows)
+    table = JournalEntry.__table__
+    query = select(table).where(table.c.conference_id == 7).order_by(table.c.seq)
+    assert [dict(row) for row in session.execute(query).mappings()] == rows
+
+
+def test_texts_are_kept_in_normal_form(session: Session) -> None:
+    decomposed = "a\u0302\u0301"
+    rows = [{**_entry(seq), "actor": decomposed if seq == 2 else "x"} for seq in (1, 2, 3)]
+    bulk.add(session, JournalEntry, rows)
+    query = select(JournalEntry.actor).where(JournalEntry.conference_id == 7)
+    assert set(session.scalars(query)) == {"x", "ấ"}
+
+
+def test_receipts_are_found_whatever_their_keys_hold(session: Session) -> None:
+    made = [
+        {"holder": holder, "key": key, "fingerprint": "f", "at": START, "answer": {"of": key}}
+        for holder in ("seat", 'se"at')
+        for key in TEXTS
+    ]
+    bulk.add(session, Receipt, made)
+    asked = [("seat", key) for key in TEXTS] + [("nobody", TEXTS[0])]
+    assert find(session, asked) == {("seat", key): ("f", {"of": key}) for key in TEXTS}
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])  # SQLite stores it
+def test_what_cannot_be_stored_does_not_become_two_texts(session: Session) -> None:
+    rows = [{**_entry(seq), "actor": "a\0b" if seq == 2 else "x"} for seq in (1, 2, 3)]
+    with pytest.raises(ValueError, match="U\\+0000"):
+        bulk.add(session, JournalEntry, rows)
