@@ -1,4 +1,4 @@
-"""Who sends what is refused: counted for each sender, told once in a while, bounded in memory.
+"""Who sends or opens what is refused: counted for each sender, told once in a while, bounded in memory.
 
 A flood must not fill the log, nor must a forger's many source addresses fill the memory.
 """
@@ -29,7 +29,7 @@ class Refusals:
         self._counted_since_s = self._told_at_s = float("-inf")
 
     def refuse(self, kind: str, sender: str) -> None:
-        """One packet of ``kind`` was refused. ``sender`` is an address without its port."""
+        """One packet of ``kind``, or a connection, was refused. ``sender`` is an address without its port."""
         key = (sender, kind)
         if key not in self._counts and len(self._counts) >= MOST_SENDERS:
             key = (OTHERS, kind)

@@ -5,21 +5,16 @@ connection is a *path* like an address is; what comes over it goes the way of al
 
 A stranger may open connections, so those that have not proven themselves by a valid check are few,
 short-lived, and the oldest make room for new ones: whoever means it proves it within milliseconds.
+Browsers open one more than they need: where UDP passes, nothing ever comes over it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
-
-from server.media.refusals import MOST_TOLD, TELL_EVERY_S
-
-log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES = 2048
 """a longer frame is not ours"""
@@ -44,6 +39,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.remote: tuple[str, int] = ("0.0.0.0", 0)
         self.opened_at_s = time.monotonic()
+        self.silent = True
+        """nothing has come over it"""
         self.proven = False
         self.dropped = 0
         """packets that the receiver was too slow for"""
@@ -59,6 +56,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take whole frames out of the stream."""
+        self.silent = False
         buffer = self._buffer
         buffer += data
         position = 0
@@ -106,20 +104,21 @@ class Connection(asyncio.Protocol):
 
 
 class Paths:
-    """The connections that are open. ``on_datagram(data, connection)``, ``on_lost(connection)``."""
+    """The connections that are open. ``on_datagram(data, connection)``, ``on_lost(connection)``,
+    ``on_refused(host)``."""
 
     def __init__(
         self,
         on_datagram: Callable[[memoryview, Connection], None],
         on_lost: Callable[[Connection], None],
+        on_refused: Callable[[str], None],
     ) -> None:
         self._on_datagram = on_datagram
         self._on_lost = on_lost
+        self._on_refused = on_refused
         self.open: dict[Connection, None] = {}
         self.unproven: dict[Connection, None] = {}
         """in the order of opening"""
-        self.refused: Counter[str] = Counter()
-        """by address, since they were last told"""
 
     def opened(self, connection: Connection) -> None:
         """Take in a new connection, in place of the oldest unproven one where there are many."""
@@ -130,7 +129,7 @@ class Paths:
 
     def refuse(self, connection: Connection) -> None:
         """End a connection that means no good, or took too long to show that it does."""
-        self.refused[connection.host] += 1
+        self._on_refused(connection.host)
         connection.close()
 
     def receive(self, data: memoryview, connection: Connection) -> None:
@@ -154,12 +153,12 @@ class Listener:
         sock: socket.socket,
         on_datagram: Callable[[memoryview, Connection], None],
         on_lost: Callable[[Connection], None],
+        on_refused: Callable[[str], None],
     ) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._server: asyncio.Server | None = None
-        self._told_at_s = float("-inf")
-        self.paths = Paths(on_datagram, on_lost)
+        self.paths = Paths(on_datagram, on_lost, on_refused)
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -174,14 +173,13 @@ class Listener:
         for connection in list(self.paths.open):
             connection.close()
 
-    def tick(self, now_s: float) -> None:
-        """Every second or so: end what has proven nothing, and tell of what was refused."""
+    def tick(self, now_s: float, is_known: Callable[[str], bool]) -> None:
+        """Every second or so: end what has proven nothing. ``is_known``: somebody at this address
+        has; a silent one from there is a browser's that was not needed."""
         late = [c for c in self.paths.unproven if now_s - c.opened_at_s > UNPROVEN_S]
+        known = {host: is_known(host) for host in {c.host for c in late}}
         for connection in late:
-            self.paths.refuse(connection)
-        refused = self.paths.refused
-        if refused and now_s - self._told_at_s > TELL_EVERY_S:
-            self._told_at_s = now_s
-            busiest = " ".join(f"{host}:{count}" for host, count in refused.most_common(MOST_TOLD))
-            log.info("tcp connections refused count=%d from=%s", refused.total(), busiest)
-            refused.clear()
+            if connection.silent and known[connection.host]:
+                connection.close()
+            else:
+                self.paths.refuse(connection)

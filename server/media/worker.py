@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -71,7 +72,12 @@ class Worker:
     ) -> None:
         self._silence_s = silence_s
         self._ice = IceLite(sock)
-        self._tcp = tcp.Listener(listener, self._ice.datagram, self._ice.lost)
+        self._tcp = tcp.Listener(
+            listener,
+            self._ice.datagram,
+            self._ice.lost,
+            partial(self._ice.refusals.refuse, "connection"),
+        )
         self._ice.find_by_ssrc = self._find_by_ssrc
         certificate, fingerprint = make_certificate()
         port = sock.getsockname()[1]
@@ -142,7 +148,7 @@ class Worker:
                 except Exception:  # one conference must never stop the others
                     log.exception("tick failed conference=%s", conference.slug)
             if beat % 20 == 0:
-                self._tcp.tick(now_s)
+                self._tcp.tick(now_s, lambda host: bool(self._sessions_at(host)))
                 self._ice.refusals.tick(now_s, self._sessions_at)
             if beat % 40 == 0:
                 faulthandler.dump_traceback_later(HUNG_S, exit=True)
@@ -257,7 +263,7 @@ class Worker:
             f"{conference.slug}/{session.holder}"
             for conference in self._conferences.values()
             for session in conference.sessions()
-            if session.peer.binding.path and host_of(session.peer.binding.path) == host
+            if any(host_of(path) == host for path in session.peer.binding.paths)
         }
         return " ".join(sorted(found)[:MAX_NAMED])
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.media import messages, sdp, stun, tcp
+from server.media.refusals import FEWEST_TOLD
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, RawPeer
 
@@ -18,6 +19,10 @@ GRANTS = {
     "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
     "display": messages.Grant(receive=True),
 }
+
+
+Listening = tuple[tcp.Listener, tuple[str, int], list[bytes], list[str]]
+"""with where it listens, what comes over it and who is refused"""
 
 
 class TcpPeer(RawPeer):
@@ -35,7 +40,7 @@ class TcpPeer(RawPeer):
 
     async def connect(self, description: sdp.Description) -> None:
         """Dial, and go on as over UDP."""
-        paths = tcp.Paths(self.ice.datagram, self.ice.lost)
+        paths = tcp.Paths(self.ice.datagram, self.ice.lost, lambda _host: None)
         _, self.line = await asyncio.get_running_loop().create_connection(
             lambda: tcp.Connection(paths), *self.server
         )
@@ -145,27 +150,66 @@ async def test_a_session_that_ends_before_its_check_is_answered_leaves_no_connec
     await site.close()
 
 
-async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
+async def test_who_opens_many_connections_for_nothing_is_told_of(worker: WorkerProcess) -> None:
+    site = TcpPeer()
+    await offered(worker, site)
+    strangers = []
+    for _ in range(FEWEST_TOLD + 1):
+        strangers.append(socket.create_connection(site.server, source_address=("127.0.0.3", 0)))
+        strangers[-1].sendall(b"\xff\xff")
+    told = "refused kind=connection from=127.0.0.3"
+    await eventually(lambda: "sessions=none" in worker.process.logged(told), timeout_s=15)
+    for stranger in strangers:
+        stranger.close()
+    await site.close()
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listening]:
+    """One of our own."""
     got: list[bytes] = []
+    refused: list[str] = []
     listening = socket.create_server(("127.0.0.1", 0))
-    listener = tcp.Listener(listening, lambda data, _: got.append(bytes(data)), lambda _: None)
+    listener = tcp.Listener(
+        listening, lambda data, _: got.append(bytes(data)), lambda _: None, refused.append
+    )
     await listener.start()
-    with socket.create_connection(listening.getsockname()) as stranger:
+    yield listener, listening.getsockname(), got, refused
+    listener.stop()
+
+
+async def test_a_connection_that_a_browser_did_not_need_is_no_refusal(listener: Listening) -> None:
+    """Chromium opens one for each address and leaves it silent where UDP passes."""
+    listens, address, _, refused = listener
+    known = {"127.0.0.1"}
+    for says, counts in ((b"", []), (b"\x00\x40half", ["127.0.0.1"])):
+        with socket.create_connection(address) as line:
+            line.sendall(says)
+            await eventually(lambda: [c.silent for c in listens.paths.unproven] == [not says])
+            listens.tick(time.monotonic() + tcp.UNPROVEN_S + 1, known.__contains__)
+            assert await ended(line) and refused == counts
+    with socket.create_connection(address) as line:
+        await eventually(lambda: listens.paths.unproven)
+        listens.tick(time.monotonic() + tcp.UNPROVEN_S + 1, set().__contains__)
+        assert await ended(line) and len(refused) == 2, "silent, and nobody knows it"
+
+
+async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
+    listener: Listening,
+) -> None:
+    listens, address, got, refused = listener
+    with socket.create_connection(address) as stranger:
         stranger.sendall(b"\x00\x03abc\x00\x00\x00\x02d")
         await eventually(lambda: got == [b"abc"])
         stranger.sendall(b"e")
         await eventually(lambda: got == [b"abc", b"de"])
-        (connection,) = listener.paths.unproven
+        (connection,) = listens.paths.unproven
         packet = bytes(1200)
         assert connection.send(packet)
         sent = sum(connection.send(packet) for _ in range(20_000))
         assert connection.dropped == 20_000 - sent > 0
-        listener.tick(time.monotonic() + tcp.UNPROVEN_S - 1)
-        assert listener.paths.unproven
-        listener.tick(time.monotonic() + tcp.UNPROVEN_S + 1)
-        assert "count=1 from=127.0.0.1:1" in caplog.text
-        await eventually(lambda: not listener.paths.unproven)
-    listener.stop()
+        listens.tick(time.monotonic() + tcp.UNPROVEN_S - 1, lambda _host: False)
+        assert listens.paths.unproven
+        listens.tick(time.monotonic() + tcp.UNPROVEN_S + 1, lambda _host: False)
+        assert refused == ["127.0.0.1"]
+        await eventually(lambda: not listens.paths.unproven)
