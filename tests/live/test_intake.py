@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import random
 import socket
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,3 +206,65 @@ async def test_a_descriptor_that_is_anothers_by_now_is_not_mixed_up() -> None:
     near.close()
     new.close()
     reads.close()
+
+
+class Executioner(Listener):
+    """Ends a line of its room when it is told to, in the middle of what one call has read."""
+
+    def __init__(self, name: str, room: dict[str, Line]) -> None:
+        super().__init__()
+        self._name, self._room = name, room
+        self.misheard: list[str | bytes] = []
+        """what was for another, or came after the end"""
+
+    def heard(self, line: Line, message: str | bytes) -> None:
+        name, how, whom = str(message).split()
+        if name != self._name or self._room.get(name) is not line:
+            self.misheard.append(message)
+        self.messages.append(message)
+        if how != "say" and (victim := self._room.pop(whom, None)) is not None:
+            victim.cut_off() if how == "cut" else victim.close()
+
+    def lost(self, line: Line) -> None:
+        super().lost(line)
+        self._room.pop(self._name, None)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_lines_that_end_in_the_middle_of_a_batch_take_nothing_of_others(seed: int) -> None:
+    """Their descriptors are others' a moment later, while more of what was read waits to be heard."""
+    chance, reads = random.Random(seed), needed()
+    room: dict[str, Line] = {}
+    clients: dict[str, tuple[Executioner, socket.socket, list[str]]] = {}
+    for _ in range(60):
+        while len(room) < 12:
+            name = str(len(clients))
+            listener = Executioner(name, room)
+            room[name], far = await open_line(listener, reads)
+            clients[name] = listener, far, []
+        for name in chance.sample(sorted(room), 8):
+            how = chance.choice(["say"] * 6 + ["cut", "close"])
+            words = [
+                f"{name} say -",
+                f"{name} {how} {chance.choice(sorted(room))}",
+                f"{name} say +",
+            ]
+            wire = b"".join(frame(word.encode()) for word in words)
+            _, far, said = clients[name]
+            said += words
+            half = chance.choice([len(wire), chance.randrange(len(wire))])
+            with contextlib.suppress(OSError):  # it may have been ended in between
+                far.sendall(wire[:half])
+                if half < len(wire):
+                    await asyncio.sleep(0)
+                    far.sendall(wire[half:])
+        await asyncio.sleep(0.001)
+    for _, far, _ in clients.values():
+        far.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*(listener.ended.wait() for listener, _, _ in clients.values()))
+    reads.close()
+    for listener, _, said in clients.values():
+        assert not listener.misheard
+        assert listener.messages == said[: len(listener.messages)]
+    assert sum(len(listener.messages) for listener, _, _ in clients.values()) > 300
