@@ -13,7 +13,6 @@ import socket
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -29,9 +28,9 @@ MOST_RECENT = 6000
 """packets kept for a recorder that comes (again); with MTU-sized ones less than may be unsent"""
 RECENT_US = 5_000_000
 """so much of the past it is told again: more than from one keyframe to the next"""
-TOGETHER_S = 0.08
-"""so long media for the recorder is gathered: it composes 0.4 s behind, and each waking costs it more
-than a packet does"""
+TOGETHER_S = 0.3
+"""so long media for the recorder is gathered, which writes one fragment of it: each costs as much as
+many packets do, and all of one run quicker together"""
 MOST_TOGETHER = 1000
 """packets in one message: less than a frame may hold"""
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -136,8 +135,10 @@ class RecorderLink:
         self._on_message = on_message
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
-        self._recent: deque[messages.Media] = deque(maxlen=MOST_RECENT)
-        self._gathered: list[messages.Media] = []
+        self._recent: deque[messages.Packets] = deque()
+        self._kept = 0
+        """packets in ``_recent``"""
+        self._gathered: list[messages.Packets] = []
         """what goes out together"""
         self._flush: asyncio.TimerHandle | None = None
         self.dropped = 0
@@ -162,8 +163,8 @@ class RecorderLink:
         """Send; while disconnected media waits, and all else is dropped: ``on_connect`` says it again."""
         writer = self._writer
         away = writer is None or writer.is_closing()
-        if isinstance(message, messages.Media):
-            self._recent.append(message)
+        if isinstance(message, messages.Packets):
+            self._keep(message, message.until_us - RECENT_US if not away else 0)
             if not away:
                 self._gather(message)
             return
@@ -174,9 +175,15 @@ class RecorderLink:
         self._write()
         writer.write(messages.encode(message))
 
-    def _gather(self, message: messages.Media) -> None:
-        while self._recent[0].at_us < message.at_us - RECENT_US:
-            self._recent.popleft()
+    def _keep(self, message: messages.Packets, from_us: int) -> None:
+        """For a recorder that comes again; what is older goes, and what is too much."""
+        recent = self._recent
+        recent.append(message)
+        self._kept += _packets(message)
+        while recent[0].until_us < from_us or self._kept > MOST_RECENT:
+            self._kept -= _packets(recent.popleft())
+
+    def _gather(self, message: messages.Packets) -> None:
         self._gathered.append(message)
         if self._flush is None:
             loop = asyncio.get_running_loop()
@@ -192,7 +199,7 @@ class RecorderLink:
         if writer is None or writer.is_closing():
             return
         if writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-            before, self.dropped = self.dropped, self.dropped + len(gathered)
+            before, self.dropped = self.dropped, self.dropped + sum(map(_packets, gathered))
             if not before or before // 1000 < self.dropped // 1000:
                 log.warning("recorder does not keep up: packets dropped=%d", self.dropped)
             return
@@ -200,7 +207,8 @@ class RecorderLink:
             writer.write(data)
 
     def _newest_us(self, record: messages.Record) -> int:
-        times = (m.at_us for m in reversed(self._recent) if m.recording == record.recording.id)
+        name = record.recording.id
+        times = (m.until_us for m in reversed(self._recent) if m.recording == name)
         return next(times, 0)
 
     async def _run(self) -> None:
@@ -236,8 +244,23 @@ class RecorderLink:
                 self._on_message(message)  # type: ignore[arg-type]
 
 
-def _frames(media: Iterable[messages.Media]) -> Iterator[bytes]:
-    """These packets as messages, ready for the socket."""
-    left = iter(media)
-    while some := tuple(islice(left, MOST_TOGETHER)):
-        yield messages.encode(messages.Packets(some))
+def _packets(message: messages.Packets) -> int:
+    """How many they are."""
+    return sum([len(media.packets) for media in message.media])
+
+
+def _frames(told: Iterable[messages.Packets]) -> Iterator[bytes]:
+    """Those of each recording together, ready for the socket."""
+    together: dict[str, list[messages.Packets]] = {}
+    for message in told:
+        together.setdefault(message.recording, []).append(message)
+    for recording, some in together.items():
+        media: list[messages.Media] = []
+        count = 0
+        for message in some:
+            media += message.media
+            count += _packets(message)
+            if count >= MOST_TOGETHER or message is some[-1]:
+                one = messages.Packets(recording, message.until_us, tuple(media))
+                yield messages.encode(one)
+                media, count = [], 0

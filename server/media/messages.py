@@ -373,23 +373,31 @@ class Show(msgspec.Struct, frozen=True, tag="show"):
 
 
 class Media(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One RTP packet as it arrived, duplicates removed where known."""
+    """RTP packets of one source that came at once, in order of arrival and just as they came: how
+    they are numbered anew is told with them, so that the worker need not touch them."""
 
-    recording: str
     source: str
-    kind: str
-    """``video``, ``screen`` or ``audio`` (Opus; sent only while on the floor)"""
+    codec: str
+    """of the picture ``H264`` or ``VP8``, which the recorder transcodes; else ``opus``, which is sent
+    only while on the floor"""
     at_us: int
     """server wall clock of arrival"""
-    rtp: bytes
-    codec: str = "H264"
-    """of pictures, else ``VP8``, which the recorder transcodes"""
+    packets: tuple[bytes, ...]
+    sequence_shift: int = 0
+    """to be added, modulo 2¹⁶"""
+    timestamp_shift: int = 0
+    """to be added, modulo 2³²"""
+    ssrc: int = 0
+    """in place of their own, 0: none"""
 
 
 class Packets(msgspec.Struct, frozen=True, tag="packets"):
-    """What has arrived since the last, of any recording, in order of arrival: to take a message apart
-    costs the recorder more than a packet does."""
+    """What has arrived for a recording since the last, in order of arrival: each waking costs the
+    recorder as much as many packets do."""
 
+    recording: str
+    until_us: int
+    """all that arrived until then is told; server wall clock"""
     media: tuple[Media, ...]
 
 

@@ -47,7 +47,7 @@ class Recorders:
 
     def send(self, message: msgspec.Struct) -> None:
         """To the recorder of the recording that the message is about."""
-        if isinstance(message, messages.Media | messages.Show | messages.Finish):
+        if isinstance(message, messages.Packets | messages.Show | messages.Finish):
             recording = message.recording
         else:
             assert isinstance(message, messages.Record)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from server.media import messages, rtp
+from server.media.bursts import Burst
 from server.media.rewrite import Part
 from server.media.switching import Switch
 from server.media.track import Layer, Track
@@ -33,17 +34,28 @@ def wall_us() -> int:
 class Tap(Switch):
     """Follows the largest layer of a track that flows, as one stream of plain RTP."""
 
-    def __init__(self, track: Track, take: Callable[[Track, bytes], None]) -> None:
+    def __init__(self, track: Track, take: Callable[[messages.Media], None]) -> None:
         super().__init__(track.clock_rate_hz, plain=True)
-        self.track = track
-        self._take = take
+        self._source = track.publication.source
+        self._codec = track.codec if track.kind == "video" else "opus"
+        self._track, self._take = track, take
         # The recorder begins anew with a new SSRC: numbers that were rewritten never come twice.
         several = len(track.layers) > 1
-        self._ssrc = random.randrange(1, 1 << 31) if several else None
+        self._ssrc = random.randrange(1, 1 << 31) if several else 0
 
     def follow(self, now_s: float) -> None:
         """Take the largest layer there is."""
-        self.want(self.track.top(now_s), now_s)
+        self.want(self._track.top(now_s), now_s)
+
+    def forward(self, burst: Burst, now_s: float) -> None:
+        """To the recorder, all at once where they are only shifted."""
+        part = self.rewriter.part
+        if part is None or burst.lowest < part.even_from:
+            super().forward(burst, now_s)
+            return
+        self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
+        packets = tuple([packet.data for packet in burst.packets])
+        self._tell(packets, part.shift, part.timestamp_shift)
 
     def deliver(
         self,
@@ -57,15 +69,12 @@ class Tap(Switch):
         newest: bool,
     ) -> None:
         """To the recorder."""
-        head = rtp.head(
-            padding=False,
-            marker=header.marker,
-            payload_type=header.payload_type,
-            sequence=sequence,
-            timestamp=timestamp,
-            ssrc=self._ssrc or header.ssrc,
-        )
-        self._take(self.track, head + packet[header.payload_start : header.payload_end])
+        self._tell((packet,), sequence - header.sequence, timestamp - header.timestamp)
+
+    def _tell(self, packets: tuple[bytes, ...], sequence_shift: int, timestamp_shift: int) -> None:
+        sequence_shift, timestamp_shift = sequence_shift & 0xFFFF, timestamp_shift & 0xFFFFFFFF
+        numbers = sequence_shift, timestamp_shift, self._ssrc
+        self._take(messages.Media(self._source, self._codec, wall_us(), packets, *numbers))
 
 
 class Feed:
@@ -77,8 +86,9 @@ class Feed:
         self.recording = recording
         self._send = send
         self._shows: dict[str, messages.Show] = {}
-        self._kinds: dict[Track, tuple[str, ...]] = {}
-        self._lingering: dict[Track, tuple[float, tuple[str, ...]]] = {}
+        self._wanted: set[Track] = set()
+        self._lingering: dict[Track, float] = {}
+        """until when"""
         self._taps: dict[Track, Tap] = {}
         self._refused: set[Track] = set()
         """what was last said not to be recorded"""
@@ -89,7 +99,7 @@ class Feed:
         self._send(messages.Record(self.recording))
         for show in self._shows.values():
             self._send(show)
-        for track in self._kinds:
+        for track in self._wanted:
             track.want_keyframe()
 
     def show(self, name: str, source: str | None) -> None:
@@ -104,31 +114,29 @@ class Feed:
         self, stage: Track | None, presentation: Track | None, floor: list[Track], now_s: float
     ) -> None:
         """Feed these tracks from now on."""
-        wanted: dict[Track, tuple[str, ...]] = {track: ("audio",) for track in floor}
-        for track, kind in ((stage, "video"), (presentation, "screen")):
+        wanted = set(floor)
+        for track in (stage, presentation):
             if track is None:
                 continue
-            if track.codec not in RECORDED_CODECS:
-                if track not in self._refused:
-                    self._refused = {track}
-                    log.warning(
-                        "not recorded: source=%s is %s", track.publication.source, track.codec
-                    )
-                continue
-            wanted[track] = wanted.get(track, ()) + (kind,)
-        for track, kinds in self._kinds.items():
-            if track not in wanted and "audio" not in kinds:
-                self._lingering[track] = (now_s + LINGER_S, kinds)
+            if track.codec in RECORDED_CODECS:
+                wanted.add(track)
+            elif track not in self._refused:
+                self._refused = {track}
+                source = track.publication.source
+                log.warning("not recorded: source=%s is %s", source, track.codec)
+        for track in self._wanted - wanted:
+            if track.kind == "video":
+                self._lingering[track] = now_s + LINGER_S
         for track in wanted:
             self._lingering.pop(track, None)
-            if track not in self._kinds and track in self._taps:
+            if track not in self._wanted and track in self._taps:
                 track.want_keyframe()
-        self._kinds = wanted
+        self._wanted = wanted
         self._tap(now_s)
 
     def tick(self, now_s: float) -> None:
         """End what has lingered."""
-        if any(until_s <= now_s for until_s, _ in self._lingering.values()):
+        if any(until_s <= now_s for until_s in self._lingering.values()):
             self._tap(now_s)
 
     def follow(self, now_s: float) -> None:
@@ -137,33 +145,28 @@ class Feed:
             tap.follow(now_s)
 
     def _tap(self, now_s: float) -> None:
-        for track, (until_s, _) in list(self._lingering.items()):
+        for track, until_s in list(self._lingering.items()):
             if until_s <= now_s:
                 del self._lingering[track]
-        taken = self._kinds.keys() | self._lingering.keys()
+        taken = self._wanted | self._lingering.keys()
         for track in self._taps.keys() - taken:
             self._taps.pop(track).close()
         for track in taken - self._taps.keys():
-            self._taps[track] = Tap(track, self._packet)
+            self._taps[track] = Tap(track, self._media)
         self.follow(now_s)
 
-    def _packet(self, track: Track, data: bytes) -> None:
-        kinds = self._kinds.get(track) or self._lingering[track][1]
-        at_us = wall_us()
-        source = track.publication.source
-        codec = "VP8" if track.codec == "VP8" else "H264"
-        for kind in kinds:
-            self._send(messages.Media(self.recording.id, source, kind, at_us, data, codec))
+    def _media(self, media: messages.Media) -> None:
+        self._send(messages.Packets(self.recording.id, media.at_us, (media,)))
 
     def wants_keyframe(self, source: str) -> None:
         """The recorder has lost its way in ``source``."""
-        for track in self._kinds:
+        for track in self._wanted:
             if track.kind == "video" and track.publication.source == source:
                 track.want_keyframe()
 
     def finish(self) -> messages.Finish:
         """Stop feeding; the message that ends the recording."""
-        self._kinds.clear()
+        self._wanted.clear()
         self._lingering.clear()
         self._tap(0.0)
         end_us = self.recording.end_us

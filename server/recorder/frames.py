@@ -36,8 +36,8 @@ class Depacketizer(Protocol):
     waiting: bool
     """nothing can be decoded until the next keyframe"""
 
-    def feed(self, packet: rtp.Packet, time_us: int, lost: bool) -> Iterator[Frame]:
-        """Take the next packet; yield the frames that it completes."""
+    def feed(self, packet: rtp.Packet, time_us: int, lost: bool) -> Iterable[Frame]:
+        """Take the next packet; the frames that it completes."""
 
 
 class Assembler:
@@ -56,12 +56,13 @@ class Assembler:
         self._sps: dict[int, bytes] = {}
         self._pps: dict[int, bytes] = {}
 
-    def feed(self, packet: rtp.Packet, time_us: int, lost: bool) -> Iterator[Frame]:
-        """Take the next packet; yield the frames that it completes."""
+    def feed(self, packet: rtp.Packet, time_us: int, lost: bool) -> Iterable[Frame]:
+        """Take the next packet; the frames that it completes."""
+        before = None
         if lost:
             self._break()
         if packet.timestamp != self._timestamp:
-            yield from self._finish()
+            before = self._finish()
             self._timestamp, self._time_us = packet.timestamp, time_us
             self._damaged = False
         elif lost:
@@ -69,8 +70,10 @@ class Assembler:
         if not self._damaged and not self._unpack(packet.payload):
             self._break()
             self._damaged = True
-        if packet.marker:
-            yield from self._finish()
+        after = self._finish() if packet.marker else None
+        if before is None and after is None:
+            return ()
+        return [frame for frame in (before, after) if frame is not None]
 
     def _unpack(self, payload: bytes) -> bool:
         """Append the NAL units of a payload; False if it is not as RFC 6184 says."""
@@ -124,26 +127,27 @@ class Assembler:
     def _clear(self) -> None:
         self._nals, self._fragments, self._bytes = [], None, 0
 
-    def _finish(self) -> Iterator[Frame]:
+    def _finish(self) -> Frame | None:
         if self._fragments is not None:
             self._break()
-            return
+            return None
         nals = self._nals
+        if not nals:
+            return None
         self._clear()
         for nal in nals:
             self._remember(nal)
         slices = [nal for nal in nals if h264.nal_type(nal) in (h264.SLICE, h264.IDR)]
         if not slices:
-            return
+            return None
         if len(slices[0]) < 2 or not slices[0][1] & 0x80:
             self.waiting = True  # first_mb_in_slice is not 0: the beginning was lost
-            return
+            return None
         key = any(h264.nal_type(nal) == h264.IDR for nal in slices)
         if key and self._sps and self._pps:
             self.waiting = False
             slices = [*self._sps.values(), *self._pps.values(), *slices]
-        if not self.waiting:
-            yield Frame(self._time_us, h264.sample(slices), key)
+        return None if self.waiting else Frame(self._time_us, h264.sample(slices), key)
 
     def _remember(self, nal: bytes) -> None:
         kind = h264.nal_type(nal)
@@ -173,6 +177,8 @@ class VideoSource:
         self._reorder = rtp.Reorder()
         self._assembler = self.make_assembler()
         self._clock = Clock(90_000)
+        self._timestamp: int | None = None
+        self._time_us = 0
 
     def make_assembler(self) -> Depacketizer:
         """What makes frames of its packets."""
@@ -188,7 +194,6 @@ class VideoSource:
         if packet.ssrc != self._ssrc:
             self._begin(packet.ssrc)
         self._reorder.push(packet, at_us)
-        self.take(at_us)
 
     def take(self, now_us: int) -> None:
         """Move what is in order into ``frames``."""
@@ -199,8 +204,10 @@ class VideoSource:
         """Frames as they were sent, in order."""
         for arrival in self._reorder.take(now_us):
             packet = arrival.packet
-            time_us = self._clock.time_us(packet.timestamp, arrival.at_us)
-            yield from self._assembler.feed(packet, time_us, arrival.lost)
+            if packet.timestamp != self._timestamp:  # the first of a frame came soonest
+                self._timestamp = packet.timestamp
+                self._time_us = self._clock.time_us(packet.timestamp, arrival.at_us)
+            yield from self._assembler.feed(packet, self._time_us, arrival.lost)
 
     def close(self) -> None:
         """It is not needed any more."""

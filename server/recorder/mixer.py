@@ -1,16 +1,16 @@
 """Mixes the floor's sound by the server's clock: Opus in, AAC-LC frames without holes out.
 
-Positions are samples at 48 kHz since time zero. What does not arrive is silence; silence is
-a canned frame, so that hours of it cost nothing.
+Positions are samples at 48 kHz since time zero, sound is 16-bit mono. What does not arrive is silence;
+silence is a canned frame, so that hours of it cost nothing.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
+from av.filter import Graph
 
 from server.recorder import rtp
 from server.recorder.clock import Clock
@@ -22,10 +22,22 @@ _FORGET_US = 1_000_000
 _MOST_AHEAD = 10 * AUDIO_HZ
 ASC = bytes.fromhex("1188")
 """AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1): AAC-LC, 48 kHz, mono"""
-_SILENT = array("h", bytes(2 * AAC_SAMPLES))
+_SAMPLE = 2
+"""bytes"""
+_BLOCK = _SAMPLE * AAC_SAMPLES
+_SILENT = bytes(_BLOCK)
 _TIME_BASE = Fraction(1, AUDIO_HZ)
 SETTLE = 5
 """AAC frames after which the encoder's output for silence is constant"""
+
+
+def _frame(format: str, layout: str, planes: Sequence[bytes], pts: int) -> av.AudioFrame:
+    samples = len(planes[0]) // _SAMPLE
+    frame = av.AudioFrame(format=format, layout=layout, samples=samples)
+    for plane, pcm in zip(frame.planes, planes, strict=True):
+        plane.update(pcm.ljust(plane.buffer_size, b"\0"))
+    frame.sample_rate, frame.pts, frame.time_base = AUDIO_HZ, pts, _TIME_BASE
+    return frame
 
 
 class Voice:
@@ -35,7 +47,7 @@ class Voice:
         self.heard_us = 0
         """newest arrival"""
         self._zero_us = zero_us
-        self._pcm = array("h")
+        self._pcm = bytearray()
         self._start = 0
         self._begin(None)
 
@@ -67,34 +79,60 @@ class Voice:
             position = (time_us - self._zero_us) * AUDIO_HZ // 1_000_000
             for frame in frames:
                 assert isinstance(frame, av.AudioFrame)
-                pcm = array("h", bytes(frame.planes[0])[: 2 * frame.samples])
-                self._write(position, pcm)
-                position += len(pcm)
+                self._write(position, memoryview(frame.planes[0])[: _SAMPLE * frame.samples])
+                position += frame.samples
 
-    def _write(self, position: int, pcm: array[int]) -> None:
-        gap = position - (self._start + len(self._pcm))
+    def _write(self, position: int, pcm: memoryview) -> None:
+        gap = position - (self._start + len(self._pcm) // _SAMPLE)
         if not self._pcm or not -_MOST_AHEAD < gap < _MOST_AHEAD:
-            self._pcm, self._start = pcm, position
+            self._pcm, self._start = bytearray(pcm), position
             return
         if gap > 0:
-            self._pcm.frombytes(bytes(2 * gap))
-        self._pcm.extend(pcm[max(0, -gap) :])
+            self._pcm += bytes(_SAMPLE * gap)
+        self._pcm += pcm[_SAMPLE * max(0, -gap) :]
 
-    def read(self, position: int) -> array[int] | None:
-        """Take away the ``AAC_SAMPLES`` from ``position`` on; None when all of them are missing."""
+    def read(self, position: int, samples: int) -> bytes | None:
+        """Take away ``samples`` from ``position`` on; None when all of them are missing."""
         behind = position - self._start
         if behind > 0:
-            del self._pcm[:behind]
+            del self._pcm[: _SAMPLE * behind]
             self._start = position
         ahead = self._start - position
-        if not self._pcm or ahead >= AAC_SAMPLES:
+        if not self._pcm or ahead >= samples:
             return None
-        part = array("h", bytes(2 * ahead)) + self._pcm[: AAC_SAMPLES - ahead]
-        return part + array("h", bytes(2 * (AAC_SAMPLES - len(part))))
+        pcm = bytes(self._pcm[: _SAMPLE * (samples - ahead)])
+        if len(pcm) == _SAMPLE * samples:
+            return pcm
+        return (bytes(_SAMPLE * ahead) + pcm).ljust(_SAMPLE * samples, b"\0")
+
+
+class Sum:
+    """Adds up to three voices. Twice as loud as can be is as loud as can be."""
+
+    def __init__(self) -> None:
+        graph = Graph()
+        rate = {"sample_rate": str(AUDIO_HZ), "time_base": str(_TIME_BASE)}
+        source = graph.add("abuffer", sample_fmt="s16p", channel_layout="3.0", **rate)
+        as_floats = graph.add("aformat", "sample_fmts=fltp")  # which do not run over
+        added = graph.add("pan", "mono|c0=c0+c1+c2")
+        as_it_was = graph.add("aformat", "sample_fmts=s16")
+        sink = graph.add("abuffersink")
+        graph.link_nodes(source, as_floats, added, as_it_was, sink).configure()
+        self._graph, self._source, self._sink = graph, source, sink
+        self._pts = 0
+
+    def of(self, parts: Sequence[bytes]) -> bytes:
+        """The sum of two or three parts of the same length."""
+        planes = [*parts, bytes(len(parts[0]))][:MAX_VOICES]
+        self._source.push(_frame("s16p", "3.0", planes, self._pts))
+        frame = self._sink.pull()
+        assert isinstance(frame, av.AudioFrame)
+        self._pts += frame.samples
+        return bytes(memoryview(frame.planes[0])[: len(parts[0])])
 
 
 class Aac:
-    """The encoder: blocks of PCM (or None for silence) in, as many AAC frames out, in step."""
+    """The encoder: blocks of PCM in, as many AAC frames out, in step."""
 
     def __init__(self) -> None:
         encoder = av.CodecContext.create("aac", "w")
@@ -111,29 +149,26 @@ class Aac:
         self._silence = self._feed([_SILENT] * SETTLE)[-1]
         self._quiet = SETTLE
 
-    def encode(self, blocks: Iterable[array[int] | None]) -> Iterator[bytes]:
+    def encode(self, pcm: bytes) -> Iterator[bytes]:
         """The AAC frames that are due, each one frame behind its PCM."""
-        due: list[array[int]] = []
-        for pcm in blocks:
-            self._quiet = self._quiet + 1 if pcm is None else 0
+        due: list[bytes] = []
+        for at in range(0, len(pcm), _BLOCK):
+            block = pcm[at : at + _BLOCK]
+            self._quiet = self._quiet + 1 if block == _SILENT else 0
             if self._quiet <= SETTLE:
-                due.append(_SILENT if pcm is None else pcm)
+                due.append(block)
                 continue
             yield from self._feed(due)
             due = []
             yield self._silence  # the encoder holds a frame of silence: it may rest
         yield from self._feed(due)
 
-    def _feed(self, blocks: Sequence[array[int]]) -> list[bytes]:
+    def _feed(self, blocks: Sequence[bytes]) -> list[bytes]:
         """All at once: each call costs a tenth of a frame."""
         if not blocks:
             return []
-        frame = av.AudioFrame(format="s16", layout="mono", samples=AAC_SAMPLES * len(blocks))
-        plane = b"".join(blocks)
-        frame.planes[0].update(plane.ljust(frame.planes[0].buffer_size, b"\0"))
-        frame.sample_rate, frame.pts = AUDIO_HZ, self._pts
-        frame.time_base = _TIME_BASE
-        self._pts += AAC_SAMPLES * len(blocks)
+        frame = _frame("s16", "mono", [b"".join(blocks)], self._pts)
+        self._pts += frame.samples
         return [bytes(packet) for packet in self._encoder.encode(frame)]  # which makes floats of it
 
 
@@ -144,6 +179,7 @@ class Mixer:
         self._zero_us = zero_us
         self._voices: dict[str, Voice] = {}
         self._aac = Aac()
+        self._sum: Sum | None = None
         # The encoder is one frame behind, and a frame sounds in full only with the next one: what it
         # gives for the PCM of position n is the AAC frame of position n - 1 (its pts says the same).
         self._position = position
@@ -170,22 +206,21 @@ class Mixer:
         for voice in self._voices.values():
             voice.take(now_us)
         last = (horizon_us - self._zero_us) * AUDIO_HZ // 1_000_000 // AAC_SAMPLES
-        due = range(self._position, last)
-        self._position = max(self._position, last)
-        for frame in self._aac.encode(self._mixed(position * AAC_SAMPLES) for position in due):
+        if last <= self._position:
+            return
+        pcm = self._mixed(self._position * AAC_SAMPLES, (last - self._position) * AAC_SAMPLES)
+        self._position = last
+        for frame in self._aac.encode(pcm):
             if self._skip:
                 self._skip -= 1
             else:
                 yield frame
 
-    def _mixed(self, position: int) -> array[int] | None:
-        """All voices from this sample on; None for silence."""
-        parts = [voice.read(position) for voice in self._voices.values()]
-        return _sum([part for part in parts if part is not None])
-
-
-def _sum(parts: list[array[int]]) -> array[int] | None:
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    sums = map(sum, zip(*parts, strict=True))
-    return array("h", [max(-32768, min(32767, value)) for value in sums])
+    def _mixed(self, position: int, samples: int) -> bytes:
+        """All voices from this sample on."""
+        read = [voice.read(position, samples) for voice in self._voices.values()]
+        parts = [part for part in read if part is not None]
+        if len(parts) > 1:
+            self._sum = self._sum or Sum()
+            return self._sum.of(parts)
+        return parts[0] if parts else bytes(_SAMPLE * samples)

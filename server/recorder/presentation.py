@@ -68,10 +68,10 @@ class Presentation:
         if self._clip is not None:
             self._entry["end_ms"] = self._entry["start_ms"] + self._clip.listed // 90
 
-    def hold(self, at_us: int) -> None:
+    def keep(self, at_us: int) -> None:
         """No frame comes before ``at_us``: have on disk what stands until then."""
         if self._clip is not None:
-            self._clip.hold(_ticks(at_us - self._zero_us))
+            self._clip.keep(_ticks(at_us - self._zero_us))
 
     def stop(self, at_us: int) -> None:
         """Leave the clip at ``at_us``; ``_repair`` ends it."""

@@ -15,8 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -26,8 +24,8 @@ from server.recorder.recording import Recording
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.1
-"""what has come meanwhile is taken together: each waking costs as much as some ten packets"""
+QUIET_S = 0.4
+"""what came longer ago is told by now: the worker gathers it for a shorter time"""
 REPORT_US = 1_000_000
 SAVE_US = 5_000_000
 """from one writing of the time line to the next while nothing is cut: players get the picture in
@@ -36,14 +34,11 @@ PATIENCE_US = 5_000_000
 """so long a recording that begins anew waits for what the worker has kept"""
 RETRY_S = 2.0
 """from a failure to the next try"""
-MAX_QUEUE = 2_000
-"""messages, of packets some 25 a second; a disk that hangs for longer loses packets, not memory"""
-READ_BYTES = 1 << 16
+MAX_QUEUE = 200
+"""messages, of packets some three a second; a disk that hangs for longer loses packets, not memory"""
+READ_BYTES = 1 << 18
 MAX_WRITE_BYTES = 1 << 20
 Send = Callable[[messages.Recorded | messages.Keyframe], None]
-
-
-_recording_of = attrgetter("recording")
 
 
 def now_us() -> int:
@@ -56,8 +51,7 @@ def _finish_of(wanted: messages.Recording) -> messages.Finish | None:
     return None if wanted.end_us is None else messages.Finish(wanted.id, wanted.end_us)
 
 
-Told = messages.Show | messages.Finish | list[messages.Media]
-"""what a recording is told: of packets those that came together"""
+Told = messages.Show | messages.Finish | messages.Packets
 
 
 class Scribe(threading.Thread):
@@ -80,14 +74,14 @@ class Scribe(threading.Thread):
         self._duration_ms = 0
         self._reported_us = self._saved_us = 0
         self._known_us = 0
-        """all messages until then are taken: where the disk or the machine was slow, nothing is late"""
+        """all that came until then is taken: where the disk or the machine was slow, nothing is late"""
         self.done = False
         """the recording has ended: it takes nothing any more"""
         self.start()
 
     def put(self, message: Told) -> None:
         """Hand over a message; media is dropped when far too much waits."""
-        if not isinstance(message, list) or self._queue.qsize() < MAX_QUEUE:
+        if not isinstance(message, messages.Packets) or self._queue.qsize() < MAX_QUEUE:
             self._queue.put(message)
 
     def stop(self) -> None:
@@ -106,7 +100,7 @@ class Scribe(threading.Thread):
                     log.exception("recording %s fails; tried again until it works", self.wanted.id)
                 failed = True
                 self._report("failed")
-                self._take_for(RETRY_S, None)
+                self._lose_for(RETRY_S)
 
     def _write(self) -> None:
         """Begin or go on from what is on disk."""
@@ -119,10 +113,10 @@ class Scribe(threading.Thread):
         if self._finish is not None:
             recording.finish(self._finish.at_us)
         while not (recording.ended or self._stopped):
-            self._take_for(TICK_S, recording)
-            recording.advance(min(now_us(), self._known_us))
+            self._take(recording)
+            recording.advance(self._known_us)
             self._duration_ms = recording.duration_ms
-            for source in recording.keyframes(now_us()):
+            for source in recording.keyframes(self._known_us):
                 self._send(messages.Keyframe(source, recording.id))
             if now_us() - self._saved_us >= SAVE_US:
                 self._saved_us = now_us()
@@ -144,41 +138,43 @@ class Scribe(threading.Thread):
         """What the worker had kept for us is here, or will not come any more."""
         return self._known_us >= self._until_us or now_us() - self._begun_us > PATIENCE_US
 
-    def _take_for(self, seconds: float, recording: Recording | None) -> None:
-        """Wait for so long, or until the end, and take what comes; media is lost while there is no
-        recording."""
+    def _lose_for(self, seconds: float) -> None:
+        """Wait for so long, or until the end; media is lost."""
         until = time.monotonic() + seconds
-        while not self._stopped and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, TICK_S))
-            self._take_waiting(recording)
+        while not self._stopped and time.monotonic() < until:
+            self._take(None)
 
-    def _take_waiting(self, recording: Recording | None) -> None:
-        """What waits; of very much only some, to write in between."""
-        until = time.monotonic() + TICK_S
+    def _take(self, recording: Recording | None) -> None:
+        """Wait for something to come, and take what waits; of very much only some, to write in between."""
+        until = time.monotonic() + QUIET_S
+        wait_s = QUIET_S
         while not self._stopped and time.monotonic() < until:
             try:
-                message = self._queue.get_nowait()
+                message = self._queue.get(timeout=wait_s)
             except queue.Empty:
                 if self._is_told():
-                    self._known_us = now_us()
+                    self._known_us = max(self._known_us, now_us() - int(QUIET_S * 1_000_000))
                 return
+            wait_s = 0
             if message is None:
                 self._stopped = True
             else:
-                self._take(message, recording)
+                self._hear(message, recording)
 
-    def _take(self, message: Told, recording: Recording | None) -> None:
-        if isinstance(message, list):
-            self._known_us = max(self._known_us, min(message[-1].at_us, now_us()))
+    def _hear(self, message: Told, recording: Recording | None) -> None:
+        if isinstance(message, messages.Packets):
+            self._known_us = max(self._known_us, min(message.until_us, now_us()))
             if recording is not None:
-                for packet in message:
-                    recording.media(packet)
+                for media in message.media:
+                    recording.media(media)
         elif isinstance(message, messages.Show):
             self._shows[message.track] = message
             if recording is not None:
                 recording.show(message)
         else:
             self._finish = message
+            if self._is_told():
+                self._known_us = max(self._known_us, message.at_us)
             if recording is not None:
                 recording.finish(message.at_us)
 
@@ -237,8 +233,7 @@ class Recorder:
     def handle(self, message: msgspec.Struct, worker: Connection) -> None:
         """What a worker says."""
         if isinstance(message, messages.Packets):
-            for recording, media in groupby(message.media, _recording_of):
-                self._put(recording, list(media), worker)
+            self._put(message.recording, message, worker)
         elif isinstance(message, messages.Record):
             self._record(message, worker)
         elif isinstance(message, messages.Show | messages.Finish):

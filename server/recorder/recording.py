@@ -16,9 +16,9 @@ from server.recorder.segments import Pace, Segments
 from server.recorder.timeline import Timeline
 from server.recorder.transcoding import TranscodedSource
 
-SOUND_LAG_US = 330_000
-LAG_US = 400_000
-"""how far the picture is composed behind the present; packets may be late by the reorder window, and
+SOUND_LAG_US = 250_000
+LAG_US = 320_000
+"""how far the picture is composed behind what has come; packets may be late by the reorder window, and
 the sound must be encoded first"""
 KEYFRAME_INTERVAL_US = 500_000
 STEP_US = 1_000_000
@@ -90,26 +90,33 @@ class Recording:
         if not self.ended and message.track in self._composers:
             self._composers[message.track].show(message.at_us, message.source)
 
-    def media(self, message: messages.Media) -> None:
-        """One RTP packet; what is none is ignored."""
+    def media(self, media: messages.Media) -> None:
+        """RTP packets; what is none is ignored."""
         if self.ended:
             return
-        try:
-            packet = rtp.parse(message.rtp)
-        except ValueError:
-            return
-        if message.kind == "audio":
-            self._mixer.push(message.source, packet, message.at_us)
-            return
-        kind = TranscodedSource if message.codec == "VP8" else VideoSource
-        source = self._sources.get(message.source)
+        source = None if media.codec == "opus" else self._source(media.source, media.codec)
+        numbers = media.sequence_shift, media.timestamp_shift, media.ssrc
+        for data in media.packets:
+            try:
+                packet = rtp.parse(data, *numbers)
+            except ValueError:
+                continue
+            if source is not None:
+                source.push(packet, media.at_us)
+            elif media.codec == "opus":
+                self._mixer.push(media.source, packet, media.at_us)
+
+    def _source(self, name: str, codec: str) -> VideoSource | None:
+        """The one of this name, made where there is room for it."""
+        kind = TranscodedSource if codec == "VP8" else VideoSource
+        source = self._sources.get(name)
         if type(source) is not kind:  # a new one, or another browser in the same room
             if source is None and len(self._sources) >= MAX_SOURCES:
-                return
+                return None
             if source is not None:
                 source.close()
-            source = self._sources[message.source] = kind(self._composers)
-        source.push(packet, message.at_us)
+            source = self._sources[name] = kind(self._composers)
+        return source
 
     def finish(self, at_us: int) -> None:
         """End it at ``at_us``, which ``advance`` does when that time has come."""
@@ -117,7 +124,7 @@ class Recording:
             self._finish_us = at_us
 
     def advance(self, now_us: int) -> None:
-        """Write what is due."""
+        """Write what is due when all is told that came until ``now_us``."""
         if self.ended:
             return
         if self._finish_us is not None and self._finish_us <= now_us:
@@ -128,8 +135,6 @@ class Recording:
         while self._horizon_us < now_us - LAG_US:
             self._horizon_us = min(self._horizon_us + STEP_US, now_us - LAG_US)
             self._compose(self._horizon_us, self._horizon_us + LAG_US - SOUND_LAG_US, now_us)
-        self._segments.hold((self._horizon_us - self._zero_us) * 9 // 100)
-        self._presentation.hold(self._horizon_us)
         self._prune()
 
     def _compose(self, horizon_us: int, sound_us: int, now_us: int) -> None:
@@ -137,6 +142,8 @@ class Recording:
             self._segments.sound(frame)
         for composer in self._composers.values():
             composer.advance(horizon_us)
+        self._segments.keep((horizon_us - self._zero_us) * 9 // 100)
+        self._presentation.keep(horizon_us)
 
     def _prune(self) -> None:
         """Frames of sources that nobody shows are kept only until no cut can reach them."""

@@ -21,9 +21,9 @@ from server.recorder import fmp4
 from server.recorder.fmp4 import AAC_SAMPLES, AUDIO_HZ, VIDEO_HZ, Fragment, Run, Sample
 from server.recorder.playlist import Playlist, extinf, publish, sync_folder
 
-FRAGMENT = VIDEO_HZ // 4
-"""ticks from which on a fragment is whole"""
-HELD = VIDEO_HZ * 7 // 20
+FRAGMENT = VIDEO_HZ // 5
+"""ticks from which on what has come makes a fragment"""
+HELD = VIDEO_HZ // 4
 """ticks after which what is no fragment yet is kept in the tail; with ten frames a second it never is"""
 
 
@@ -125,7 +125,7 @@ class Segments:
             self._close(at)
             split = key and at - self._segment_start >= self._pace.segment_s * VIDEO_HZ
             split = split or at - self._segment_start >= self._pace.most_s * VIDEO_HZ
-            if key or split or at - self._start >= FRAGMENT:
+            if key or split:
                 self._flush()
             if split:
                 self._end_segment()
@@ -153,8 +153,10 @@ class Segments:
             self._file.close()
             self._file = None
 
-    def hold(self, at: int) -> None:
+    def keep(self, at: int) -> None:
         """No frame comes before ``at``: have on disk what stands until then."""
+        if self._open is not None and self._open[0] - self._start >= FRAGMENT:
+            self._flush()
         if self._open is None or at - max(self._start, self._tail_end) < HELD:
             return
         start, data, key = self._open

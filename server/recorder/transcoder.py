@@ -1,7 +1,7 @@
 """A process that makes one source's VP8 into the archive's H.264: ``python -m server.recorder.transcoder``.
 
 Frames come and go on one socket, whose end is this process's end. It is nice to everyone else, keeps to
-720p and 15 pictures a second, and where it falls behind it decodes everything and encodes the newest.
+720p and 15 pictures a second, and where it falls behind it decodes everything and encodes only what is new.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ KEYFRAME_INTERVAL = 2 * MAX_FPS
 READ_BYTES = 1 << 18
 _EARLY_US = 10_000
 """a picture may come so much before its turn: cameras are not exact"""
+BEHIND_US = 400_000
+"""pictures so much older than the newest are not encoded; they come some 0.3 s at a time"""
 _HEAD = struct.Struct(">Iq?")
 
 
@@ -74,8 +76,8 @@ class Transcoder:
         """the next picture is to be a keyframe"""
 
     def transcode(self, frames: list[Frame]) -> Iterator[Frame]:
-        """What came together: every frame is decoded, the newest picture encoded, if it is due."""
-        picture, time_us = None, 0
+        """What came together: every frame is decoded, and encoded where it is due."""
+        due_us = max((frame.time_us for frame in frames), default=0) - BEHIND_US
         for frame in frames:
             try:
                 decoded = self._decoder.decode(av.Packet(frame.data))
@@ -83,13 +85,13 @@ class Transcoder:
                 log.warning("not decoded: %s", error)
                 self._decoder = _decoder()
                 continue
-            if decoded:
-                picture, time_us = decoded[-1], frame.time_us
-                self._key = self._key or frame.key
-        due_us = self._last_us + 1_000_000 // MAX_FPS - _EARLY_US
-        if picture is not None and time_us >= due_us:
-            self._last_us = time_us
-            yield from self._encode(picture, time_us)
+            if not decoded:
+                continue
+            self._key = self._key or frame.key
+            turn_us = self._last_us + 1_000_000 // MAX_FPS - _EARLY_US
+            if frame.time_us >= max(due_us, turn_us):
+                self._last_us = frame.time_us
+                yield from self._encode(decoded[-1], frame.time_us)
 
     def _encode(self, picture: av.VideoFrame, time_us: int) -> Iterator[Frame]:
         width, height = fitted(picture.width, picture.height)

@@ -69,6 +69,7 @@ def test_a_source_waits_where_no_process_can_begin(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     source, opened = TranscodedSource(), len(os.listdir("/proc/self/fd"))
     source.push(packet(START + KEY, 1), 5_000_000)
+    source.take(5_000_000)
     assert source.child is None and source.waiting
     assert len(os.listdir("/proc/self/fd")) == opened
 

@@ -141,11 +141,15 @@ class Recorder:
         try:
             while data := await reader.read(65536):
                 for message in decoder.feed(data):
-                    packets = isinstance(message, messages.Packets)
-                    self.received += message.media if packets else [message]
+                    self.received.append(message)
         except asyncio.CancelledError:
             pass
         writer.close()
+
+    def media(self, recording: str) -> list[messages.Media]:
+        """Packets for one recording."""
+        told = [m for m in self.received if isinstance(m, messages.Packets)]
+        return [media for m in told if m.recording == recording for media in m.media]
 
     def say(self, message: Any) -> None:
         """Tell the worker."""

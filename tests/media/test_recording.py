@@ -36,25 +36,25 @@ async def test_the_recorder_follows_stage_floor_and_presentation(
     await screen.publish(worker, "seat-a", "site:a:screen")
 
     def media() -> set[tuple[str, str]]:
-        found = [m for m in told(recorder) if isinstance(m, messages.Media)]
-        return {(m.source, m.kind) for m in found}
+        return {(m.source, m.codec) for m in recorder.media(RECORDING.id)}
 
     # What comes before the recorder is there is not kept for it.
     await eventually(lambda: any(isinstance(m, messages.Record) for m in told(recorder)))
     count = 0
     for peer in (a, b, screen):
         count = await peer.pump(3)
-    await eventually(lambda: media() == {("site:a", "video"), ("site:b", "audio")})
+    await eventually(lambda: media() == {("site:a", "H264"), ("site:b", "opus")})
     begin = told(recorder)
     assert begin[0] == messages.Record(RECORDING)
     assert {(m.track, m.source) for m in begin if isinstance(m, messages.Show)} == {
         ("stage", "site:a"),
         ("presentation", None),
     }
-    picture = next(m for m in begin if isinstance(m, messages.Media) and m.kind == "video")
-    header = rtp.parse(picture.rtp)
-    assert header is not None and header.ssrc == a.video_ssrc and not header.profile
-    assert picture.rtp[header.payload_start :] == PARAMETERS
+    picture = next(m for m in recorder.media(RECORDING.id) if m.codec == "H264")
+    header = rtp.parse(picture.packets[0])
+    assert header is not None and header.ssrc == a.video_ssrc
+    assert picture.packets[0][header.payload_start : header.payload_end] == PARAMETERS
+    assert (picture.sequence_shift, picture.timestamp_shift, picture.ssrc) == (0, 0, 0)
     assert abs(picture.at_us - time.time_ns() // 1000) < 10_000_000
 
     # A cut: the next source is asked for a keyframe at once.
@@ -70,7 +70,7 @@ async def test_the_recorder_follows_stage_floor_and_presentation(
     for peer in (b, screen):
         await peer.pump(3, start=count)
     await eventually(
-        lambda: {("site:b", "video"), ("site:b", "audio"), ("site:a:screen", "screen")} == media()
+        lambda: {("site:b", "H264"), ("site:b", "opus"), ("site:a:screen", "H264")} == media()
     )
 
     recorder.say(messages.Keyframe("site:b", "r1"))
@@ -87,7 +87,7 @@ async def test_the_recorder_follows_stage_floor_and_presentation(
     await eventually(lambda: len(told(recorder)) >= 3)
     again = told(recorder)[0]
     assert isinstance(again, messages.Record) and again.recording == RECORDING
-    newest_us = max(m.at_us for m in told(recorder) if isinstance(m, messages.Media))
+    newest_us = max(m.at_us for m in recorder.media(RECORDING.id))
     assert again.until_us == newest_us > 0, "what the first one may have lost comes again"
     assert {(m.track, m.source) for m in told(recorder) if isinstance(m, messages.Show)} == {
         ("stage", "site:b"),

@@ -17,6 +17,7 @@ from server.media.publication import EXCESS_S, MAX_PACKETS_PER_S, MAX_UPLINK_BPS
 from server.media.subscription import Receiver
 from server.media.switching import Switch
 from server.media.track import UNWANTED_S
+from server.recorder import rtp as recorder_rtp
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE, Lossy, RawPeer
 
@@ -435,11 +436,12 @@ async def test_the_recording_follows_the_largest_layer_as_one_stream(
     worker.web.desire(GRANTS, stage="site:a", recording=recording)
     await camera.publish(worker, "seat-a", "site:a")
 
-    def recorded() -> list[tuple[rtp.Header, bytes]]:
-        told = [m for m in worker.recorder.received if isinstance(m, messages.Media)]
-        found = [m.rtp for m in told if m.recording == recording.id]  # others' are told again
-        headers = [(rtp.parse(data), data) for data in found]
-        return [(h, data[h.payload_start :]) for h, data in headers if h is not None]
+    def recorded() -> list[recorder_rtp.Packet]:
+        return [
+            recorder_rtp.parse(data, m.sequence_shift, m.timestamp_shift, m.ssrc)
+            for m in worker.recorder.media(recording.id)
+            for data in m.packets
+        ]
 
     sending = [0, 1, 2]
 
@@ -450,11 +452,11 @@ async def test_the_recording_follows_the_largest_layer_as_one_stream(
             await asyncio.sleep(0.02)
 
     sender = asyncio.create_task(send())
-    await eventually(lambda: recorded() and recorded()[-1][1][-1:] == b"f")
+    await eventually(lambda: recorded() and recorded()[-1].payload[-1:] == b"f")
     sending.remove(2)
-    await eventually(lambda: recorded()[-1][1][-1:] == b"h")
+    await eventually(lambda: recorded()[-1].payload[-1:] == b"h")
     sender.cancel()
-    headers = [header for header, _ in recorded()]
+    headers = recorded()
     assert len({h.ssrc for h in headers}) == 1
     first = headers[0].sequence
     assert [(h.sequence - first) & 0xFFFF for h in headers] == list(range(len(headers)))

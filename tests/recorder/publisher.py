@@ -64,7 +64,7 @@ class Camera:
     keyframe: bool = True
     sequence: int = 65_500
     stopped: bool = False
-    kind: str = "video"
+    codec: str = "H264"
     next_us: int = 0
     dice: random.Random = field(default_factory=lambda: random.Random(7))
 
@@ -129,7 +129,7 @@ class Tone:
     sequence: int = 100
     position: int = 0
     next_us: int = 0
-    kind: str = "audio"
+    codec: str = "opus"
 
     def __post_init__(self) -> None:
         encoder = av.CodecContext.create("libopus", "w")
@@ -157,10 +157,10 @@ class Tone:
             self.next_us += 20_000
 
 
-def media(recording: str, publishers: list[Camera | Tone], now_us: int) -> list[Media]:
+def media(publishers: list[Camera | Tone], now_us: int) -> list[Media]:
     """What arrives of all publishers' frames captured until ``now_us``, in order of arrival."""
     arrived = [
-        Media(recording, publisher.source, publisher.kind, at_us, packet)
+        Media(publisher.source, publisher.codec, at_us, (packet,))
         for publisher in publishers
         for at_us, packet in publisher.step(now_us)
     ]

@@ -34,7 +34,7 @@ class Bridge:
         end_us = self.now_us + int(seconds * 1_000_000)
         while self.now_us < end_us:
             self.now_us += 20_000
-            for message in media("r1", self.publishers, self.now_us - 20_000):
+            for message in media(self.publishers, self.now_us - 20_000):
                 self.recording.media(message)
             if self.now_us // 20_000 % 5 == 0:
                 self.recording.advance(self.now_us)
@@ -246,7 +246,7 @@ def test_what_came_a_second_ago_is_on_disk(tmp_path: Path, fps: int, still: bool
 
 
 def test_a_still_presentation_is_on_disk_too(tmp_path: Path) -> None:
-    screen = Camera("site:one:screen", 200, 640, 360, 5, kind="screen")
+    screen = Camera("site:one:screen", 200, 640, 360, 5)
     bridge = Bridge(tmp_path, screen)
     bridge.show("site:one:screen", "presentation")
     bridge.run(1)
@@ -261,7 +261,7 @@ def test_a_still_presentation_is_on_disk_too(tmp_path: Path) -> None:
 
 
 def test_presentation_clips(tmp_path: Path) -> None:
-    screen = Camera("site:one:screen", 200, 640, 360, 5, kind="screen")
+    screen = Camera("site:one:screen", 200, 640, 360, 5)
     bridge = Bridge(tmp_path, screen)
     bridge.run(1)
     bridge.show("site:one:screen", "presentation")

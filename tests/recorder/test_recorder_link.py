@@ -16,9 +16,13 @@ RECORD = messages.Record(messages.Recording("r1", "/nowhere", 1, "Hội nghị")
 
 
 def unpacked(told: Iterable[msgspec.Struct]) -> Iterator[msgspec.Struct]:
-    """Packets one by one, in their places."""
+    """Media one by one, in their places."""
     for message in told:
         yield from message.media if isinstance(message, messages.Packets) else [message]
+
+
+def packets(media: messages.Media) -> messages.Packets:
+    return messages.Packets("r1", media.at_us, (media,))
 
 
 class Recorder:
@@ -54,11 +58,11 @@ async def test_a_recorder_that_comes_again_gets_the_last_seconds(tmp_path: Path)
 
     begin_us = now_us() - 8_000_000
     media = [
-        messages.Media("r1", "site:one", "video", begin_us + second * 1_000_000, b"%d" % second)
+        messages.Media("site:one", "H264", begin_us + second * 1_000_000, (b"%d" % second,))
         for second in range(10)
     ]
     for message in media[:8]:
-        link.send(message)
+        link.send(packets(message))
     assert await recorder.hears(9) == [RECORD, *media[:8]]
     assert recorder.writer is not None
     server.close()
@@ -67,7 +71,7 @@ async def test_a_recorder_that_comes_again_gets_the_last_seconds(tmp_path: Path)
     recorder.writer.transport.abort()
     await asyncio.sleep(0.2)
     for message in media[8:]:  # nobody listens
-        link.send(message)
+        link.send(packets(message))
     server = await asyncio.start_unix_server(recorder.serve, path)
     again = msgspec.structs.replace(RECORD, until_us=media[-1].at_us)
     assert await recorder.hears(9) == [again, *media[2:]], "from before the break on, in order"

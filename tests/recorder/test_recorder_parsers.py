@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server.recorder import h264, rtp
 from server.recorder.clock import Clock
 from server.recorder.frames import Assembler, VideoSource
-from server.recorder.mixer import Mixer, Voice
+from server.recorder.mixer import Mixer, Sum, Voice
 from tests.recorder.publisher import Camera, Tone
 from tests.recorder.publisher import rtp as packet
 
@@ -63,6 +63,7 @@ def test_damage_to_real_video_is_survived(damage: list[tuple[int, bytes]]) -> No
         made[index % len(made)] = at_us, data[:12] + noise + data[12 + len(noise) :]
     for at_us, data in made:
         source.push(rtp.parse(data), at_us)
+    source.take(START_US + 5_000_000)
     assert all(h264.nals_of(frame.data) for frame in source.frames["stage"])
 
 
@@ -117,8 +118,8 @@ def test_sound_is_placed_to_the_sample() -> None:
     for at_us, data in made:
         voice.push(rtp.parse(data), at_us - 20_000)
     voice.take(START_US + 1_000_000)
-    blocks = [voice.read(n * 1024) for n in range(9)]
-    pcm = array("h", b"".join(block.tobytes() for block in blocks if block is not None))
+    blocks = [voice.read(n * 1024, 1024 * 3) for n in range(0, 9, 3)]
+    pcm = array("h", b"".join(block for block in blocks if block is not None))
     assert len(pcm) == 9 * 1024
     assert max(map(abs, pcm[4 * 960 + 300 : 6 * 960])) < 200, "what was lost is silence"
     assert max(map(abs, pcm[2 * 960 : 3 * 960])) > 8000
@@ -148,4 +149,16 @@ def test_a_packet_of_padding_alone_is_no_loss() -> None:
     made += [data for _, data in camera.step(START_US + 4 * 66_667)]
     for data in made:
         source.push(rtp.parse(data), START_US)
+    source.take(START_US)
     assert len(source.frames["stage"]) == 5 and not source.waiting
+
+
+@given(
+    st.lists(st.lists(st.integers(-32768, 32767), min_size=40, max_size=40), min_size=2, max_size=3)
+)
+def test_voices_are_added_and_run_over_nowhere(voices: list[list[int]]) -> None:
+    parts = [array("h", voice * 30).tobytes() for voice in voices]
+    expected = [max(-32768, min(32767, sum(each))) for each in zip(*voices, strict=True)]
+    added = Sum()
+    for _ in range(2):
+        assert array("h", added.of(parts)).tolist() == expected * 30

@@ -37,7 +37,7 @@ class Worker:
 
     def send(self, message: object) -> None:
         if isinstance(message, messages.Media):
-            message = messages.Packets((message,))
+            message = messages.Packets(self.wanted.id, message.at_us, (message,))
         self.writer.write(messages.encode(message))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -57,7 +57,7 @@ class Worker:
     async def play(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            for message in media(self.wanted.id, self.publishers, now_us()):
+            for message in media(self.publishers, now_us()):
                 self.send(message)
             await asyncio.sleep(0.02)
 
@@ -170,9 +170,9 @@ async def test_a_worker_comes_and_goes_and_talks_nonsense(
     await bridge.connect()
     for _ in range(300):
         rtp = dice.randbytes(dice.randrange(40))
-        kind = dice.choice(["video", "audio", "screen", "?"])
-        bridge.send(messages.Media("steady", "site:bad", kind, now_us(), rtp))
-    bridge.send(messages.Media("unknown", "site:one", "video", now_us(), b""))
+        codec = dice.choice(["H264", "VP8", "opus", "?"])
+        bridge.send(messages.Media("site:bad", codec, now_us(), (rtp,)))
+    bridge.send(messages.Packets("unknown", now_us(), ()))
     bridge.send(messages.Show("steady", "nowhere", "site:one", now_us()))
     await bridge.play(1.5)
     ended = await bridge.finish()
