@@ -1,0 +1,93 @@
+"""A room's PC sleeps: all of its browser stands still for a while, and is live again at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.e2e.conftest import Demo
+from tests.e2e.pages import Visitor, eventually
+from tests.e2e.test_media import CENTRE_HUE, FAKE_CAMERA_HUE
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+ASLEEP_S = 6
+"""Longer than a timer is ever late (static/js/wake.js)."""
+PATHS = """peers.filter(peer => peer.connectionState === "connected")
+  .map(peer => /a=ice-ufrag:(\\S+)/.exec(peer.remoteDescription.sdp)[1])"""
+
+
+@asynccontextmanager
+async def asleep(browser: Browser) -> AsyncIterator[None]:
+    """The machine sleeps meanwhile, as far as the browser can tell."""
+    told = await (await browser.new_browser_cdp_session()).send("SystemInfo.getProcessInfo")
+    processes = [each["id"] for each in told["processInfo"]]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+        await asyncio.sleep(ASLEEP_S)
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+async def join(operator: Visitor) -> set[str]:
+    """Send and receive; the two paths by then."""
+    await operator.enter()
+    await operator.sees("#voice", "Micrô thu tốt.")
+    await operator.press("#join")
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await operator.shows("#stage", CENTRE_HUE)
+    await operator.hears()
+    return await paths(operator)
+
+
+async def paths(operator: Visitor) -> set[str]:
+    """What the server calls its ends of the paths that work."""
+    return set(await operator.page.evaluate(PATHS))
+
+
+async def is_back(operator: Visitor, before: set[str]) -> None:
+    """Both paths were agreed upon anew; picture and sound come."""
+
+    async def anew() -> bool:
+        now = await paths(operator)
+        return len(now) == 2 and not now & before
+
+    await eventually(anew, lambda: paths(operator))
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await operator.shows("#stage", CENTRE_HUE)
+    await operator.hears()
+
+
+async def test_who_wakes_has_new_paths_before_the_old_ones_are_missed(
+    demo: Demo, visit: Callable[..., Any], browser: Browser
+) -> None:
+    operator = await visit(demo.urls["operator"])
+    before = await join(operator)
+    peers = await operator.page.evaluate("peers.length")
+    async with asleep(browser):
+        pass
+    await is_back(operator, before)
+    assert await operator.page.evaluate("peers.length") == peers, "the sessions are the same"
+
+
+async def test_who_wakes_after_the_server_has_forgotten_it_is_back(
+    short_demo: Demo, visit: Callable[..., Any], browser: Browser
+) -> None:
+    demo = short_demo
+    operator = await visit(demo.urls["operator"])
+    before = await join(operator)
+    async with asleep(browser):
+        demo.kill("server.media.worker")
+    await is_back(operator, before)
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.shows("#wall li:has-text('Khoái Châu')", FAKE_CAMERA_HUE)
