@@ -42,10 +42,22 @@ class Demo:
 
     def kill(self, module: str) -> None:
         """SIGKILL the children that run a module, as a crash would end them."""
+        self._signal(module, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def halted(self, module: str) -> Iterator[None]:
+        """The children that run a module stand still meanwhile, their connections open."""
+        self._signal(module, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(module, signal.SIGCONT)
+
+    def _signal(self, module: str, number: signal.Signals) -> None:
         found = [pid for pid, command in _processes(self.mark) if module in command]
         assert found, module
         for pid in found:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
 
 
 def _processes(mark: str) -> Iterator[tuple[int, list[str]]]:

@@ -55,4 +55,7 @@ async def test_who_cannot_decode_h264_at_all_is_told_so(demo: Demo, tmp_path: Pa
         assert not await desk.evaluate(
             """MediaSource.isTypeSupported('video/mp4; codecs="avc1.42e01f"')"""
         )
-        await desk.sees("#stage", "Không phát được hình trực tiếp trên trình duyệt này")
+        await desk.sees("#stage", "Trình duyệt này không có H.264 nên không có hình.")
+        await desk.sees("#wall", "Trình duyệt này không hiện được")
+        # Nothing is promised for ten seconds later.
+        assert not await desk.evaluate("document.querySelectorAll('.toast').length")

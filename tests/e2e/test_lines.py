@@ -70,3 +70,12 @@ async def test_desk_and_room_read_how_their_lines_are(
     text = await told()
     assert re.search(r'diemcau_line_bitrate_bps{[^}]*line="desk",site="",way="down"} [1-9]', text)
     assert re.search(r'diemcau_media_worker_packets_total{way="down",worker="0"} [1-9]', text)
+
+    # A server that does not answer is not taken for one that says that all is well.
+    quality = operator.at("#lines .quality").first
+    colour = await quality.evaluate("each => getComputedStyle(each).color")
+    with demo.halted("server.app"):
+        await expect(operator.at("#lines-old")).to_be_visible()
+        await expect(quality).not_to_have_css("color", colour)
+    await expect(operator.at("#lines-old")).to_be_hidden()
+    await expect(operator.at("#lines")).not_to_have_class(re.compile("old"))

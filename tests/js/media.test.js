@@ -147,6 +147,8 @@ test("lines are told in words: the worst of each way, and why", () => {
   assert.equal(row.name, "Huế");
   assert.equal(row.up, "Camera: đường lên mất 4% gói");
   assert.equal(row.down, "Trang kỹ thuật: hình đã giảm, đường truyền chỉ tải được 610 kbit/s");
+  assert.equal(row.upFigures, "400 kbit/s · mất gói 4% · trễ 40 ms · 720p");
+  assert.equal(lineRows(sites, [{ ...line, bitrate_bps: 72 }], now)[0].downFigures.split(" · ")[0], "0 kbit/s");
   assert.equal(row.upLevel, 3);
   assert.equal(row.downLevel, 2);
   const [dead] = lineRows(sites, [{ ...up, silent: true }, { ...line, silent: true }], now);
@@ -170,7 +172,11 @@ test("what a list of lines says is told to be of before once nobody answers", as
   context.mock.timers.enable({ apis: ["setInterval"] });
   context.mock.method(performance, "now", () => now_ms);
   let rects = [{}];
-  const list = { parentElement: { getClientRects: () => rects }, children: [{}] };
+  const classes = new Set();
+  const classList = {
+    toggle: (/** @type {string} */ name, /** @type {boolean} */ on) => on ? classes.add(name) : classes.delete(name),
+  };
+  const list = { parentElement: { getClientRects: () => rects }, children: [{}], classList };
   const old = { hidden: true };
   const connection = { online: true, send: () => new Promise(() => void (asked += 1)) };
   const panel = new LinesPanel(.../** @type {[any, any, any, any]} */ ([list, old, connection, () => ({})]));
@@ -183,6 +189,7 @@ test("what a list of lines says is told to be of before once nobody answers", as
   assert.ok(old.hidden);
   later(3000);
   assert.ok(!old.hidden);
+  assert.ok(classes.has("old"), "its bars are green no more");
   assert.equal(asked, 1, "and is asked once, not with every beat");
   rects = [];
   later(3000);

@@ -15,6 +15,10 @@ export const canSendH264 = () => hasH264(RTCRtpSender.getCapabilities("video"));
 /** Whether this browser can receive H.264 over WebRTC. Firefox on a closed network cannot. */
 export const canReceiveH264 = () => hasH264(RTCRtpReceiver.getCapabilities("video"));
 
+/** Whether this browser plays H.264 at all. Firefox on Linux does by the system's libavcodec, which need not be there. */
+export const canPlayH264 = () =>
+  document.createElement("video").canPlayType('video/mp4; codecs="avc1.42e01f"') !== "";
+
 /**
  * H.264 constrained baseline first, VP8 after it, then what repairs them; nothing else, so that
  * no publisher ends up with a codec that the recorder does not keep.

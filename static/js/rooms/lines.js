@@ -40,8 +40,8 @@ const MUCH_DELAY_MS = 300;
 /** Of the last minute: a tenth of it, and nobody follows any more. */
 const MUCH_FROZEN_MS = 6000;
 
-/** @param {number} bps to two figures: an estimate is no more exact */
-const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)));
+/** @param {number} bps to two figures of whole kbit/s: an estimate is no more exact */
+const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)), { maximumFractionDigits: 0 });
 
 /** @param {string} what */
 function nameOf(what) {
@@ -200,5 +200,6 @@ export class LinesPanel {
   #tellAge() {
     const late = this.#waiting_ms !== null && performance.now() - this.#waiting_ms > OLD_MS;
     this.old.hidden = !late || this.list.children.length === 0;
+    this.list.classList.toggle("old", !this.old.hidden);
   }
 }

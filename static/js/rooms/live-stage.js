@@ -6,14 +6,19 @@
 
 import { fill, toast } from "../dom.js";
 import { t } from "../i18n.js";
+import { canPlayH264 } from "../media/codecs.js";
 import { hasMedia } from "./conference.js";
 import { liveRecording, LiveStream } from "./live-stream.js";
 import { sends, sourceText, Tile } from "./stage.js";
 
 /** @typedef {import("../state.js").State} State */
 
-/** The stage's tile, where its picture comes by HLS. Its sound is left off: the floor's comes by WebRTC. */
+/**
+ * The stage's tile, where its picture comes by HLS, or nothing does. Its sound is left off: the
+ * floor's comes by WebRTC.
+ */
 export class LiveStage {
+  #plays = canPlayH264();
   #emptyText = "";
   #label = "";
   /** @type {State | null} */
@@ -26,6 +31,7 @@ export class LiveStage {
     video.muted = true;
     this.figure = figure;
     this.stream = new LiveStream(video, () => this.#show());
+    if (!this.#plays) return;
     const why = t("Trình duyệt này không có H.264 nên hình đi chậm khoảng mười giây. Nên dùng Chrome, Edge hoặc Cốc Cốc.");
     toast(why, { seconds: 20 });
   }
@@ -38,7 +44,7 @@ export class LiveStage {
   render(state, emptyText, label = sourceText(state, state.conference.stage)) {
     this.#state = state;
     [this.#emptyText, this.#label] = [emptyText, label];
-    this.stream.follow(liveRecording(state));
+    if (this.#plays) this.stream.follow(liveRecording(state));
     this.#show();
   }
 
@@ -57,9 +63,11 @@ export class LiveStage {
   /** @param {State} state */
   #absence(state) {
     if (this.stream.failed) return t("Không phát được hình trực tiếp trên trình duyệt này.");
-    if (liveRecording(state)) return t("Đang chờ hình trực tiếp…");
-    const before = hasMedia(state) && sends(state, state.conference.stage, "picture");
-    return before ? t("Trình duyệt này chỉ hiện hình khi hội nghị đang diễn ra.") : this.#emptyText;
+    if (this.#plays && liveRecording(state)) return t("Đang chờ hình trực tiếp…");
+    if (!hasMedia(state) || !sends(state, state.conference.stage, "picture")) return this.#emptyText;
+    return this.#plays
+      ? t("Trình duyệt này chỉ hiện hình khi hội nghị đang diễn ra.")
+      : t("Trình duyệt này không có H.264 nên không có hình. Hãy dùng Chrome, Edge hoặc Cốc Cốc.");
   }
 }
 

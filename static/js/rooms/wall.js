@@ -131,6 +131,7 @@ export class Wall {
     const now = this.connection.now();
     const gone = open && !arriving ? goneText(site, now) : "";
     const withheld = arriving ? withheldText(this.receiver, mid) : "";
+    const unshown = sends(state, source, "picture") && !arrives(state, this.receiver, source);
     const count = `${formatNumber(site.present)}/${formatNumber(site.expected)}`;
     const unheard = open && isUnheard(state, site);
     const floorText = unheard ? t("chưa có tiếng") : t("đang nói");
@@ -146,7 +147,7 @@ export class Wall {
       facts: facts.filter(Boolean).map(unbroken).join(" · "),
       presence: open && presenceText(site, now),
       picture: arriving && !withheld,
-      instead: withheld || gone,
+      instead: unshown ? t("Trình duyệt này không hiện được") : withheld || gone,
       live: state.conference.stage === source,
       hand: place >= 0,
       bad: this.#isPoor(source),
