@@ -8,11 +8,13 @@ dial in its picture is right.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import aiohttp
@@ -29,14 +31,17 @@ log = structlog.get_logger("publisher")
 
 VIDEO_TYPE, AUDIO_TYPE = 96, 111
 VIDEO_HZ, AUDIO_HZ = 90_000, 48_000
+FRAGMENT = "application/trickle-ice-sdpfrag"
 MAX_PAYLOAD_BYTES = 1180
 TICK_S = 0.02
-CHECK_EVERY_S = 1.0
+CHECK_EVERY_S = 0.25
+ASKS_AFTER_S, ASKS_EVERY_S = 0.6, 1.0
+"""without an answer to our checks: whether the server still knows the session"""
 SILENT_AFTER_S = 5.0
-"""without an answer to our checks the server is gone"""
+"""without an answer to our checks the server is gone, whatever it says"""
 REPORT_EVERY_S = 2.0
 CONNECT_WITHIN_S = 10.0
-BACKOFF_S = (0.5, 1.0, 2.0, 4.0)
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 4.0)
 NTP_EPOCH_S = 2_208_988_800
 """seconds from 1900 to 1970 (RFC 5905, 6)"""
 _FU_A, _TYPE, _REFERENCE = 28, 0x1F, 0xE0
@@ -159,6 +164,14 @@ class _Track:
         return bytes(RtcpSrPacket(ssrc=self.ssrc, sender_info=info))
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What the server calls it, and the state of its ICE session."""
+
+    url: str
+    etag: str
+
+
 class SimulatedSite:
     """Publishes ``clip`` as the site of ``token`` until ``run`` is cancelled."""
 
@@ -196,10 +209,10 @@ class SimulatedSite:
         video = _Track(VIDEO_TYPE, VIDEO_HZ, FRAME_RATE)
         audio = _Track(AUDIO_TYPE, AUDIO_HZ, 1 / OPUS_PACKET_S)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._ssl)) as http:
-            location = None
+            session = watching = None
             try:
                 offer = _offer(path, fingerprint, video.ssrc, audio.ssrc)
-                location, answer = await self._negotiate(http, offer)
+                session, answer = await self._negotiate(http, offer)
                 ufrag, password = _field(answer, "ice-ufrag"), _field(answer, "ice-pwd")
                 kind, _, value = _field(answer, "fingerprint").partition(" ")
                 host, port = _candidate(answer)
@@ -207,26 +220,48 @@ class SimulatedSite:
                     lambda: path, remote_addr=(host, port)
                 )
                 peer.describe_remote([(kind, value)], client=_field(answer, "setup") == "passive")
+                watching = asyncio.create_task(self._watch(http, session, path, ended))
                 await self._send(peer, path, (ufrag, password), video, audio, ended)
             finally:
+                if watching is not None:
+                    watching.cancel()
                 peer.close()
                 await finish_closing()
-                if location is not None:
-                    await self._delete(http, location)
+                if session is not None:
+                    await self._delete(http, session)
 
-    async def _negotiate(self, http: aiohttp.ClientSession, offer: str) -> tuple[str, str]:
+    async def _negotiate(self, http: aiohttp.ClientSession, offer: str) -> tuple[_Session, str]:
         headers = {**self._headers, "Content-Type": "application/sdp"}
         async with http.post(self._url, data=offer, headers=headers) as response:
             if response.status != 201:
                 raise Lost(str(response.status))
             if "Location" not in response.headers:
                 raise Lost("an answer without a location")
-            return response.headers["Location"], await response.text()
+            location = response.headers["Location"]
+            url = location if location.startswith("http") else self._origin + location
+            return _Session(url, response.headers.get("ETag", "")), await response.text()
 
-    async def _delete(self, http: aiohttp.ClientSession, location: str) -> None:
-        url = location if location.startswith("http") else self._origin + location
+    async def _watch(
+        self, http: aiohttp.ClientSession, session: _Session, path: _Path, ended: asyncio.Event
+    ) -> None:
+        """Where nothing is heard, ask for the session by the least that may be said of it, that there
+        are no more candidates (RFC 9725, 4.3.1): a worker that was started again knows none, and
+        says so as soon as it can."""
+        headers = {**self._headers, "Content-Type": FRAGMENT, "If-Match": session.etag}
+        while not ended.is_set():
+            await asyncio.sleep(TICK_S)
+            if time.monotonic() - path.heard_at_s < ASKS_AFTER_S:
+                continue
+            with contextlib.suppress(OSError, TimeoutError, aiohttp.ClientError):
+                body = "a=end-of-candidates\r\n"
+                async with http.patch(session.url, data=body, headers=headers) as answer:
+                    if answer.status == 404:
+                        ended.set()
+            await asyncio.sleep(ASKS_EVERY_S)
+
+    async def _delete(self, http: aiohttp.ClientSession, session: _Session) -> None:
         try:
-            async with asyncio.timeout(1), http.delete(url, headers=self._headers):
+            async with asyncio.timeout(1), http.delete(session.url, headers=self._headers):
                 pass
         except (OSError, TimeoutError, aiohttp.ClientError):
             pass  # it is going away as well

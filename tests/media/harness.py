@@ -6,10 +6,12 @@ import array
 import asyncio
 import fractions
 import math
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -196,6 +198,12 @@ class Process:
         """End it without a warning."""
         self._process.kill()
         self._process.wait(10)
+
+    def pause(self, for_s: float) -> None:
+        """Stop it, and let it go on."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(for_s)
+        self._process.send_signal(signal.SIGCONT)
 
     def verify(self) -> None:
         """It must still be there, and have met no exception that it did not expect."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import colorsys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import av
+import pytest
 from aiortc import MediaStreamTrack, RTCPeerConnection
 
 from server.conferences.models import Conference, Site
 from server.permissions import Role
+from server.simulation import publisher
 from server.simulation.clips import make_clip
 from server.simulation.publisher import SimulatedSite
 from server.simulation.scenes import hue_of
 from server.web.site import now
+from tests.media.harness import Process, eventually
 from tests.web.conftest import House, house, rates  # noqa: F401
 from tests.web.test_whip import a_token, controls, peers, post, worker  # noqa: F401
 
@@ -33,16 +38,37 @@ def _on_stage(house: House) -> None:  # noqa: F811
         session.commit()
 
 
-async def test_a_player_sees_and_hears_the_room(
-    house: House, peers: list[RTCPeerConnection], tmp_path: Path  # noqa: F811
-) -> None:
+@pytest.fixture
+async def site(house: House, tmp_path: Path) -> AsyncIterator[SimulatedSite]:  # noqa: F811
+    """A room that publishes."""
     _on_stage(house)
     clip = make_clip("Yên Mỹ", INDEX, tmp_path)
     base_url = str(house.server.make_url("")).rstrip("/")
-    encoder = a_token(house, Role.ENCODER, house.cast.hue)
-    site = SimulatedSite(base_url, "tap-huan", encoder, clip)
+    site = SimulatedSite(base_url, "tap-huan", a_token(house, Role.ENCODER, house.cast.hue), clip)
     running = asyncio.create_task(site.run())
     await asyncio.wait_for(site.connected.wait(), 15)
+    yield site
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+def offers(site: SimulatedSite, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """By which it publishes again."""
+    offers: list[str] = []
+    negotiate = site._negotiate
+
+    async def counting(http: Any, offer: str) -> Any:
+        offers.append(offer)
+        return await negotiate(http, offer)
+
+    monkeypatch.setattr(site, "_negotiate", counting)
+    return offers
+
+
+async def test_a_player_sees_and_hears_the_room(
+    house: House, peers: list[RTCPeerConnection], site: SimulatedSite  # noqa: F811
+) -> None:
     player = RTCPeerConnection()
     peers.append(player)
     player.addTransceiver("video", direction="recvonly")
@@ -58,5 +84,25 @@ async def test_a_player_sees_and_hears_the_room(
     assert abs((hue - hue_of(INDEX) + 180) % 360 - 180) < 16  # sites are 33 degrees apart
     loudest = max(max(map(abs, memoryview(part.planes[0]).cast("h"))) for part in sound)
     assert loudest > 1000
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_room_comes_back_as_soon_as_a_worker_was_started_again(
+    site: SimulatedSite,
+    worker: Process,  # noqa: F811
+    offers: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is told so; silence alone would take very long here."""
+    monkeypatch.setattr(publisher, "SILENT_AFTER_S", 1e9)
+    worker.kill()
+    await asyncio.sleep(1)
+    worker.start()
+    await eventually(lambda: offers and site.connected.is_set(), 15)
+
+
+async def test_a_worker_that_is_slow_for_a_moment_keeps_the_room(
+    site: SimulatedSite, worker: Process, offers: list[str]  # noqa: F811
+) -> None:
+    await asyncio.to_thread(worker.pause, publisher.ASKS_AFTER_S + 0.5)
+    await asyncio.sleep(2 * publisher.ASKS_AFTER_S)
+    assert site.connected.is_set() and not offers
