@@ -90,7 +90,7 @@ class Estimator:
         self._waits_s: deque[float] = deque(maxlen=LONGER_PARTS)
         """the least that packets waited in each part"""
         self._part_until_s = now_s
-        self._link_bps = MAX_BPS
+        self.link_bps = MAX_BPS
         """where the line was last found to end"""
         self._grown_at_s = now_s
         self._probe: tuple[float, int] | None = None
@@ -162,11 +162,13 @@ class Estimator:
         standing = state.floor_s > STANDING_S
         queued = standing or (state.overused and state.floor_s > QUEUE_S)
         if settled and queued and self._falls_short():
-            self._cut(
-                round((DRAIN_BETA if standing else BETA) * self._queued_bps()), "delay", now_s
-            )
+            left_bps = round((DRAIN_BETA if standing else BETA) * self._queued_bps())
+            if self._probe is None:
+                left_bps = min(left_bps, self.estimate_bps)
+            self._cut(left_bps, "delay", now_s)
         elif settled and self._losses.congested(now_s):
-            self._cut(round(0.95 * self.delivered_bps), "loss", now_s)
+            left_bps = round(0.95 * self.delivered_bps)
+            self._cut(min(left_bps, self.estimate_bps), "loss", now_s)
         elif self._probe is not None and now_s > self._probe[0] + self.rtt_s:
             self._probed(now_s)
         elif not state.draining and state.floor_s < EMPTY_S:
@@ -201,8 +203,8 @@ class Estimator:
         return min(self.delivered_bps, round(late * 8 / QUEUED_S))
 
     def _cut(self, bps: int, reason: str, now_s: float) -> None:
-        self._set(min(self.estimate_bps, bps), reason)
-        self._link_bps = self._queued_bps()
+        self._set(bps, reason)
+        self.link_bps = self._queued_bps()
         self._cut_at_s = now_s
         self.flight.count_anew()
         self._losses.restart()
@@ -215,7 +217,7 @@ class Estimator:
 
     def _grow(self, now_s: float) -> None:
         elapsed_s = min(0.5, now_s - self._grown_at_s)
-        near = self.estimate_bps > BETA * self._link_bps
+        near = self.estimate_bps > BETA * self.link_bps
         grown_bps = self.estimate_bps * (NEAR_GROWTH_PER_S if near else GROWTH_PER_S) ** elapsed_s
         ceiling_bps = max(self.blind_bps, HEADROOM * self.delivered_bps + HEADROOM_BPS)
         if min(grown_bps, ceiling_bps) > self.estimate_bps:
@@ -250,12 +252,14 @@ class Estimator:
         target_bps = self._probe[1]
         self._probe = None
         if self.flight.state.overused and self.flight.state.queue_s > QUEUE_S:
+            # What has come through nevertheless is what the line carries.
+            self._set(max(self.estimate_bps, round(BETA * self._queued_bps())), "probe")
             self._probe_at_s = now_s + self._probe_wait_s
             self._probe_wait_s = min(PROBE_LATEST_S, self._probe_wait_s * 1.5)
             return
         if not self._losses.excessive(now_s) and target_bps > self.estimate_bps:
             self._set(target_bps, "probe")
-            if target_bps > 1.2 * self._link_bps:
-                self._link_bps = MAX_BPS
+            if target_bps > 1.2 * self.link_bps:
+                self.link_bps = MAX_BPS
         self._probe_wait_s = PROBE_AFTER_FAILURE_S
         self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S

@@ -39,7 +39,8 @@ class Coarse:
         self._losses = Losses()
         self._before: dict[int, tuple[int, int]] = {}
         """SSRC → (highest number, lost in all) of its last report"""
-        self._link_bps = 0
+        self.link_bps = 0
+        """where the line was last found to end"""
         self._cut_at_s = float("-inf")
         self._grown_at_s = 0.0
 
@@ -95,14 +96,14 @@ class Coarse:
         before_bps = self.estimate_bps or round(bps)
         self.estimate_bps = max(MIN_BPS, min(before_bps, round(bps)))
         self.reason = reason
-        self._link_bps = self.estimate_bps
+        self.link_bps = self.estimate_bps
         self._cut_at_s = self._grown_at_s = now_s
         self._losses.restart()
 
     def _grow(self, wanted_bps: float, now_s: float) -> None:
         elapsed_s = min(MAX_ELAPSED_S, now_s - self._grown_at_s)
         self._grown_at_s = now_s
-        near = self.estimate_bps < 1.5 * self._link_bps
+        near = self.estimate_bps < 1.5 * self.link_bps
         grown_bps = self.estimate_bps * (NEAR_GROWTH_PER_S if near else GROWTH_PER_S) ** elapsed_s
         if self.estimate_bps < wanted_bps:
             self.estimate_bps, self.reason = round(grown_bps), "growth"

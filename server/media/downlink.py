@@ -15,6 +15,7 @@ from server.media import rtcp, rtp
 from server.media.bandwidth import Estimator
 from server.media.coarse import Coarse
 from server.media.limits import Allowance
+from server.media.pacing import Pacer
 from server.media.peer import Peer
 from server.media.sending import Lane
 from server.media.timeline import WALL_OFFSET_S, ntp
@@ -31,7 +32,9 @@ FULL_FOR_S = 3.0
 RATE_S = 1.0
 """the rate sent is measured over so long"""
 PACE_S = 0.01
-"""between bursts of a probe: a longer pause would make queues of its own"""
+"""between bursts of a probe, and of what waits: a longer pause would make queues of its own"""
+AMPLE = 2.5
+"""a line that carries so many times what is sent carries keyframes at once"""
 
 
 class Downlink:
@@ -47,7 +50,8 @@ class Downlink:
         self._coarse = Coarse()
         self.settle: Callable[[], None] = lambda: None
         """what is counted elsewhere becomes counted here"""
-        self._octets = 0
+        self._octets = self._beside = 0
+        """and of these, those that the estimator does not know of"""
         self.padding = 0
         """of these, those that only probed"""
         self.full = False
@@ -64,6 +68,13 @@ class Downlink:
         self._told = (0, 0)
         """packets lost and counted when that was last asked"""
         self._pad: Callable[[float], None] = lambda now_s: None
+        self.narrow = False
+        """do pictures wait for their turn? They do where the line has been found to end, and near"""
+        self.pacer: Pacer[Callable[[float], None]] = Pacer()
+        """what waits, each sends one packet"""
+        self._pacing: asyncio.TimerHandle | None = None
+        self._passed = 0
+        """octets that the pacer knows of"""
 
     @property
     def octets(self) -> int:
@@ -71,9 +82,11 @@ class Downlink:
         self.settle()
         return self._octets
 
-    def count(self, octets: int) -> None:
-        """So many were sent on a lane."""
+    def count(self, head: rtp.Head, octets: int) -> None:
+        """So many were sent on a lane under ``head``."""
         self._octets += octets
+        if self.estimator is not None and not head.transport_at:
+            self._beside += octets
 
     def measure(self) -> None:
         """The remote side has agreed to tell what arrives."""
@@ -115,8 +128,33 @@ class Downlink:
         size = len(head.data) + len(payload)
         if head.transport_at and self.estimator is not None:
             head.write_transport(self.estimator.send(size, now_s))
-        self._octets += size
+        self.count(head, size)
         self.peer.send_rtp(head.data, payload)
+
+    def post(self, send: Callable[[float], None], octets: int, *, key: bool) -> None:
+        """``send`` one packet of a picture when its turn comes, the latest with ``release``."""
+        self.pacer.put(send, octets, key=key)
+        if self._pacing is None:
+            self._pacing = asyncio.get_running_loop().call_later(PACE_S, self.release)
+
+    def release(self) -> None:
+        """What waits and is due goes; all of it where the line is no longer narrow."""
+        now_s = time.monotonic()
+        octets = self.octets - self._beside
+        self.pacer.refill(self.budget_bps, octets - self._passed, now_s)
+        self._passed = octets
+        while self.pacer.due or not (self.narrow or self.pacer.empty):
+            self._take(now_s)
+        if self._pacing is not None:
+            self._pacing.cancel()
+            self._pacing = None
+        if not self.pacer.empty:
+            self._pacing = asyncio.get_running_loop().call_later(PACE_S, self.release)
+
+    def _take(self, now_s: float) -> None:
+        before = self._octets
+        self.pacer.take()(now_s)
+        self._passed += self._octets - before
 
     def lane(self, head: rtp.Head, payload_type: int, number: int, timestamp: int) -> Lane | None:
         """A way for bursts, which are sent by ``Peer.forward``; None where there is none."""
@@ -145,11 +183,18 @@ class Downlink:
             self._lossy_until_s = now_s + LOSSY_S
         self.lossy = now_s < self._lossy_until_s
 
-    def tick(self, now_s: float, wanted_bps: int, pad: Callable[[float], None] | None) -> None:
-        """Every 100 ms. ``wanted_bps``: what the receiver could use; ``pad`` sends one packet of
-        padding, None where there is nothing to pad with.
+    def tick(
+        self,
+        now_s: float,
+        wanted_bps: int,
+        spent_bps: int,
+        pad: Callable[[float], None] | None,
+    ) -> None:
+        """Every 100 ms. ``wanted_bps``: what the receiver could use; ``spent_bps``: what it is meant to
+        get; ``pad`` sends one packet of padding, None where there is nothing to pad with.
         """
         self._wanted_bps = wanted_bps
+        self._narrow(AMPLE * spent_bps)
         estimator = self.estimator
         before, at_s, _ = self._sent
         if now_s - at_s >= RATE_S and not (estimator is not None and estimator.heard):
@@ -166,6 +211,15 @@ class Downlink:
             if target_bps:
                 self._pad = pad
                 self._fill(now_s, self.octets)
+
+    def _narrow(self, ample_bps: float) -> None:
+        known = self.known
+        if known is None or known.estimate_bps >= ample_bps:
+            self.narrow = False
+        elif known.link_bps < ample_bps:
+            self.narrow = True
+        if not (self.narrow or self.pacer.empty):
+            self.release()
 
     def _judge(self, estimator: Estimator, now_s: float) -> None:
         queued = estimator.flight.state.queue_s > FULL_S
@@ -186,16 +240,21 @@ class Downlink:
         missing = target_bps * (now_s - begin_s + PACE_S) / 8 - (self.octets - octets)
         while missing > 0:
             before = self._octets
-            self._pad(now_s)
+            if not self.pacer.empty:
+                self._take(now_s)
+            else:
+                self._pad(now_s)
+                self.padding += self._octets - before
             if self._octets == before:
                 break  # nothing to pad with any more
             missing -= self._octets - before
-            self.padding += self._octets - before
         loop = asyncio.get_running_loop()
         self._probe = loop.call_later(PACE_S, self._fill, begin_s, octets)
 
     def close(self) -> None:
-        """Probe no more."""
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
+        """Probe no more, and forget what waits."""
+        for timer in (self._probe, self._pacing):
+            if timer is not None:
+                timer.cancel()
+        self._probe = self._pacing = None
+        self.pacer = Pacer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import partial
 
 from server.media import rtcp, rtp, rtx
 from server.media.bursts import Burst
@@ -11,6 +12,7 @@ from server.media.downlink import Downlink
 from server.media.fan import Fan
 from server.media.limits import Allowance, Repairs
 from server.media.negotiation import Line, Sources, normal_name
+from server.media.pacing import Thinning, Verdict
 from server.media.publication import CNAME
 from server.media.rewrite import Part
 from server.media.sending import Lane, Lanes
@@ -27,6 +29,10 @@ REPEATABLE = 64
 """of the latest packets, those that a probe repeats"""
 REPORT_S = 5.0
 """between two sender reports of a stream (RFC 3550, 6.2)"""
+STANDS_S = 2.0
+"""a picture of which all is left out for so long asks for a keyframe, where none has come by itself"""
+THINNED_S = 5.0
+"""so long it is told of that some was left out"""
 PADDING = bytes(254) + b"\xff"
 """the most that one packet may be padded by (RFC 3550, 5.1)"""
 
@@ -62,6 +68,9 @@ class Output(Switch):
         """together with whom it receives"""
         self._settled = (0, 0, 0)
         """packets, octets and octets with padding of the fan's tally that are counted here already"""
+        self._thinning = Thinning()
+        """of what is shown"""
+        self._thinned_at_s = float("-inf")
 
     def agree(self, line: Line) -> None:
         """The remote side accepts these codecs and extensions."""
@@ -101,21 +110,76 @@ class Output(Switch):
         *,
         newest: bool,
     ) -> None:
-        """To the peer."""
-        self._head.write(
-            padding=bool(packet[0] & 0x20),
-            marker=header.marker,
-            payload_type=self.payload_types[part.origin.track.codec],
-            sequence=sequence,
-            timestamp=timestamp,
-        )
+        """To the peer, or after what waits for its line."""
         payload: bytes | memoryview = memoryview(packet)[header.payload_start :]
         if part.counters is not None:
             payload = self.continuity.moved(payload, part.counters, newest=newest)
+        payload_type = self.payload_types[part.origin.track.codec]
+        numbers = payload_type, sequence, timestamp
+        if not self._paced:
+            self._send(header, packet, payload, *numbers, now_s)
+            return
+        key = header.timestamp == self._thinning.key_timestamp
+        size = len(self._head.data) + len(payload)
+        self.downlink.post(partial(self._send, header, packet, payload, *numbers), size, key=key)
+
+    def _send(
+        self,
+        header: rtp.Header,
+        packet: bytes,
+        payload: bytes | memoryview,
+        payload_type: int,
+        sequence: int,
+        timestamp: int,
+        now_s: float,
+    ) -> None:
+        self._head.write(
+            padding=bool(packet[0] & 0x20),
+            marker=header.marker,
+            payload_type=payload_type,
+            sequence=sequence,
+            timestamp=timestamp,
+        )
         self.downlink.send(self._head, payload, now_s)
         self._repairs.sent()
         self._packets += 1
         self._octets += header.payload_end - header.payload_start
+
+    @property
+    def _paced(self) -> bool:
+        """Do packets wait for a narrow line?"""
+        return self.downlink.narrow and self.kind == "video"
+
+    def receive(self, layer: Layer, burst: Burst, now_s: float) -> None:
+        """As ``Switch.receive``, whole pictures as far as a narrow line carries them."""
+        leaves_out = self._thinning.since_s is not None
+        if not self._paced and not leaves_out:
+            super().receive(layer, burst, now_s)
+            return
+        if layer is not self.shown or layer is self.pending:
+            super().receive(layer, burst, now_s)
+        elif self.pending is None or not self._gives_way(now_s):
+            self._thin(burst, now_s)
+        self.downlink.release()
+
+    def _thin(self, burst: Burst, now_s: float) -> None:
+        thinning, pacer = self._thinning, self.downlink.pacer
+        for packet in burst.packets:
+            waits_s = pacer.wait_s(), pacer.wait_s(but_keyframes=True)
+            verdict = thinning.judge(packet, *waits_s, now_s)
+            if verdict is Verdict.LEFT_OUT:
+                self._thinned_at_s = now_s
+                continue
+            if verdict is Verdict.RESUMES:
+                part = self.rewriter.leave_out(packet.number)
+                self._count_on(part, packet.header, packet.data)
+            self._forward(packet.number, packet.header, packet.data, now_s)
+        if thinning.since_s is not None and now_s - thinning.since_s > STANDS_S and pacer.empty:
+            self.plead(now_s)
+
+    def thinned(self, now_s: float) -> bool:
+        """Has the line been too narrow for all of what is shown, of late?"""
+        return now_s - self._thinned_at_s < THINNED_S
 
     def forward(self, burst: Burst, now_s: float) -> None:
         """To the peer, all at once where each packet only changes its numbers."""
@@ -126,7 +190,7 @@ class Output(Switch):
             self._enter(part)
         self.settle()
         lane = self._lane
-        if lane is None or burst.lowest < part.even_from:
+        if lane is None or burst.lowest < part.even_from or self._paced:
             super().forward(burst, now_s)
             return
         self.downlink.peer.forward(self._alone, burst, now_s)
@@ -144,7 +208,7 @@ class Output(Switch):
         self._repairs.sent(packets)
         self._packets += packets
         self._octets += octets
-        self.downlink.count(len(self._head.data) * packets + payload_octets)
+        self.downlink.count(self._head, len(self._head.data) * packets + payload_octets)
 
     def _join(self, fan: Fan, lane: Lane, first: int) -> None:
         """From now on together with others, who all get the same."""
@@ -189,7 +253,8 @@ class Output(Switch):
         smaller one is not held up behind it?
         """
         shown, pending = self.shown, self.pending
-        if not self.downlink.full or shown is None or pending is None or pending is shown:
+        stands = self.downlink.full or not self.downlink.pacer.empty
+        if not stands or shown is None or pending is None or pending is shown:
             return False
         smaller = pending.meter.bitrate_bps < shown.meter.bitrate_bps
         soon = now_s - self._pending_since_s < CUT_LIMIT_S
@@ -197,7 +262,12 @@ class Output(Switch):
 
     def _entered(self, part: Part[Layer], header: rtp.Header, packet: bytes) -> None:
         super()._entered(part, header, packet)
+        self._thinning = Thinning(header.timestamp)
         self.retimed()
+
+    def _begin_with_the_past(self, layer: Layer, now_s: float) -> None:
+        if not self._paced:  # for a narrow line a whole group is more than to wait for the next one
+            super()._begin_with_the_past(layer, now_s)
 
     def _enter(self, part: Part[Layer]) -> None:
         """Another part or another path: the lane is another one."""

@@ -128,6 +128,19 @@ class Rewriter(Generic[Origin]):
         del self._parts[:-MAX_PARTS]
         return part
 
+    def leave_out(self, number: int) -> Part[Origin]:
+        """Packets of the present part before incoming ``number``, as far as they were not forwarded, are
+        no longer awaited, and leave no gap; time stamps go on as they were. Raises: IndexError where
+        there is no part.
+        """
+        before = self._parts[-1]
+        shift = self._highest + 1 - number
+        times = before.timestamp_shift, before.aligned_shift
+        self.part = Part(before.origin, number, shift, *times, before.counters)
+        self._parts.append(self.part)
+        del self._parts[:-MAX_PARTS]
+        return self.part
+
     def forward(self, number: int, timestamp: int, now_s: float) -> tuple[int, int] | None:
         """(16-bit sequence number, time stamp) of a packet of the present part; None before it."""
         part = self._parts[-1]

@@ -148,15 +148,18 @@ class Subscriber:
         sound_bps = voices * SOUND_BPS
         pictures_bps = self._budget_bps - sound_bps
         self.choices = select(slots, pictures_bps, now_s, untried=self.downlink.untried)
-        self._slots = {mid: self._slot(choice) for mid, choice in self.choices.items()}
         for mid, choice in self.choices.items():
             self.outputs[mid].want(choice.layer, now_s)
         self._spent_bps = sound_bps + sum(c.bitrate_bps for c in self.choices.values())
         worth_bps = sum(c.worth_bps for c in self.choices.values())
         self._wanted_bps = round(sound_bps + UP_MARGIN * worth_bps)
-        reasons = {choice.reason for choice in self.choices.values()}
-        self._content = reasons <= {"size"} and not self._waiting
-        if "line" not in reasons:
+        reasons = {
+            mid: "line" if self.outputs[mid].thinned(now_s) else choice.reason
+            for mid, choice in self.choices.items()
+        }
+        self._slots = {mid: self._slot(self.choices[mid], why) for mid, why in reasons.items()}
+        self._content = set(reasons.values()) <= {"size"} and not self._waiting
+        if "line" not in reasons.values():
             self._reduced_since_s = None
         elif self._reduced_since_s is None:
             self._reduced_since_s = now_s
@@ -230,14 +233,14 @@ class Subscriber:
         """Every 100 ms."""
         outputs = self.outputs.values()
         pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
-        self.downlink.tick(now_s, self._wanted_bps, pad)
+        self.downlink.tick(now_s, self._wanted_bps, self._spent_bps, pad)
         self._shed(now_s)
         for waiting in tuple(self._waiting):
             waiting.tick(now_s)
-        if self.downlink.lossy:
-            for output in outputs:
-                if output.kind == "audio":
-                    output.leave_fan()  # its sound goes twice, which others' does not
+        apart = {"audio": self.downlink.lossy, "video": self.downlink.narrow}
+        for output in outputs if any(apart.values()) else ():
+            if apart[output.kind]:
+                output.leave_fan()  # its sound goes twice, its pictures wait; others' do not
         self._send_reports(now_s)
 
     def _shed(self, now_s: float) -> None:
@@ -264,12 +267,12 @@ class Subscriber:
         )
 
     @staticmethod
-    def _slot(choice: Choice) -> messages.Slot:
+    def _slot(choice: Choice, reason: str) -> messages.Slot:
         return messages.Slot(
             choice.meant.height_px if choice.meant is not None else 0,
             choice.worth.height_px if choice.worth is not None else 0,
             choice.bitrate_bps,
-            choice.reason,
+            reason,
         )
 
     def _send_reports(self, now_s: float) -> None:

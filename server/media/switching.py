@@ -166,12 +166,15 @@ class Switch:
         part.even_from = group[-1][0] + 1
 
     def _entered(self, part: Part[Layer], header: rtp.Header, packet: bytes) -> None:
-        layer = part.origin
-        if layer.track.codec == "VP8":
+        self._count_on(part, header, packet)
+        self.pending = None
+        self._show(part.origin)
+
+    def _count_on(self, part: Part[Layer], header: rtp.Header, packet: bytes) -> None:
+        """The codec's own counters go on where ``part`` begins."""
+        if part.origin.track.codec == "VP8":
             view = memoryview(packet)[header.payload_start : header.payload_end]
             part.counters = self.continuity.begin(view)
-        self.pending = None
-        self._show(layer)
 
     def _aligned(self, layer: Layer) -> int | None:
         """The shift of time stamps by which ``layer`` goes on where another of its track stood."""

@@ -255,6 +255,18 @@ def test_the_past_is_squeezed_between_what_was_sent_and_now() -> None:
     assert sum(steps) >= 0.02 * 90000
 
 
+def test_what_is_left_out_leaves_no_gap_and_moves_no_time() -> None:
+    rewriter: Rewriter[str] = Rewriter(90000)
+    rewriter.switch("a", 100, 5000, 1.0)
+    first = rewriter.forward(100, 5000, 1.0)
+    assert first is not None
+    rewriter.leave_out(110)
+    assert rewriter.forward(105, 5500, 1.1) is None, "it comes too late"
+    assert rewriter.forward(110, 8000, 1.2) == ((first[0] + 1) & 0xFFFF, (first[1] + 3000) % 2**32)
+    found = [rewriter.origin((first[0] + i) & 0xFFFF) for i in range(2)]
+    assert [each[1] for each in found if each is not None] == [100, 110]
+
+
 def test_what_was_sent_with_the_past_never_goes_again() -> None:
     rewriter: Rewriter[str] = Rewriter(90000)
     part = rewriter.switch("a", 65536, 0, 1.0)
