@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, TypeVarTuple, cast
+from typing import Any, TypeVarTuple, cast
 
 from sqlalchemy import Dialect, Insert, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -54,10 +54,23 @@ def read(session: Session, query: Select[*T], **values: Any) -> list[tuple[*T]]:
 
 
 def _write(session: Session, model: type[Base], rows: Rows, *, replacing: bool) -> None:
-    if rows:
-        session.flush()
-        driver, dialect = _driver(session)
-        _insertion(model, tuple(rows[0]), replacing, dialect).execute(driver, rows)
+    if not rows:
+        return
+    session.flush()
+    driver, dialect = _driver(session)
+    names = tuple(rows[0])
+    if dialect.name == "sqlite":
+        _by_rows(model, names, replacing, dialect).execute(driver, rows)
+        return
+    columns = {name: [row[name] for row in rows] for name in names}
+    same = frozenset(name for name, values in columns.items() if _all_one(values))
+    insertion = _by_columns(model, names, same, replacing, dialect)
+    given = {name: values[0] if name in same else values for name, values in columns.items()}
+    driver.execute(insertion.text, insertion.parameters(given))
+
+
+def _all_one(values: Sequence[object]) -> bool:
+    return values[0] is values[-1] and len({*map(id, values)}) == 1
 
 
 def begin(session: Session) -> Any:
@@ -113,11 +126,6 @@ def _query(query: Statement, dialect: Dialect) -> _Query:
     )
 
 
-class _Insertion(Protocol):
-    def execute(self, driver: Any, rows: Rows) -> None:
-        """Insert ``rows``."""
-
-
 @dataclass(frozen=True, slots=True)
 class _ByRows:
     """For SQLite: SQL for one row and for ``TOGETHER``, and the columns with what converts their
@@ -140,28 +148,40 @@ class _ByRows:
             driver.executemany(self.one, parameters[whole:])
 
 
-@dataclass(frozen=True, slots=True)
-class _ByColumns:
-    """For PostgreSQL: all rows by one statement, in which each column is one parameter, an array."""
+@lru_cache(64)
+def _by_columns(
+    model: type[Base],
+    names: tuple[str, ...],
+    same: frozenset[str],
+    replacing: bool,
+    dialect: Dialect,
+) -> _Query:
+    """For PostgreSQL: all rows by one statement, in which each column is one parameter, an array, or
+    the value that all rows have."""
+    table = _table(model, names)
+    given = (
+        (
+            bindparam(name, type_=table.c[name].type)
+            if name in same
+            else func.unnest(bindparam(name, type_=Listed(table.c[name].type)))
+        )
+        for name in names
+    )
+    new = postgresql.insert(table).from_select(names, select(*given))
+    return _query(_replacing(new, table, names) if replacing else new, dialect)
 
-    query: _Query
 
-    def execute(self, driver: Any, rows: Rows) -> None:
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
-        driver.execute(self.query.text, self.query.parameters(columns))
+def _table(model: type[Base], names: Sequence[str]) -> Table:
+    table = cast(Table, model.__table__)
+    assert not {column.name for column in table.c if column.default is not None} - set(names)
+    return table
 
 
 @lru_cache(64)
-def _insertion(
+def _by_rows(
     model: type[Base], names: tuple[str, ...], replacing: bool, dialect: Dialect
-) -> _Insertion:
-    table = cast(Table, model.__table__)
-    assert not {column.name for column in table.c if column.default is not None} - set(names)
-    if dialect.name == "postgresql":
-        arrays = (bindparam(name, type_=Listed(table.c[name].type)) for name in names)
-        rows = func.unnest(*arrays).table_valued(*names).render_derived()
-        new = postgresql.insert(table).from_select(names, select(*rows.c))
-        return _ByColumns(_query(_replacing(new, table, names) if replacing else new, dialect))
+) -> _ByRows:
+    table = _table(model, names)
     row = sqlite.insert(table)
     compiled = _compiled(_replacing(row, table, names) if replacing else row, dialect, list(names))
     places = compiled.positiontup or []

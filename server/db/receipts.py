@@ -36,7 +36,10 @@ class Receipt(Base):
     answer: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-_ARRAYS = (bindparam(name, type_=Listed(Text())) for name in ("holders", "keys"))
+_ARRAYS = (
+    func.unnest(bindparam(f"{name}s", type_=Listed(Text()))).label(name)
+    for name in ("holder", "key")
+)
 _PAIR = func.json_each(bindparam("pairs", type_=JSON)).table_valued("value").c.value
 
 
@@ -47,7 +50,7 @@ def _find(asked: FromClause) -> Select[str, str, str, dict[str, Any]]:
     return select(*columns).join(asked, by_key)
 
 
-_FIND_BY_ARRAYS = _find(func.unnest(*_ARRAYS).table_valued("holder", "key").render_derived())
+_FIND_BY_ARRAYS = _find(select(*_ARRAYS).subquery())
 _FIND_BY_JSON = _find(
     select(
         func.json_extract(_PAIR, "$[0]").label("holder"),
