@@ -86,6 +86,7 @@ async def test_a_player_sees_and_hears_the_room(
     assert loudest > 1000
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_room_comes_back_as_soon_as_a_worker_was_started_again(
     site: SimulatedSite,
     worker: Process,  # noqa: F811
@@ -100,6 +101,7 @@ async def test_a_room_comes_back_as_soon_as_a_worker_was_started_again(
     await eventually(lambda: offers and site.connected.is_set(), 15)
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_worker_that_is_slow_for_a_moment_keeps_the_room(
     site: SimulatedSite, worker: Process, offers: list[str]  # noqa: F811
 ) -> None:
