@@ -129,8 +129,7 @@ class Capture(Endpoint):
         """Without feedback Chromium stays small."""
         while True:
             await asyncio.sleep(0.1)
-            packet = self._feedback.report(1, self._ssrc)
-            if packet is not None:
+            for packet in self._feedback.report(1, self._ssrc):
                 self.peer.send_rtcp(packet)
 
 

@@ -307,8 +307,7 @@ class Viewer(Endpoint):
             beat += 1
             media = next(iter(self.streams), 0)
             if self._transport_id:
-                feedback = self._feedback.report(self.ssrc, media)
-                if feedback is not None:
+                for feedback in self._feedback.report(self.ssrc, media):
                     self.peer.send_rtcp(feedback)
             if beat % 10 == 0:
                 blocks = [

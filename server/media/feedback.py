@@ -17,6 +17,8 @@ DELTA_S = 250e-6
 REFERENCE_S = 0.064
 MAX_STATUSES = 2000
 """a wider range than this is cut: the sender has begun anew"""
+STATUSES_A_PACKET = 450
+"""up to 2.3 bytes each"""
 MAX_READ = 4096
 """more statuses than a receiver can have to tell at once: not read"""
 
@@ -42,10 +44,12 @@ class Feedback:
         self._highest = max(self._highest, number)
         self._arrivals.setdefault(number, now_s)
 
-    def report(self, sender: int, ssrc: int) -> bytes | None:
-        """The feedback packet on what has come since the last one, None without news."""
+    def report(self, sender: int, ssrc: int) -> list[bytes]:
+        """Feedback packets on what has come since the last one, each for a datagram of its own; none
+        without news.
+        """
         if self._next is None or not self._arrivals:
-            return None
+            return []
         first = min(min(self._arrivals), self._next)
         last = max(self._arrivals)
         if last - first >= MAX_STATUSES:
@@ -53,17 +57,24 @@ class Feedback:
         arrivals = {n: t for n, t in self._arrivals.items() if n >= first}
         self._arrivals.clear()
         self._next = last + 1
-        body = _encode(first, last, arrivals, self._count)
-        self._count = (self._count + 1) & 0xFF
-        body += bytes(-len(body) % 4)
-        body = struct.pack("!II", sender, ssrc) + body
-        return rtcp.packet(rtcp.TRANSPORT_WIDE, rtcp.TRANSPORT_FEEDBACK, body)
+        packets = []
+        at_s = arrivals[min(arrivals)]
+        for begin in range(first, last + 1, STATUSES_A_PACKET):
+            end = min(begin + STATUSES_A_PACKET, last + 1)
+            at_s = next((arrivals[n] for n in range(begin, end) if n in arrivals), at_s)
+            body = _encode(begin, end - 1, arrivals, self._count, at_s)
+            self._count = (self._count + 1) & 0xFF
+            body += bytes(-len(body) % 4)
+            body = struct.pack("!II", sender, ssrc) + body
+            packets.append(rtcp.packet(rtcp.TRANSPORT_WIDE, rtcp.TRANSPORT_FEEDBACK, body))
+        return packets
 
 
-def _encode(first: int, last: int, arrivals: dict[int, float], count: int) -> bytes:
-    """The FCI: base, number of statuses, reference time, chunks, deltas (section 3.1)."""
-    begin = min(arrivals)
-    reference = int(arrivals[begin] / REFERENCE_S)
+def _encode(first: int, last: int, arrivals: dict[int, float], count: int, near_s: float) -> bytes:
+    """The FCI: base, number of statuses, reference time, chunks, deltas (section 3.1); ``near_s``: when
+    the first of them came, or any time near where none has.
+    """
+    reference = int(near_s / REFERENCE_S)
     clock = reference * round(REFERENCE_S / DELTA_S)
     statuses: list[int] = []
     deltas = bytearray()

@@ -282,16 +282,15 @@ class Publication:
     def send_losses(self, now_s: float) -> None:
         """Every 50 ms: what is missing, asked for."""
         if self.peer.connected:
-            packet = b"".join(track.losses(now_s) for track in self.tracks.values())
-            if packet:
-                self.peer.send_rtcp(packet)
+            packets = [p for track in self.tracks.values() for p in track.losses(now_s)]
+            for datagram in rtcp.datagrams(packets):
+                self.peer.send_rtcp(datagram)
 
     def send_feedback(self) -> None:
         """Every 100 ms: transport-wide feedback."""
         if self._transport_id and self.peer.connected:
             media = next(iter(self._by_ssrc), 0)
-            packet = self._feedback.report(self.ssrc, media)
-            if packet is not None:
+            for packet in self._feedback.report(self.ssrc, media):
                 self.peer.send_rtcp(packet)
 
     def send_reports(self, now_s: float) -> None:

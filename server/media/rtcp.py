@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 SENDER_REPORT = 200
@@ -20,9 +20,13 @@ NACK = 1
 PLI = 1
 FIR = 4
 APPLICATION = 15
+NUMBERS_A_NACK = 250
+"""four bytes each where they lie far apart"""
 TRANSPORT_WIDE = 15
 """format of draft-holmer-rmcat-transport-wide-cc-extensions-01"""
 
+MAX_DATAGRAM_BYTES = 1200
+"""of what is joined to one; what SRTP, UDP and IP add fits into any line's 1,280"""
 Bytes = bytes | memoryview
 _U32 = struct.Struct("!I")
 
@@ -150,6 +154,18 @@ def packet(count: int, kind: int, body: bytes) -> bytes:
     return struct.pack("!BBH", 0x80 | count, kind, len(body) // 4) + body
 
 
+def datagrams(packets: Iterable[bytes]) -> Iterator[bytes]:
+    """Packets joined to as few datagrams as hold them, in their order."""
+    joined = b""
+    for each in packets:
+        if joined and len(joined) + len(each) > MAX_DATAGRAM_BYTES:
+            yield joined
+            joined = b""
+        joined += each
+    if joined:
+        yield joined
+
+
 def pli(sender: int, ssrc: int) -> bytes:
     """Ask for a keyframe."""
     return packet(PLI, PAYLOAD_FEEDBACK, struct.pack("!II", sender, ssrc))
@@ -161,6 +177,12 @@ def remb(sender: int, bitrate_bps: int, ssrcs: Sequence[int]) -> bytes:
     head = len(ssrcs) << 24 | exponent << 18 | bitrate_bps >> exponent
     body = struct.pack("!II4sI", sender, 0, b"REMB", head)
     return packet(APPLICATION, PAYLOAD_FEEDBACK, body + b"".join(map(_U32.pack, ssrcs)))
+
+
+def nacks(sender: int, ssrc: int, sequences: Sequence[int]) -> Iterator[bytes]:
+    """``nack``, in as many packets as these numbers need."""
+    for start in range(0, len(sequences), NUMBERS_A_NACK):
+        yield nack(sender, ssrc, sequences[start : start + NUMBERS_A_NACK])
 
 
 def nack(sender: int, ssrc: int, sequences: Sequence[int]) -> bytes:

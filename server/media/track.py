@@ -325,20 +325,20 @@ class Track:
         kept = ascending[:1] + [layer for layer in ascending[1:] if layer.wanted(now_s)]
         return tuple(layer.rid for layer in self.layers if layer in kept)
 
-    def losses(self, now_s: float) -> bytes:
-        """The NACK and PLI that are due, possibly nothing."""
-        out = b""
+    def losses(self, now_s: float) -> list[bytes]:
+        """The NACKs and PLI that are due, possibly nothing."""
+        out: list[bytes] = []
         ours = self.publication.ssrc
         for layer in self.layers:
             if layer.ssrc is not None and self._nack and layer.arrivals.holes:
                 missing = layer.arrivals.due(now_s)
                 if missing:
-                    out += rtcp.nack(ours, layer.ssrc, missing)
+                    out += rtcp.nacks(ours, layer.ssrc, missing)
         # Browsers answer a request for one layer by keyframes of all: so once for all of them.
         if self.kind == "video" and now_s - self._asked_at_s >= keyframes.MIN_INTERVAL_S:
             for layer in self.layers:
                 if layer.ssrc is not None and layer.requests.due(now_s):
-                    out += rtcp.pli(ours, layer.ssrc)
+                    out.append(rtcp.pli(ours, layer.ssrc))
                     self._asked_at_s = now_s
                     overdue_s = layer.requests.overdue_s(now_s)
                     if overdue_s and layer.alive(now_s):

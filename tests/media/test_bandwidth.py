@@ -63,7 +63,7 @@ def estimator(now_s: float) -> Estimator:
 def report_of(first: int, *arrived_s: float | None) -> bytes:
     """A report on packets from ``first`` on, None for each that has not come."""
     came = {first + i: at_s for i, at_s in enumerate(arrived_s) if at_s is not None}
-    return feedback._encode(first, first + len(arrived_s) - 1, came, 0)
+    return feedback._encode(first, first + len(arrived_s) - 1, came, 0, min(came.values()))
 
 
 class Line:
@@ -131,8 +131,7 @@ class Line:
             arrived_s, number = heapq.heappop(self._underway)
             self._feedback.receive(number, arrived_s)
         if tick % round(FEEDBACK_S / 0.01) == 0 and not self.down:
-            packet = self._feedback.report(1, 2)
-            if packet is not None:
+            for packet in self._feedback.report(1, 2):
                 self._reports.append((self.now_s + self.delay_s, packet[12:]))
         while self._reports and self._reports[0][0] <= self.now_s:
             self.estimator.report(self._reports.popleft()[1], self.now_s)
@@ -256,15 +255,15 @@ def test_reports_say_what_feedback_heard(arrivals: dict[int, float], base: int) 
     feedback = Feedback()
     for offset, at_s in arrivals.items():
         feedback.receive((base + offset) & 0xFFFF, at_s)
-    packet = feedback.report(1, 2)
-    assert packet is not None
-    report = read(packet[12:])
-    assert report is not None
+    reports = [read(packet[12:]) for packet in feedback.report(1, 2)]
     heard = {
         (report.first + i) & 0xFFFF: at_s
+        for report in reports
+        if report is not None
         for i, at_s in enumerate(report.arrived_s)
         if at_s is not None
     }
+    assert None not in reports
     for offset, at_s in arrivals.items():
         told_s = heard.get((base + offset) & 0xFFFF)
         assert told_s is None or abs(told_s - at_s) < 0.001

@@ -30,8 +30,7 @@ class LateReader(Line):
         self._underway = [each for each in self._underway if each[0] > self.now_s]
         for _, number in sorted(came):
             self._feedback.receive(number, self.now_s)
-        packet = self._feedback.report(1, 2)
-        if packet is not None:
+        for packet in self._feedback.report(1, 2):
             self._reports.append((self.now_s + self.delay_s, packet[12:]))
         before_bps = self.estimator.estimate_bps
         while self._reports and self._reports[0][0] <= self.now_s:

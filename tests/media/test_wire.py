@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from pathlib import Path
 
@@ -163,13 +164,42 @@ def test_transport_feedback_tells_each_arrival_once(
         expected[number & 0xFFFF] = now_s
         number, now_s = number + step, now_s + wait_s
         if i % 7 == 6:
-            told |= decode_feedback(feedback.report(1, 2) or b"")
-    last = feedback.report(1, 2)
-    if last is not None:
-        told |= decode_feedback(last)
-    assert feedback.report(1, 2) is None
+            for packet in feedback.report(1, 2):
+                told |= decode_feedback(packet)
+    for packet in feedback.report(1, 2):
+        told |= decode_feedback(packet)
+    assert feedback.report(1, 2) == []
     assert told.keys() == expected.keys()
     assert all(abs(told[n] - expected[n]) < 0.001 for n in expected)
+
+
+@given(st.sets(st.integers(0, 1999), min_size=1), st.randoms())
+def test_feedback_and_requests_of_any_number_fit_their_datagrams(
+    numbers: set[int], chance: random.Random
+) -> None:
+    """More than fits one was dropped before, and the publisher heard nothing."""
+    feedback = Feedback()
+    feedback.receive(0, 1000.0)
+    for number in numbers:
+        feedback.receive(number, 1000.0 + chance.random())
+    packets = feedback.report(1, 2)
+    assert all(len(packet) <= rtcp.MAX_DATAGRAM_BYTES for packet in packets)
+    told: dict[int, float] = {}
+    covered: list[int] = []
+    for packet in packets:
+        told |= decode_feedback(packet)
+        base, count = struct.unpack_from("!HH", packet, 12)
+        covered += range(base, base + count)
+    assert told.keys() == numbers | {0}
+    assert covered == list(range(max(numbers) + 1)), "each is told of once, missing or not"
+
+    missing = [3 * number & 0xFFFF for number in sorted(numbers)]
+    parts = [*rtcp.nacks(1, 2, missing), rtcp.pli(1, 2)]
+    sent = list(rtcp.datagrams(parts))
+    assert all(len(each) <= rtcp.MAX_DATAGRAM_BYTES for each in sent)
+    *asked, last = [item for each in sent for item in rtcp.parse(each)]
+    assert [n for each in asked if isinstance(each, rtcp.Nack) for n in each.sequences] == missing
+    assert isinstance(last, rtcp.KeyframeRequest)
 
 
 def test_descriptions_are_negotiated_by_preference() -> None:
