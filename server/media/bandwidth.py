@@ -35,7 +35,9 @@ LONGER_PARTS, LONGER_PART_S, LONGER_WITHIN_S = 3, 1.0, 0.01
 """what all packets of so many parts wait, the same but for so much, is a longer way: a queue
 grows or drains"""
 LOSSLESS = 0.02
-"""and one that is full loses more than this"""
+"""and one that is full loses so much more than the line does while there is none"""
+CLEAR_WEIGHT = 0.02
+"""of a report, in what the line loses without a queue: some five seconds"""
 
 BETA = 0.85
 """what is left of the delivered rate after overuse (draft, 5.5)"""
@@ -90,6 +92,8 @@ class Estimator:
         self._waits_s: deque[float] = deque(maxlen=LONGER_PARTS)
         """the least that packets waited in each part"""
         self._part_until_s = now_s
+        self._clear_loss = 0.0
+        """the share that the line loses while no queue stands"""
         self.link_bps = MAX_BPS
         """where the line was last found to end"""
         self._grown_at_s = now_s
@@ -180,13 +184,15 @@ class Estimator:
         """Does clearly less come through than is sent? What waits ever longer comes through slower
         by as much; a full queue drops the rest.
         """
-        kept = 1 - self._losses.fraction()
+        kept = (1 - self._losses.fraction()) / (1 - self._clear_loss)
         return kept / (1 + self.flight.state.rise_s / (BINS * BIN_S)) < SHORT
 
     def _follow_way(self, now_s: float) -> None:
         """Notice a way that has become longer, and stays so."""
         floor_s, waits_s = self.flight.state.floor_s, self._waits_s
-        if self.loss > LOSSLESS:
+        if floor_s < QUEUE_S:
+            self._clear_loss += (self.loss - self._clear_loss) * CLEAR_WEIGHT
+        elif self._losses.fraction(-1.0) > LOSSLESS + 1.5 * self._clear_loss:
             waits_s.clear()
         if not waits_s or now_s >= self._part_until_s:
             same = len(waits_s) == LONGER_PARTS and max(waits_s) - min(waits_s) < LONGER_WITHIN_S

@@ -153,9 +153,10 @@ def test_it_does_not_claim_what_nobody_wants() -> None:
     assert line.estimator.estimate_bps <= START_BPS
 
 
+@pytest.mark.parametrize("loss", [0, 0.03])
 @pytest.mark.parametrize("rate_bps", [500e3, 1e6, 3e6])
-def test_it_settles_below_a_narrow_line_with_short_queues(rate_bps: float) -> None:
-    line = Line(steady(rate_bps))
+def test_it_settles_below_a_narrow_line_with_short_queues(rate_bps: float, loss: float) -> None:
+    line = Line(steady(rate_bps), loss)
     line.run(15, 4e6)
     line.queue_delays_s.clear()
     estimates = []
