@@ -48,6 +48,7 @@ CHROMIUM = [
 BACK_WITHIN_S = 30.0
 SETTLE_S = 12.0
 """so long the largest picture is waited for before a line becomes bad"""
+NOTHING_S = 20.0
 LARGEST_PX = 720
 UNITS = {
     "longest_interval": "ms without a new picture",
@@ -141,9 +142,9 @@ def _first(found: Watched, wanted: Callable[[int], bool]) -> float | None:
 
 
 async def nothing(legs: Legs) -> Figures:
-    """No line at all for a third of the time, 20 s at most."""
+    """No line at all for 20 s, or as long as each line is measured where that is shorter."""
     legs.bad.change(loss=1.0)
-    await asyncio.sleep(min(20.0, legs.seconds / 3))
+    await asyncio.sleep(min(NOTHING_S, legs.seconds))
     legs.bad.change(loss=0.0)
     return {"back": await legs.watch.moves(BACK_WITHIN_S)}
 

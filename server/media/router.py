@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import TypeVar
 
 import msgspec
@@ -183,13 +183,10 @@ class Conference:
     def choose_layers(self, now_s: float) -> None:
         """Twice a second: rates are measured, and every slot that may be worth another layer gets it."""
         self._warm(now_s)
-        pictures = [p.video for p in self.publications.values() if p.video is not None]
-        for track in pictures:
-            track.measure(now_s)
-        turned = {track for track in pictures if track.turned(now_s)}
-        for subscriber in self.subscribers.values():
-            if subscriber.peer.connected:
-                subscriber.review(turned, now_s)
+        for publication in self.publications.values():
+            if publication.video is not None:
+                publication.video.measure(now_s)
+        self._review(set(), now_s)
         if self.feed is not None:
             self.feed.follow(now_s)
 
@@ -293,8 +290,17 @@ class Conference:
             self.feed.tick(now_s)
 
     def follow_lines(self, now_s: float) -> None:
-        """Every 100 ms: what receivers' lines carry."""
+        """Every 100 ms: what receivers' lines carry, and which layers publishers' do no more."""
         self._each(self.subscribers.values(), lambda each: each.tick(now_s))
+        pictures = [p.video for p in self.publications.values() if p.video is not None]
+        turned = {track for track in pictures if track.turned(now_s)}
+        if turned:
+            self._review(turned, now_s)
+
+    def _review(self, turned: Set[Track], now_s: float) -> None:
+        for subscriber in self.subscribers.values():
+            if subscriber.peer.connected:
+                subscriber.review(turned, now_s)
 
     def _each(self, sessions: Iterable[S], work: Callable[[S], None]) -> None:
         """Do it for each; where one finds a fault of ours, that one ends and the others go on."""

@@ -25,7 +25,7 @@ ALIVE_S = 2.0
 HOLD_S = 0.002
 """so long the rest of a frame is waited for: it shows no earlier, and one send for all of it costs
 each receiver half of what two cost"""
-LAYER_SILENT_S = 0.5
+LAYER_SILENT_S = 0.3
 """a layer whose publisher stops it (its line, its processor) stops without a word"""
 UNWANTED_S = 5.0
 """a layer that nobody has received for so long is paused at its publisher"""
@@ -309,7 +309,9 @@ class Track:
 
     def turned(self, now_s: float) -> bool:
         """Has a layer come, gone or changed its size since this was last asked?"""
-        before, self._turn = self._turn, [(la.size, la.alive(now_s)) for la in self.layers]
+        others = len(self.layers) > 1  # the only one there is stays, whether it flows or not
+        found = [(layer.size, others and layer.alive(now_s)) for layer in self.layers]
+        before, self._turn = self._turn, found
         return self._turn != before
 
     def top(self, now_s: float) -> Layer:
