@@ -446,6 +446,8 @@ class Decoder:
             end = start + 4 + length
             if len(buffer) < end:
                 break
-            yield self._decoder.decode(bytes(buffer[start + 4 : end]))
+            with memoryview(buffer) as view, view[start + 4 : end] as body:
+                message = self._decoder.decode(body)
+            yield message
             start = end
         del buffer[:start]

@@ -127,10 +127,13 @@ class Run:
         return self.start + sum(sample.duration for sample in self.samples)
 
 
+_MOOF_BYTES, _TRAF_BYTES = 24, 64
+"""as ``_moof`` and ``_traf`` write them, without samples"""
+
+
 def fragment(number: int, runs: Sequence[Run]) -> bytes:
     """One moof and its mdat."""
-    size = len(_moof(number, runs, [0] * len(runs)))
-    offsets, at = [], size + 8
+    offsets, at = [], _MOOF_BYTES + sum(_TRAF_BYTES + 12 * len(run.samples) for run in runs) + 8
     for run in runs:
         offsets.append(at)
         at += sum(len(sample.data) for sample in run.samples)

@@ -79,16 +79,14 @@ class Assembler:
         """Append the NAL units of a payload; False if it is not as RFC 6184 says."""
         if not payload:
             return True  # padding, as bandwidth probes send
-        kind = h264.nal_type(payload)
-        if kind != h264.FU_A and self._fragments is not None:
+        kind = payload[0] & 0x1F
+        if kind == h264.FU_A:
+            return len(payload) > 2 and self._unpack_fragment(payload)
+        if self._fragments is not None:
             return False
         if 1 <= kind <= 23:
             return self._append(payload)
-        if kind == h264.STAP_A:
-            return self._unpack_aggregate(payload)
-        if kind == h264.FU_A and len(payload) > 2:
-            return self._unpack_fragment(payload)
-        return False
+        return kind == h264.STAP_A and self._unpack_aggregate(payload)
 
     def _unpack_aggregate(self, payload: bytes) -> bool:
         at = 1

@@ -6,6 +6,7 @@ silence is a canned frame, so that hours of it cost nothing.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -131,6 +132,14 @@ class Sum:
         return bytes(memoryview(frame.planes[0])[: len(parts[0])])
 
 
+def _is_silent(block: bytes) -> bool:
+    """Nothing, or what Opus makes of a microphone that is off: samples of 1, 0 and -1."""
+    if block.strip(b"\0\1\xff"):  # the rule, seen by the first byte
+        return False
+    samples = array("h", block)
+    return max(samples) <= 1 and min(samples) >= -1
+
+
 class Aac:
     """The encoder: blocks of PCM in, as many AAC frames out, in step."""
 
@@ -139,9 +148,9 @@ class Aac:
         assert isinstance(encoder, av.AudioCodecContext)
         encoder.sample_rate, encoder.layout, encoder.format = AUDIO_HZ, "mono", "fltp"
         encoder.bit_rate, encoder.time_base = 64_000, _TIME_BASE
-        # A third of the time of the default (twoloop), which was more than half of the recorder's,
-        # and with speech nearer to what went in: 18 dB of segmental SNR for 15.
-        encoder.options = {"aac_coder": "fast"}
+        # A third of the time of the defaults (twoloop, noise substituted, noise shaped in time), and with
+        # speech nearer to what went in: 25.6 dB of segmental SNR for 23.5.
+        encoder.options = {"aac_coder": "fast", "aac_tns": "0", "aac_pns": "0"}
         encoder.open()
         self._encoder = encoder
         self._pts = 0
@@ -154,9 +163,10 @@ class Aac:
         due: list[bytes] = []
         for at in range(0, len(pcm), _BLOCK):
             block = pcm[at : at + _BLOCK]
-            self._quiet = self._quiet + 1 if block == _SILENT else 0
+            silent = _is_silent(block)
+            self._quiet = self._quiet + 1 if silent else 0
             if self._quiet <= SETTLE:
-                due.append(block)
+                due.append(_SILENT if silent else block)
                 continue
             yield from self._feed(due)
             due = []

@@ -124,6 +124,7 @@ class Tone:
 
     source: str
     frequency: int
+    loud: int = 9000
     on: bool = True
     delay_us: int = 20_000
     sequence: int = 100
@@ -143,7 +144,7 @@ class Tone:
         while self.next_us <= now_us:
             frame = av.AudioFrame("s16", "mono", 960)
             turn = 2 * math.pi * self.frequency / 48_000
-            pcm = [int(9000 * math.sin(turn * (self.position + i))) for i in range(960)]
+            pcm = [int(self.loud * math.sin(turn * (self.position + i))) for i in range(960)]
             frame.planes[0].update(
                 array("h", pcm).tobytes().ljust(frame.planes[0].buffer_size, b"\0")
             )

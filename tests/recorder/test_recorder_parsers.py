@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server.recorder import h264, rtp
 from server.recorder.clock import Clock
 from server.recorder.frames import Assembler, VideoSource
-from server.recorder.mixer import Mixer, Sum, Voice
+from server.recorder.mixer import Aac, Mixer, Sum, Voice
 from tests.recorder.publisher import Camera, Tone
 from tests.recorder.publisher import rtp as packet
 
@@ -162,3 +162,14 @@ def test_voices_are_added_and_run_over_nowhere(voices: list[list[int]]) -> None:
     added = Sum()
     for _ in range(2):
         assert array("h", added.of(parts)).tolist() == expected * 30
+
+
+def test_what_opus_leaves_of_a_microphone_that_is_off_is_silence() -> None:
+    aac, nobody, dice = Aac(), Aac(), random.Random(1)
+    loud = array("h", [dice.randrange(-9000, 9000) for _ in range(4 * 1024)]).tobytes()
+    rest = array("h", [dice.randrange(-1, 2) for _ in range(20 * 1024)]).tobytes()
+    heard = list(aac.encode(loud + rest))
+    silence = list(nobody.encode(bytes(len(loud + rest))))
+    assert len(heard) == 24 and heard[:5] != silence[:5] and heard[9:] == silence[9:]
+    faint = array("h", [dice.choice([-256, 0, 257]) for _ in range(4 * 1024)]).tobytes()
+    assert list(aac.encode(faint))[-1] != silence[-1], "the same bytes otherwise"
