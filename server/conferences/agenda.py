@@ -12,6 +12,7 @@ from server.conferences.facts import agenda_item_set
 from server.conferences.loading import conference_of, one_line
 from server.conferences.models import AgendaItem, Conference
 from server.conferences.rules import CHANGEABLE, UNDER_WAY
+from server.db import bulk
 from server.db.journal import Emit
 from server.db.outcome import Actions, Outcome
 from server.errors import N_, Conflict, Invalid, NotFound
@@ -38,7 +39,7 @@ def end_item(session: Session, conference: Conference, now: datetime) -> list[Em
     if conference.item_id is None:
         return []
     item = session.get_one(AgendaItem, conference.item_id)
-    item.ended_at = now
+    bulk.change(session, item, ended_at=now)
     return [Emit(AgendaItemEnded(id=item.id, ended_at=now))]
 
 
@@ -97,11 +98,11 @@ def start_item(session: Session, actor: Actor, command: StartItem, now: datetime
         return Outcome()
     emits = end_item(session, conference, now)
     if item is not None:
-        item.started_at = item.started_at or now
-        item.ended_at = None
-        event = AgendaItemStarted(id=item.id, started_at=item.started_at, ended_at=None)
+        started_at = item.started_at or now
+        bulk.change(session, item, started_at=started_at, ended_at=None)
+        event = AgendaItemStarted(id=item.id, started_at=started_at, ended_at=None)
         emits.append(Emit(event))
-    conference.item_id = command.item
+    bulk.change(session, conference, item_id=command.item)
     emits.append(Emit(AgendaMoved(item=command.item)))
     return Outcome(emits=emits)
 

@@ -13,22 +13,36 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVarTuple, cast
 
-from sqlalchemy import Dialect, Insert, Select, Table, bindparam, func, select
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from server.db.base import Base
 from server.db.lists import Convert, Listed, converted
 
 T = TypeVarTuple("T")
-Statement = Select[*tuple[Any, ...]] | Insert
+Statement = Select[*tuple[Any, ...]] | Insert | Update
 Rows = Sequence[dict[str, Any]]
 """column → value; all rows have the same columns. Those that they leave out become NULL in a new row,
 and stay in one that is there"""
 TOGETHER = 32
 """Rows in one INSERT of SQLite's: its driver lets other threads run, and waits for them, once a
 statement."""
+_NEW, _KEY = "new_", "key_"
+"""before the names of an UPDATE's parameters, which columns' names must not be"""
 _DRIVER = "driver"
 """of ``Session.info``"""
 _PARAMSTYLES = {"sqlite": "qmark", "postgresql": "format"}
@@ -42,6 +56,19 @@ def add(session: Session, model: type[Base], rows: Rows) -> None:
 def put(session: Session, model: type[Base], rows: Rows) -> None:
     """Insert ``rows``; where one's primary key is there already, replace its other columns."""
     _write(session, model, rows, replacing=True)
+
+
+def change(session: Session, row: Base, **values: Any) -> None:
+    """Write ``values`` into columns of ``row``, which is in the database, at once: a flush would take
+    ten times as long. ``row`` has them from now on."""
+    session.flush()
+    driver, dialect = _driver(session)
+    asked = _update(type(row), tuple(values), dialect)
+    keys = {_KEY + column.name: getattr(row, column.name) for column in _keys(type(row))}
+    given = {_NEW + name: value for name, value in values.items()}
+    driver.execute(asked.text, asked.parameters(keys | given))
+    for name, value in values.items():
+        set_committed_value(row, name, value)
 
 
 def read(session: Session, query: Select[*T], **values: Any) -> list[tuple[*T]]:
@@ -169,6 +196,18 @@ def _by_columns(
     )
     new = postgresql.insert(table).from_select(names, select(*given))
     return _query(_replacing(new, table, names) if replacing else new, dialect)
+
+
+@lru_cache(64)
+def _update(model: type[Base], names: tuple[str, ...], dialect: Dialect) -> _Query:
+    table = cast(Table, model.__table__)
+    new = {name: bindparam(_NEW + name, type_=table.c[name].type) for name in names}
+    this = [c == bindparam(_KEY + c.name, type_=c.type) for c in _keys(model)]
+    return _query(update(table).where(*this).values(new), dialect)
+
+
+def _keys(model: type[Base]) -> Sequence[Column[Any]]:
+    return list(cast(Table, model.__table__).primary_key)
 
 
 def _table(model: type[Base], names: Sequence[str]) -> Table:

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.conferences.models import Site
 from server.db import bulk
 from server.db.journal import JournalEntry
 from server.db.receipts import Receipt, find
-from tests.cast import START
+from tests.cast import START, bring_in
 
 TEXTS = (
     "",
@@ -88,3 +89,25 @@ def test_what_cannot_be_stored_does_not_become_two_texts(session: Session) -> No
     rows = [{**_entry(seq), "actor": "a\0b" if seq == 2 else "x"} for seq in (1, 2, 3)]
     with pytest.raises(ValueError, match="U\\+0000"):
         bulk.add(session, JournalEntry, rows)
+
+
+def test_a_row_that_is_changed_is_so_at_once_and_for_good(session: Session) -> None:
+    cast = bring_in(session)
+    hue, da_nang = (session.get_one(Site, site) for site in (cast.hue, cast.da_nang))
+    hue.name = "Huế cũ"  # held back by the session: it is written before
+    bulk.change(session, hue, name='Hue\u0302\u0301 "mới"', operator_since=START)
+    assert (hue.operator_since, hue in session.dirty) == (START, False)
+    session.expire_all()
+    assert (hue.name, hue.operator_since) == ('Huế "mới"', START)
+    assert (da_nang.name, da_nang.operator_since) == ("Đà Nẵng", None)
+    bulk.change(session, hue, operator_since=None)
+    session.expire_all()
+    assert hue.operator_since is None
+
+
+def test_a_change_that_is_undone_is_undone(session: Session) -> None:
+    hue = session.get_one(Site, bring_in(session).hue)
+    session.commit()
+    bulk.change(session, hue, name="Khác")
+    session.rollback()
+    assert hue.name == "Huế"
