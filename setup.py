@@ -9,7 +9,7 @@ setup(
     ext_modules=[
         Extension(
             "server.media._forward",
-            [f"server/media/{part}.c" for part in ("forward", "seal", "flight")],
+            [f"server/media/{part}.c" for part in ("forward", "seal", "flight", "receive")],
             extra_compile_args=["-ffp-contract=off"],  # the same numbers as Python's
             optional=True,
         ),

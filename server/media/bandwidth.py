@@ -53,7 +53,7 @@ SETTLE_S = 0.25
 """after a change, and a round trip, before the next cut"""
 
 SILENCE_S = 1.0
-TICK_S = 0.15
+TICK_S = 0.25
 """the longest pause of our own that counts as silence of the receiver"""
 LOST_IN_SILENCE = 0.1
 """of the packets that it reports first; more shows that the line was dead"""
@@ -148,7 +148,7 @@ class Estimator:
         return MIN_BPS if self.silent else self.estimate_bps
 
     def tick(self, now_s: float) -> None:
-        """Every 100 ms or so: notice a line that has fallen silent."""
+        """Every 100 or 200 ms: notice a line that has fallen silent."""
         since_s = self.flight.state.unheard_since_s
         before_s, for_s = self._unheard
         # While this process stood still, reports waited for it.

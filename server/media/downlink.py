@@ -190,7 +190,7 @@ class Downlink:
         spent_bps: int,
         pad: Callable[[float], None] | None,
     ) -> None:
-        """Every 100 ms. ``wanted_bps``: what the receiver could use; ``spent_bps``: what it is meant to
+        """Every 100 or 200 ms. ``wanted_bps``: what the receiver could use; ``spent_bps``: what it is meant to
         get; ``pad`` sends one packet of padding, None where there is nothing to pad with.
         """
         self._wanted_bps = wanted_bps

@@ -15,21 +15,18 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from server.media import stun, tcp
 from server.media.bursts import Burst
+from server.media.reading import Address, Reader, reader
 from server.media.refusals import Refusals
 from server.media.sending import Lanes, Sender, sender
 
 log = logging.getLogger(__name__)
 
-Address = tuple[Any, ...]
-"""what recvfrom gives: (host, port) or (host, port, flow, scope)"""
 Path = Address | tcp.Connection
 
-MAX_BATCH = 128
-"""datagrams read before the loop gets its turn again"""
 TCP_LATER_S = 0.25
 """so much later the first check over TCP is answered: UDP, which suits media better, is found first
 where it passes, and browsers that began with TCP may stay there"""
@@ -182,24 +179,24 @@ class Binding:
 class IceLite:
     """Demultiplexes one UDP socket and TCP's connections (RFC 7983) to bindings."""
 
-    def __init__(self, sock: socket.socket, sending: str = "auto") -> None:
-        """``sending``: see ``sending.sender``."""
+    def __init__(self, sock: socket.socket, way: str = "auto") -> None:
+        """``way``: see ``sending.sender`` and ``reading.reader``."""
         sock.setblocking(False)
         self.socket = sock
-        self._sender: Sender = sender(sock, sending)
+        self._sender: Sender = sender(sock, way)
+        self._way = way
         self._gathering = False
         self._deferred: list[Callable[[], None]] = []
         self._by_ufrag: dict[str, Binding] = {}
         self._by_path: dict[Path, Binding] = {}
-        self._buffer = bytearray(2048)
-        self._view = memoryview(self._buffer)
         self.find_by_ssrc: Callable[[int], Iterable[Binding]] = lambda ssrc: ()
         self._dropped = 0
         self.refusals = Refusals()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to read."""
-        loop.add_reader(self.socket.fileno(), self._readable)
+        incoming = reader(self.socket, self._way)
+        loop.add_reader(self.socket.fileno(), self._readable, incoming)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop reading; the socket stays its owner's."""
@@ -308,27 +305,19 @@ class IceLite:
             binding.path = binding.paths[-1] if binding.paths else None
             binding.nominated = False
 
-    def _readable(self) -> None:
+    def _readable(self, incoming: Reader) -> None:
         self._gathering = True
-        self._read()
+        self._read(incoming)
         deferred, self._deferred = self._deferred, []
         self.together(*deferred)
 
-    def _read(self) -> None:
-        buffer, view, receive = self._buffer, self._view, self.socket.recvfrom_into
+    def _read(self, incoming: Reader) -> None:
         now_s = time.monotonic()
-        for _ in range(MAX_BATCH):
+        for data, address in incoming.read():
             try:
-                size, address = receive(buffer)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:  # e.g. an ICMP error of an earlier send
-                continue
-            if size:
-                try:
-                    self.receive(view[:size], address, now_s)
-                except Exception:  # one peer's packet must never stop the others
-                    log.exception("packet handling failed")
+                self.receive(data, address, now_s)
+            except Exception:  # one peer's packet must never stop the others
+                log.exception("packet handling failed")
 
     def datagram(self, data: memoryview, connection: tcp.Connection) -> None:
         """One frame of a TCP connection."""

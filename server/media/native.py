@@ -1,4 +1,6 @@
-"""The compiled code (``forward.c``, ``seal.c``, ``flight.c``), where ``setup.py`` could build it."""
+"""The compiled code (``forward.c``, ``seal.c``, ``flight.c``, ``receive.c``), where ``setup.py`` could
+build it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 4
+VERSION = 5
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
@@ -30,6 +32,11 @@ unsigned long diemcau_seal_bytes(void);
 int diemcau_seal_open(void *seal, const struct ciphers *, void *context, const void *cipher,
                       const uint8_t *key, const uint8_t *salt);
 int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
+
+struct datagram { uint16_t size, address_size; uint8_t address[28]; };
+unsigned long diemcau_arrivals_bytes(void);
+uint8_t *diemcau_arrivals_open(void *arrivals, int fd, struct datagram **);
+int diemcau_receive(void *arrivals);
 
 struct state { double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
                int64_t arrived_bytes; int32_t arrived, lost, total;

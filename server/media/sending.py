@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from server.media import flight, native, rtp
 from server.media.bursts import Burst, Packet
 from server.media.flight import Flight
+from server.media.reading import Address
 from server.media.srtp import BUFFER_BYTES, PROTECT_ADDRESS, Arena, Srtp
 
-Address = tuple[Any, ...]
 SOL_UDP, UDP_SEGMENT = 17, 103
 """of linux/udp.h; the socket module lacks them"""
 MAX_SEGMENTS, MAX_RUN_BYTES = 64, 64000

@@ -35,6 +35,8 @@ SOUND_BPS = 50_000
 CONTENT_S = 5.0
 """who gets all that its sizes are worth is looked at so often, a quarter more or less so that not
 all are at once; else twice a second"""
+CALM_S = 0.15
+"""and its line at every other beat of 100 ms"""
 REPORTS_A_PACKET = 10
 REDUCED_S = 3.0
 """a picture that is smaller for so long is told of"""
@@ -75,7 +77,7 @@ class Subscriber:
         """of the last choice: the line's budget, what it took of it, what it could use"""
         self._content = False
         """had every slot what its size is worth, and from the layer that was meant?"""
-        self._rests_until_s = float("-inf")
+        self._rests_until_s = self._looked_at_s = float("-inf")
         self._unreported: set[Output] = set()
         """of these, whose time stamps lie elsewhere than was told"""
         self._reduced_since_s: float | None = None
@@ -231,6 +233,10 @@ class Subscriber:
 
     def tick(self, now_s: float) -> None:
         """Every 100 ms."""
+        calm = self._content and not self._waiting and not self._unreported
+        if calm and now_s - self._looked_at_s < CALM_S:
+            return
+        self._looked_at_s = now_s
         outputs = self.outputs.values()
         pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
         self.downlink.tick(now_s, self._wanted_bps, self._spent_bps, pad)
