@@ -17,7 +17,8 @@ class Allowance:
     def take(self, units: float, now_s: float) -> bool:
         """Are ``units`` allowed now? If so they count as used."""
         if now_s > self._at_s:
-            self._left = min(self.burst, self._left + (now_s - self._at_s) * self.rate_per_s)
+            left = self._left + (now_s - self._at_s) * self.rate_per_s
+            self._left = left if left < self.burst else self.burst
             self._at_s = now_s
         if units > self._left:
             return False

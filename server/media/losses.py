@@ -41,13 +41,15 @@ class Losses:
 
     def fraction(self, deviations: float = 0.0) -> float:
         """Lost of sent, so many standard deviations of chance added; 0 while little is known."""
-        if self._total < MIN_COUNTED:
+        lost = self._lost
+        if lost <= 0 or self._total < MIN_COUNTED:
             return 0.0
-        lost = max(0, self._lost)
         return max(0.0, lost + deviations * math.sqrt(lost)) / self._total
 
     def excessive(self, now_s: float) -> bool:
         """Is more lost than the line loses by itself, and not by chance?"""
+        if self._lost <= 0:
+            return False
         own = self._own if now_s < self._own_until_s else 0.0
         return self.fraction(-1.0) > max(LOSS_HIGH, own * 1.2 + 0.03)
 

@@ -106,6 +106,13 @@ def parse(data: Bytes) -> Iterator[Item]:
         position = end
 
 
+def transport_wide(data: Bytes) -> bytes | None:
+    """The FCI of a packet that is transport-wide feedback and nothing else, as most that come are."""
+    if len(data) < 20 or data[0] != 0x80 | TRANSPORT_WIDE or data[1] != TRANSPORT_FEEDBACK:
+        return None
+    return bytes(data[12:]) if len(data) == 4 + 4 * (data[2] << 8 | data[3]) else None
+
+
 def _parse_one(count: int, kind: int, body: bytes) -> Iterator[Item]:
     if kind == SENDER_REPORT and len(body) >= 24:
         ssrc, ntp, rtp = struct.unpack_from("!IQI", body)

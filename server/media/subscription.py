@@ -10,7 +10,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 from server.media import messages, rtcp
 from server.media.allocation import UP_MARGIN, Priority
@@ -80,6 +80,8 @@ class Subscriber:
         self._rests_until_s = self._looked_at_s = float("-inf")
         self._unreported: set[Output] = set()
         """of these, whose time stamps lie elsewhere than was told"""
+        self._padding: Output | None = None
+        """whichever could pad when that was last wished for"""
         self._reduced_since_s: float | None = None
         self._told = (0, 0.0)
         """octets and time of the last description"""
@@ -207,10 +209,13 @@ class Subscriber:
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
         self._asked(1, now_s)
+        fci = rtcp.transport_wide(packet)
+        if fci is not None:
+            self._hear(fci, now_s)
+            return
         for item in rtcp.parse(packet):
             if isinstance(item, rtcp.Congestion):
-                self.downlink.receive(item.fci, now_s)
-                self._shed(now_s)
+                self._hear(item.fci, now_s)
                 continue
             if isinstance(item, rtcp.Remb):
                 self.downlink.tell(item, now_s)
@@ -226,6 +231,10 @@ class Subscriber:
                 self._asked(PLEA, now_s)
                 output.plead(now_s)
 
+    def _hear(self, fci: bytes, now_s: float) -> None:
+        self.downlink.receive(fci, now_s)
+        self._shed(now_s)
+
     def _asked(self, units: int, now_s: float) -> None:
         if not self._asks.take(units, now_s) and now_s - self._told_greedy_s > TOLD_S:
             self._told_greedy_s = now_s
@@ -237,17 +246,23 @@ class Subscriber:
         if calm and now_s - self._looked_at_s < CALM_S:
             return
         self._looked_at_s = now_s
-        outputs = self.outputs.values()
-        pad = next((o.pad for o in outputs if o.kind == "video" and o.can_pad), None)
-        self.downlink.tick(now_s, self._wanted_bps, self._spent_bps, pad)
+        self.downlink.tick(now_s, self._wanted_bps, self._spent_bps, self._pad())
         self._shed(now_s)
         for waiting in tuple(self._waiting):
             waiting.tick(now_s)
         apart = {"audio": self.downlink.lossy, "video": self.downlink.narrow}
-        for output in outputs if any(apart.values()) else ():
+        for output in self.outputs.values() if any(apart.values()) else ():
             if apart[output.kind]:
                 output.leave_fan()  # its sound goes twice, its pictures wait; others' do not
         self._send_reports(now_s)
+
+    def _pad(self) -> Callable[[float], None] | None:
+        """What sends padding, None while nothing can."""
+        padding = self._padding
+        if padding is None or not padding.can_pad:
+            pictures = (output for output in self.outputs.values() if output.kind == "video")
+            padding = self._padding = next((each for each in pictures if each.can_pad), None)
+        return padding.pad if padding is not None else None
 
     def _shed(self, now_s: float) -> None:
         """Down at once, up by the beat."""
