@@ -190,8 +190,8 @@ class Downlink:
         spent_bps: int,
         pad: Callable[[float], None] | None,
     ) -> None:
-        """Every 100 or 200 ms. ``wanted_bps``: what the receiver could use; ``spent_bps``: what it is meant to
-        get; ``pad`` sends one packet of padding, None where there is nothing to pad with.
+        """Every 100 or 200 ms. ``wanted_bps``: what the receiver could use; ``spent_bps``: what it is
+        meant to get; ``pad`` sends one packet of padding, None where there is nothing to pad with.
         """
         self._wanted_bps = wanted_bps
         self._narrow(AMPLE * spent_bps)
@@ -214,7 +214,9 @@ class Downlink:
 
     def _narrow(self, ample_bps: float) -> None:
         known = self.known
-        if known is None or known.estimate_bps >= ample_bps:
+        # What reports of losses alone tell is too coarse: after a line that was dead for a moment they
+        # would have a picture stand that could go on.
+        if not isinstance(known, Estimator) or known.estimate_bps >= ample_bps:
             self.narrow = False
         elif known.link_bps < ample_bps:
             self.narrow = True
