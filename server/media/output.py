@@ -116,7 +116,7 @@ class Output(Switch):
             payload = self.continuity.moved(payload, part.counters, newest=newest)
         payload_type = self.payload_types[part.origin.track.codec]
         numbers = payload_type, sequence, timestamp
-        if not self._paced:
+        if not self.paced:
             self._send(header, packet, payload, *numbers, now_s)
             return
         key = header.timestamp == self._thinning.key_timestamp
@@ -146,14 +146,18 @@ class Output(Switch):
         self._octets += header.payload_end - header.payload_start
 
     @property
-    def _paced(self) -> bool:
-        """Do packets wait for a narrow line?"""
-        return self.downlink.narrow and self.kind == "video"
+    def paced(self) -> bool:
+        """Do pictures wait for a narrow line? Where there are smaller layers one of them is taken
+        instead, and waits only behind what waits already."""
+        downlink, shown = self.downlink, self.shown
+        if not downlink.narrow or self.kind != "video" or shown is None:
+            return False
+        return len(shown.track.layers) == 1 or not downlink.pacer.empty
 
     def receive(self, layer: Layer, burst: Burst, now_s: float) -> None:
         """As ``Switch.receive``, whole pictures as far as a narrow line carries them."""
         leaves_out = self._thinning.since_s is not None
-        if not self._paced and not leaves_out:
+        if not self.paced and not leaves_out:
             super().receive(layer, burst, now_s)
             return
         if layer is not self.shown or layer is self.pending:
@@ -190,7 +194,7 @@ class Output(Switch):
             self._enter(part)
         self.settle()
         lane = self._lane
-        if lane is None or burst.lowest < part.even_from or self._paced:
+        if lane is None or burst.lowest < part.even_from or self.paced:
             super().forward(burst, now_s)
             return
         self.downlink.peer.forward(self._alone, burst, now_s)
@@ -266,7 +270,7 @@ class Output(Switch):
         self.retimed()
 
     def _begin_with_the_past(self, layer: Layer, now_s: float) -> None:
-        if not self._paced:  # for a narrow line a whole group is more than to wait for the next one
+        if not self.downlink.narrow:  # a whole group is more than to wait for the next one
             super()._begin_with_the_past(layer, now_s)
 
     def _enter(self, part: Part[Layer]) -> None:

@@ -250,10 +250,10 @@ class Subscriber:
         self._shed(now_s)
         for waiting in tuple(self._waiting):
             waiting.tick(now_s)
-        apart = {"audio": self.downlink.lossy, "video": self.downlink.narrow}
-        for output in self.outputs.values() if any(apart.values()) else ():
-            if apart[output.kind]:
-                output.leave_fan()  # its sound goes twice, its pictures wait; others' do not
+        lossy = self.downlink.lossy
+        for output in self.outputs.values() if lossy or self.downlink.narrow else ():
+            if output.paced or (lossy and output.kind == "audio"):
+                output.leave_fan()  # its pictures wait, its sound goes twice; others' do not
         self._send_reports(now_s)
 
     def _pad(self) -> Callable[[float], None] | None:
