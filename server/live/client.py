@@ -196,7 +196,10 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             for pkt in await self._posted(environ):
                 if not self._ending:
                     await self.receive(pkt)
-        except (ValueError, TypeError, LookupError, RecursionError, EOFError, OSError) as error:
+        except (EOFError, OSError) as error:  # it has left in the middle
+            self.hang_up(self.server.reason.TRANSPORT_CLOSE)
+            raise EngineIOError("not whole") from error
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
             self.malformed(type(error).__name__)
             raise EngineIOError("no packets") from error
         finally:
