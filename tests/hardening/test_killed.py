@@ -203,7 +203,7 @@ async def test_media_come_back_by_themselves(bridge: Bridge, room: SimulatedSite
     again = await _receive(desk)
     await until_true(_shown(again))
     assert room.connected.is_set()
-    assert desk.live["publications"]["site:hue"]["video"]
+    await until_true(lambda: desk.live["publications"].get("site:hue", {}).get("video"))
     await again.peer.close()
     await desk.close()
 

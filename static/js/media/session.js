@@ -30,7 +30,7 @@ import { LineWatch } from "./quality.js";
 const RETRY_S = [1, 2, 3];
 const CONNECT_TIMEOUT_MS = 15_000;
 /** A restart that is under way is given so long. */
-const RESTART_EVERY_MS = 6000;
+const RESTART_EVERY_MS = 2500;
 /** A path that failed may still come back by itself, or be mended once signalling is back. */
 const FAILED_FOR_MS = 15_000;
 
