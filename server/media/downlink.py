@@ -33,8 +33,9 @@ RATE_S = 1.0
 """the rate sent is measured over so long"""
 PACE_S = 0.01
 """between bursts of a probe, and of what waits: a longer pause would make queues of its own"""
-AMPLE = 2.5
-"""a line that carries so many times what is sent carries keyframes at once"""
+AMPLE, AMPLE_BPS = 2.5, 3_000_000
+"""a line that carries so many times what is sent, or so much, carries keyframes at once. Waiting costs
+a call for each packet, so that a worker that is too busy must not take wide lines for narrow ones"""
 
 
 class Downlink:
@@ -194,7 +195,7 @@ class Downlink:
         meant to get; ``pad`` sends one packet of padding, None where there is nothing to pad with.
         """
         self._wanted_bps = wanted_bps
-        self._narrow(AMPLE * spent_bps)
+        self._narrow(min(AMPLE * spent_bps, AMPLE_BPS))
         estimator = self.estimator
         before, at_s, _ = self._sent
         if now_s - at_s >= RATE_S and not (estimator is not None and estimator.heard):

@@ -150,8 +150,10 @@ class Output(Switch):
         """Do pictures wait for a narrow line? Where there are smaller layers one of them is taken
         instead, and waits only behind what waits already."""
         downlink, shown = self.downlink, self.shown
-        if not downlink.narrow or self.kind != "video" or shown is None:
+        if not downlink.narrow or shown is None or self.kind != "video":
             return False
+        if self.mid.startswith("wall"):
+            return False  # tiles are small, and many
         return len(shown.track.layers) == 1 or not downlink.pacer.empty
 
     def receive(self, layer: Layer, burst: Burst, now_s: float) -> None:
