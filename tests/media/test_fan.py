@@ -6,11 +6,12 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-from server.media import messages, rtcp, rtp
-from server.media.bursts import Burst, Packet
+from server.media import messages, rtcp
+from server.media.bursts import Burst
 from server.media.fan import Fan
 from server.media.sending import Lane
 from tests.media.harness import WorkerProcess, eventually
+from tests.media.packets import packet
 from tests.media.raw import PARAMETERS, SLICE, RawPeer
 
 Make = Callable[[], RawPeer]
@@ -22,16 +23,7 @@ GRANTS = {
 
 
 def _burst(*numbers: int) -> Burst:
-    packets = []
-    for number in numbers:
-        data = rtp.head(
-            padding=False, marker=True, payload_type=100, sequence=number & 0xFFFF,
-            timestamp=3000 * number, ssrc=7,
-        ) + bytes(10)  # fmt: skip
-        header = rtp.parse(data)
-        assert header is not None
-        packets.append(Packet(number, header, data, False))
-    return Burst(packets)
+    return Burst([packet(number, 3000 * number) for number in numbers])
 
 
 def test_a_burst_is_taken_together_but_for_packets_from_before_somebody_came() -> None:

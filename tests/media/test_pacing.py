@@ -8,12 +8,12 @@ import contextlib
 import pytest
 from playwright.async_api import Browser, Page
 
-from server.media import rtp
 from server.media.bursts import Packet
 from server.media.pacing import LEAST_BPS, MAX_WAIT_S, Pacer, Thinning, Verdict
 from tests.media.encoder import Encoder, film, tone
 from tests.media.harness import WorkerProcess, eventually
 from tests.media.lines import BadLine
+from tests.media.packets import packet
 from tests.media.pages import GRANTS, advances, open_page
 from tests.media.test_line import downlink, stage
 
@@ -75,14 +75,8 @@ def test_what_waits_for_keyframes_is_told_apart() -> None:
     assert pacer.take() == "delta" and pacer.empty
 
 
-def packet(number: int, picture: int, *, begins: bool = False) -> Packet:
-    data = rtp.head(
-        padding=False, marker=True, payload_type=100, sequence=number & 0xFFFF,
-        timestamp=3600 * picture, ssrc=7,
-    ) + bytes(10)  # fmt: skip
-    header = rtp.parse(data)
-    assert header is not None
-    return Packet(number, header, data, begins)
+def picture(number: int, order: int, *, begins: bool = False) -> Packet:
+    return packet(number, 3600 * order, begins=begins)
 
 
 def test_a_picture_that_would_wait_too_long_is_left_out_up_to_the_next_keyframe() -> None:
@@ -92,17 +86,17 @@ def test_a_picture_that_would_wait_too_long_is_left_out_up_to_the_next_keyframe(
     def judge(each: Packet, wait_s: float, delta_wait_s: float | None = None) -> Verdict:
         return thinning.judge(each, wait_s, wait_s if delta_wait_s is None else delta_wait_s, 5.0)
 
-    assert judge(packet(10, 1, begins=True), 0) is GOES
-    assert judge(packet(11, 1), long_s, 0) is GOES, "the rest of it"
-    assert judge(packet(13, 2), long_s, 0) is GOES, "it only waits for the keyframe"
-    assert judge(packet(14, 2), long_s) is GOES, "the rest of it"
-    assert judge(packet(16, 3), long_s) is LEFT_OUT and thinning.since_s == 5.0
-    assert judge(packet(17, 4), 0) is LEFT_OUT, "it needs the one before it"
-    assert judge(packet(15, 2), long_s) is GOES, "a late one of what went"
-    assert judge(packet(18, 5, begins=True), long_s, 0) is LEFT_OUT, "behind another keyframe"
-    assert judge(packet(19, 5), 0) is LEFT_OUT
-    assert judge(packet(20, 6, begins=True), 0) is RESUMES and thinning.since_s is None
-    assert judge(packet(21, 6), long_s) is GOES
+    assert judge(picture(10, 1, begins=True), 0) is GOES
+    assert judge(picture(11, 1), long_s, 0) is GOES, "the rest of it"
+    assert judge(picture(13, 2), long_s, 0) is GOES, "it only waits for the keyframe"
+    assert judge(picture(14, 2), long_s) is GOES, "the rest of it"
+    assert judge(picture(16, 3), long_s) is LEFT_OUT and thinning.since_s == 5.0
+    assert judge(picture(17, 4), 0) is LEFT_OUT, "it needs the one before it"
+    assert judge(picture(15, 2), long_s) is GOES, "a late one of what went"
+    assert judge(picture(18, 5, begins=True), long_s, 0) is LEFT_OUT, "behind another keyframe"
+    assert judge(picture(19, 5), 0) is LEFT_OUT
+    assert judge(picture(20, 6, begins=True), 0) is RESUMES and thinning.since_s is None
+    assert judge(picture(21, 6), long_s) is GOES
     assert thinning.key_timestamp == 6 * 3600
 
 
