@@ -2,7 +2,7 @@
 
 A *line* is one page's (or encoder's) path to or from the server, named by its site, by its way (``up``
 to the server, ``down`` from it) and by what it is: ``camera``, ``screen`` and ``encoder`` go up; ``room``
-(the operator's page), ``display`` and ``desk`` (staff, of no site) go down.
+(the operator's page), ``display``, ``desk`` (staff) and ``player`` (both of no site) go down.
 """
 
 from __future__ import annotations
