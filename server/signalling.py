@@ -34,7 +34,7 @@ class NoCodec(DomainError):
 
     code = "codec"
     status = 406
-    message = N_("Thiết bị này không có bộ mã hoá hình ảnh mà máy chủ nhận được (H.264, VP8).")
+    message = N_("Hình hoặc tiếng ở dạng máy chủ không nhận. Cần hình H.264 hoặc VP8, tiếng Opus.")
 
 
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
@@ -79,8 +79,13 @@ class Signalling:
         return await self._ask(derived.slug, request)
 
     async def watch(self, actor: Actor, source: str, sdp: str) -> tuple[str, str]:
-        """WHEP: the player's offer for one source; → (session, answer). Raises: as ``publish``."""
+        """WHEP: the player's offer for one source; → (session, answer).
+
+        Raises: as ``publish``, NotFound where the source is of a site that there is not.
+        """
         derived = await self._place(actor)
+        if source.startswith("site:") and source.removeprefix("site:") not in derived.sites:
+            raise NotFound()
         request = messages.Watch(0, derived.slug, actor.holder, source, sdp)
         return await self._ask(derived.slug, request)
 

@@ -6,6 +6,7 @@ baseline and Opus are preferred; VP8 is carried as it is where a publisher has n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -38,6 +39,8 @@ _NAMES = {"h264": ("H264", 90000), "vp8": ("VP8", 90000), "opus": ("opus", 48000
 """our name and the only clock rate of each (RFC 6184, 8.2.1; RFC 7741, 6.1; RFC 7587, 4.1)"""
 MAX_LAYERS = 4
 AUDIO_SLOTS = 3
+_DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+"""of the fingerprints that aiortc compares; with none of them every handshake would fail"""
 
 
 class Sources(NamedTuple):
@@ -105,7 +108,7 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
     ``passive``: the DTLS server chooses the SRTP profile, and ours prefers the cheaper GCM where
     browsers prefer AES-CM.
 
-    Raises: sdp.InvalidDescription.
+    Raises: sdp.InvalidDescription, also where no connection could come of it.
     """
     usable = [s for s in description.sections if s.fingerprints and s.setup]
     if not usable:
@@ -116,9 +119,19 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
         roles["actpass"] = publishing
     if first.setup not in roles:
         raise sdp.InvalidDescription("setup")
-    if not any(algorithm.startswith("sha-") for algorithm, _ in first.fingerprints):
-        raise sdp.InvalidDescription("fingerprint algorithm")
+    if not any(_comparable(*fingerprint) for fingerprint in first.fingerprints):
+        raise sdp.InvalidDescription("fingerprint")
+    if not first.ufrag:
+        raise sdp.InvalidDescription("no ice-ufrag")
     return Remote(list(first.fingerprints), roles[first.setup])
+
+
+def _comparable(algorithm: str, value: str) -> bool:
+    size = _DIGEST_BYTES.get(algorithm, 0)
+    return (
+        bool(size)
+        and re.fullmatch(rf"[0-9A-F]{{2}}(:[0-9A-F]{{2}}){{{size - 1}}}", value) is not None
+    )
 
 
 def _choose(section: sdp.Section, *, publishing: bool = False) -> list[sdp.Codec]:
@@ -137,8 +150,8 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
     The first picture and the first sound are accepted. A publisher gets one codec, and its
     simulcast layers; a player keeps all codecs in common.
 
-    Raises: NoCommonCodec, also where it is of one kind only: a room without its picture, or
-    without its sound, would notice too late.
+    Raises: sdp.InvalidDescription where nothing goes the way that is meant; NoCommonCodec, also where
+    it is of one kind only: a room without its picture, or without its sound, would notice too late.
     """
     wrong = ("recvonly", "inactive") if publishing else ("sendonly", "inactive")
     taken: set[str] = set()
@@ -173,7 +186,9 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
                 ),
             )
         )
-    if not taken or taken != meant:
+    if not meant:
+        raise sdp.InvalidDescription("no picture or sound in this direction")
+    if taken != meant:
         raise NoCommonCodec
     return lines
 

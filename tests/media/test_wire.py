@@ -203,9 +203,10 @@ def test_feedback_and_requests_of_any_number_fit_their_datagrams(
 
 
 def test_descriptions_are_negotiated_by_preference() -> None:
+    digest = ":".join(["AB"] * 32)
     offer = sdp.parse(
         "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 2\r\n"
-        "a=fingerprint:SHA-256 aa:bb\r\na=setup:passive\r\n"
+        f"a=fingerprint:SHA-256 {digest.lower()}\r\na=setup:passive\r\na=ice-ufrag:abcd\r\n"
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n"
         "m=video 9 UDP/TLS/RTP/SAVPF 39 40 45 97 98\r\na=mid:1\r\na=sendonly\r\n"
         "a=rtpmap:39 VP8/90000\r\na=rtpmap:40 H264/90000\r\na=rtpmap:45 H264/90000\r\n"
@@ -223,7 +224,7 @@ def test_descriptions_are_negotiated_by_preference() -> None:
     assert line is not None and line.ssrcs == [11]
     assert [codec.payload_type for codec in line.codecs] == [45]
     remote = negotiation.remote(offer, offer=True)
-    assert remote.client and remote.fingerprints == [("sha-256", "AA:BB")]
+    assert remote.client and remote.fingerprints == [("sha-256", digest)]
     transport = sdp.Transport("u", "p", "sha-256 CC", "active", (("192.0.2.1", 5000),))
     answer = negotiation.write_answer(offer, lines, transport, session=1)
     parsed = sdp.parse(answer)
@@ -309,6 +310,34 @@ def test_an_encoder_may_pack_whole_slices_and_no_player_is_sent_less_than_it_rea
     interleaved = offer.replace("profile-level-id", "packetization-mode=2;profile-level-id")
     with pytest.raises(negotiation.NoCommonCodec):
         negotiation.accept_offer(sdp.parse(interleaved), publishing=True)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("ice-ufrag", "x"),
+        ("ice-ufrag:u", "ice-ufrag:"),
+        ("sha-256", "sha-1"),
+        ("AB:CD", "ABCD"),
+        (":AB", ""),
+        ("AB", "XY"),
+    ],
+)
+def test_an_offer_of_which_no_connection_could_come_is_invalid(was: str, becomes: str) -> None:
+    fingerprint = "sha-256 " + ":".join(["AB", "CD"] * 16)
+    values = {"ufrag": "u", "password": "p", "fingerprint": fingerprint, "setup": "actpass"}
+    offer = OFFER.format(**values, name="-", direction="sendonly", codec="H264")
+    assert negotiation.remote(sdp.parse(offer), offer=True).client
+    with pytest.raises(sdp.InvalidDescription):
+        negotiation.remote(sdp.parse(offer.replace(was, becomes)), offer=True)
+
+
+@pytest.mark.parametrize("direction", ["recvonly", "inactive"])
+def test_a_publisher_that_sends_nothing_lacks_no_codec(direction: str) -> None:
+    values = {"ufrag": "u", "password": "p", "fingerprint": "sha-256 AA", "setup": "actpass"}
+    offer = OFFER.format(**values, name="-", direction=direction, codec="H264")
+    with pytest.raises(sdp.InvalidDescription):
+        negotiation.accept_offer(sdp.parse(offer), publishing=True)
 
 
 def test_a_codec_has_one_clock_rate() -> None:

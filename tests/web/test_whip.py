@@ -193,7 +193,10 @@ async def test_what_is_refused_and_how(house: House, peers: list[RTCPeerConnecti
     only_vp9 = offer.replace("VP8/90000", "VP9/90000").replace("H264/90000", "VP9/90000")
     assert await status(encoder, only_vp9.replace("opus/48000/2", "x/48000/2")) == 406
     assert await status(encoder, only_vp9) == 406, "a site without its picture"
+    assert await status(encoder, offer.replace("sendrecv", "recvonly")) == 422
+    assert await status(encoder, offer.replace("ice-ufrag", "ice-ufrage")) == 422
     assert await status(viewer, offer, "/whep/tap-huan?source=../x") == 400
+    assert await status(viewer, offer, "/whep/tap-huan?source=site:khong-co") == 404
     with house.database.write_session() as session:
         session.get_one(Conference, house.cast.conference_id).state = "ended"
         session.commit()
