@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -23,7 +25,18 @@ MAX_PASSWORD_LENGTH = 200
 SIGN_IN_LASTS = timedelta(days=14)
 
 _HASHER = PasswordHasher()  # the library's defaults are RFC 9106's low-memory choice
-_NOBODYS_HASH = _HASHER.hash("nobody has this password")
+
+
+def _nobodys_hash() -> str:
+    """A hash that no password has, as costly to compare with as any: none is made at each start."""
+    cost = f"m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"
+    salt, tag = (
+        b64encode(bytes(n)).decode().rstrip("=") for n in (_HASHER.salt_len, _HASHER.hash_len)
+    )
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${salt}${tag}"
+
+
+_NOBODYS_HASH = _nobodys_hash()
 
 _WRONG = N_("Tên đăng nhập hoặc mật khẩu không đúng.")
 _TOO_SHORT = N_("Mật khẩu cần có ít nhất %(length)d ký tự.")
@@ -72,6 +85,29 @@ def create_account(
     must_change: bool = False,
 ) -> Account:
     """Make an account. Raises: Invalid (password, no user name), Conflict (taken)."""
+    hashed = hash_password(password)
+    return add_account(
+        session,
+        username,
+        hashed,
+        now,
+        name=name,
+        is_organiser=is_organiser,
+        must_change=must_change,
+    )
+
+
+def add_account(
+    session: Session,
+    username: str,
+    password_hash: str,
+    now: datetime,
+    *,
+    name: str = "",
+    is_organiser: bool = False,
+    must_change: bool = False,
+) -> Account:
+    """Make one with the password of a hash. Raises: Invalid (no user name), Conflict (taken)."""
     key = normalise_username(username)
     if not key:
         raise Invalid(N_("Hãy nhập tên đăng nhập."))
@@ -82,7 +118,7 @@ def create_account(
     account = Account(
         username=key,
         name=nfc(name) or key,
-        password_hash=hash_password(password),
+        password_hash=password_hash,
         is_organiser=is_organiser,
         must_change=must_change,
         created_at=now,

@@ -239,15 +239,10 @@ class _Loader:
 
     def _people(self, session: Session) -> Actor:
         now = datetime.now(UTC)
+        hashed = accounts.hash_password(self._plan.password)  # slow by design: once for all
         for role, username, name in reference.PEOPLE:
-            accounts.create_account(
-                session,
-                username,
-                self._plan.password,
-                now,
-                name=name,
-                is_organiser=role == Role.ORGANISER,
-            )
+            organises = role == Role.ORGANISER
+            accounts.add_account(session, username, hashed, now, name=name, is_organiser=organises)
         return accounts.actor_of_account(_account(session, reference.PEOPLE[0][1]))
 
     async def _prepare(self, begins_at: datetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from argon2 import extract_parameters
 from sqlalchemy.orm import Session
 
 from server.errors import Conflict, Invalid, SlowDown, Unauthenticated
@@ -87,3 +88,9 @@ def test_waits_double_up_to_a_bound_and_are_forgotten() -> None:
     assert tries.wait_s(limit, 3, 15) == 5
     assert tries.wait_s(limit, 3, 20) == 0
     assert tries.wait_s(limit, 99, 100) == 0
+
+
+def test_an_unknown_name_costs_as_much_as_a_wrong_password() -> None:
+    nobodys, anybodys = accounts._NOBODYS_HASH, accounts.hash_password(PASSWORD)
+    assert extract_parameters(nobodys) == extract_parameters(anybodys)
+    assert not accounts._is_right(nobodys, PASSWORD)
