@@ -1,4 +1,4 @@
-"""Publishers as browsers describe themselves: their offers, and layers of real sizes."""
+"""Publishers as browsers and encoders describe themselves: their offers, and layers of real sizes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,9 @@ GRANTS = {
 
 
 class Captured(RawPeer):
-    """Sends three layers as a browser would of which there is an offer: all keyframes."""
+    """Sends as one would of which there is an offer."""
 
     captured: str
-    codec: str
-    ssrcs: tuple[int, ...]
-    heights_px = (176, 352, 720)
-    """of the layers, in the order of their RIDs"""
     number = 0
 
     def offer(self, *_: str) -> str:
@@ -43,6 +39,15 @@ class Captured(RawPeer):
         ):
             text = re.sub(f"^a={name}:.*$", f"a={name}:{value}", text, flags=re.MULTILINE)
         return text
+
+
+class Browser(Captured):
+    """Three layers, all keyframes."""
+
+    codec: str
+    ssrcs: tuple[int, ...]
+    heights_px = (176, 352, 720)
+    """of the layers, in the order of their RIDs"""
 
     def picture(self, place: int) -> bytes:
         """What tells a layer's size."""
@@ -61,7 +66,7 @@ class Captured(RawPeer):
             await asyncio.sleep(0.05)
 
 
-class Firefox(Captured):
+class Firefox(Browser):
     """VP8; its SSRCs are announced, and no packet bears a RID."""
 
     captured, codec = "firefox-simulcast-offer.sdp", "VP8"
@@ -90,11 +95,12 @@ class LargestFirst(Firefox):
     heights_px = (720, 352, 176)
 
 
-class Chromium(Captured):
+class Chromium(Browser):
     """H.264; its SSRCs are made known by the RIDs of packets."""
 
     captured, codec = "chromium-simulcast-offer.sdp", "H264"
     ssrcs = (10, 11, 12)
+    payload_type, extension, rids = 108, 10, b"lmh"
 
     def picture(self, place: int) -> bytes:
         """A parameter set."""
@@ -102,14 +108,99 @@ class Chromium(Captured):
 
     def send(self, place: int) -> None:
         """With its RID."""
-        block = rtp.extension_block([(10, b"lmh"[place : place + 1])])
-        timestamp = 4500 * self.number
-        self._send(108, self.number, timestamp, self.ssrcs[place], self.picture(place), block)
+        block = rtp.extension_block([(self.extension, self.rids[place : place + 1])])
+        kind, timestamp = self.payload_type, 4500 * self.number
+        self._send(kind, self.number, timestamp, self.ssrcs[place], self.picture(place), block)
 
 
-@pytest.mark.parametrize("kind", [Firefox, LargestFirst, Chromium])
+class ObsLayers(Chromium):
+    """OBS 32.2.2 with three layers, the largest first."""
+
+    captured = "obs-simulcast-offer.sdp"
+    payload_type, extension, rids = 96, 2, b"012"
+    heights_px = (720, 352, 176)
+
+
+class Encoder(Captured):
+    """One picture and one sound, without header extensions: told apart by what was announced."""
+
+    video: tuple[int, int]
+    """payload type and SSRC"""
+    audio: tuple[int, int]
+    missing = 3
+    """a picture that is lost first, and asked for"""
+
+    def picture(self, number: int) -> bytes:
+        """One of a packet, a keyframe; the number makes it known."""
+        return parameters(1280, 720) + number.to_bytes(2, "big")
+
+    def send(self, number: int) -> None:
+        """A picture."""
+        kind, ssrc = self.video
+        self._send(kind, number, 3600 * number, ssrc, self.picture(number), b"")
+
+    def speak(self, number: int) -> None:
+        """A packet of sound."""
+        kind, ssrc = self.audio
+        self._send(kind, number, 960 * number, ssrc, b"sound", b"", marker=False)
+
+    def repeat(self, number: int) -> None:
+        """A picture, as it was."""
+        self.send(number)
+
+
+class Ffmpeg(Encoder):
+    """FFmpeg 9.0.2: the DTLS server; the SSRC of its retransmissions is in a group alone."""
+
+    captured = "ffmpeg-offer.sdp"
+    video, audio, repairing = (106, 1546506756), (111, 1546506755), (105, 1546506757)
+
+    def repeat(self, number: int) -> None:
+        """By RTX."""
+        body = rtx.payload(number, self.picture(number))
+        self._send(self.repairing[0], 1, 3600 * number, self.repairing[1], body, b"")
+
+
+class Obs(Encoder):
+    """OBS 32.2.2 (libdatachannel 0.24.5): asks for RIDs though it has one layer."""
+
+    captured = "obs-offer.sdp"
+    video, audio = (96, 136253112), (111, 136253111)
+
+
+class Gstreamer(Encoder):
+    """GStreamer 1.28.8 (simple-whip-client): offers no NACK, and its sound at port 0, ``bundle-only``."""
+
+    captured = "gstreamer-offer.sdp"
+    video, audio = (96, 2119649406), (100, 4141843446)
+    missing = 0
+
+
+@pytest.mark.parametrize("kind", [Ffmpeg, Obs, Gstreamer])
+async def test_what_an_encoder_offers_is_seen_and_heard(
+    worker: WorkerProcess, raw: Callable[[], RawPeer], kind: type[Encoder]
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a", floor=("site:a",))
+    encoder, page = kind(), raw()
+    await encoder.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    for number in {1, 2, 3, 4} - {encoder.missing}:
+        encoder.send(number)
+        encoder.speak(number)
+    if encoder.missing:
+        nack = (await eventually(lambda: encoder.items(rtcp.Nack)))[0]
+        assert nack == rtcp.Nack(encoder.video[1], (encoder.missing,))
+        encoder.repeat(encoder.missing)
+    pictures = {encoder.picture(number) for number in (1, 2, 3, 4)}
+    await eventually(lambda: {payload for _, payload in page.got("stage")} == pictures)
+    sounds = [mid for mid in page.slots if mid.startswith("audio")]
+    await eventually(lambda: any(page.got(mid) for mid in sounds))
+    await encoder.close()
+
+
+@pytest.mark.parametrize("kind", [Firefox, LargestFirst, Chromium, ObsLayers])
 async def test_each_slot_gets_the_layer_that_fits(
-    worker: WorkerProcess, raw: Callable[[], RawPeer], kind: type[Captured]
+    worker: WorkerProcess, raw: Callable[[], RawPeer], kind: type[Browser]
 ) -> None:
     worker.web.desire(GRANTS, stage="site:a", wall=("site:a",))
     camera, page = kind(), raw()
