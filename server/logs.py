@@ -45,7 +45,8 @@ def configure(format_: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    for noisy in ("socketio", "engineio", "aiohttp.access", "alembic"):
+    # Those of servers by their own names: without a level they would add a handler of their own.
+    for noisy in ("socketio.server", "engineio.server", "aiohttp.access", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
