@@ -91,6 +91,8 @@ export class Connection {
     this.asked = new Set();
     /** @type {(() => void)[]} commands that wait for a line, or for its refusal */
     this.waiting = [];
+    /** @type {Map<string, Promise<unknown>>} room → the end of the command that it was given last */
+    this.last = new Map();
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
     /** this page's name among those that may play its room's sound */
@@ -110,13 +112,30 @@ export class Connection {
   }
 
   /**
-   * Send a command (or a media request) until it is answered, over lost connections too.
+   * Send a command (or a media request) until it is answered, over lost connections too. A room's
+   * commands are done in the order in which they were given: one that has to be sent again shall not
+   * come behind, and undo, what was chosen after it.
    * @param {string} type
    * @param {Record<string, unknown>} [payload]
    * @returns {Promise<Record<string, any>>} its result
    * @throws {CommandError} where it is refused
    */
   async send(type, payload = {}) {
+    const [room] = type.split(".");
+    if (room === "media") return this.persist(type, payload);
+    const sent = (this.last.get(room) ?? Promise.resolve()).then(() => this.persist(type, payload));
+    this.last.set(room, sent.catch(() => {})); // who sent it hears why it was refused
+    return sent;
+  }
+
+  /**
+   * `send`, whatever else is under way.
+   * @param {string} type
+   * @param {Record<string, unknown>} payload
+   * @returns {Promise<Record<string, any>>}
+   * @throws {CommandError}
+   */
+  async persist(type, payload) {
     const key = newKey();
     for (let tries = 1; ; tries += 1) {
       if (this.refusal) throw this.refusal;

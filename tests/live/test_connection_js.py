@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from server.inbox import REFUSED
 from server.snapshot import build_with_seq
 from tests.cast import START
-from tests.live.conftest import Venue
+from tests.live.conftest import PATIENCE_S, Venue
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,6 +28,15 @@ CONNECT = """async (boot) => {
     onChange: (state, events) => window.told.push(...events.map((event) => event.seq)),
   });
 }"""
+
+
+TEXTS = [f"Câu {number}" for number in range(1, 6)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer waits for other processes for a fifth of a second only."""
+    monkeypatch.setattr("server.db.engine.BUSY_TIMEOUT_MS", 200)
 
 
 @pytest.fixture
@@ -74,3 +86,23 @@ async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, pa
     boot = {"seat": venue.cast.trainee.holder, "role": "trainee", "seq": 0, "state": {"live": {}}}
     await page.evaluate(CONNECT, boot)  # a page that is served all the same does not go round
     await page.wait_for_function("window.line.refusal?.code === 'unauthenticated'")
+
+
+async def test_what_is_sent_again_keeps_its_place(
+    impatient: None, database_url: str, venue: Venue, page: Page
+) -> None:
+    refused = REFUSED.labels("database")._value
+    before = refused.get()
+    with sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await page.evaluate(
+            """(texts) => void (window.sent = Promise.all(
+              texts.map((text) => window.line.send("question.ask", { text }))))""",
+            TEXTS,
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            while refused.get() == before:
+                await asyncio.sleep(0.01)
+        other.execute("ROLLBACK")
+    numbers = await page.evaluate("window.sent.then((all) => all.map((each) => each.question))")
+    assert numbers == sorted(numbers)
