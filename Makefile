@@ -9,7 +9,7 @@ NODE_STAMP := node_modules/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench system-packages
+.PHONY: help demo serve test check check-style check-types check-drift bench system-packages
 
 help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,12 +34,19 @@ system-packages:
 	@deploy/system-packages
 
 check: $(STAMP) $(NODE_STAMP) ## Linters, types, import rules, translations, drift: seconds
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-style check-types check-drift
+
+check-style:
 	$(BIN)/black --quiet --check server tests benchmarks deploy
 	$(BIN)/isort --quiet --check-only server tests benchmarks deploy
 	$(BIN)/flake8 server tests benchmarks deploy
+
+check-types:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	node_modules/.bin/tsc --project jsconfig.json
+
+check-drift:
 	$(BIN)/python deploy/translations.py --check
 	$(BIN)/pytest -q -p no:cacheprovider 'tests/db/test_database.py::test_migrations_make_exactly_the_models[sqlite]' \
 		tests/wire/test_protocol.py::test_generated_files_are_fresh
