@@ -2,6 +2,10 @@
 /** Buttons that send commands: busy while one is under way, an error said where it was refused. */
 
 import { setBusy, toast } from "./dom.js";
+import { t } from "./i18n.js";
+
+/** Nobody waits longer without being told that nothing is lost. */
+const TOLD_AFTER_MS = 4000;
 
 /**
  * Sends a command for a control; resolves to whether it was done. The screen changes by the event,
@@ -14,8 +18,27 @@ import { setBusy, toast } from "./dom.js";
  * @returns {Act}
  */
 export function actBy(connection) {
+  let late = 0;
+  let close = () => {};
+
+  /** Where a line is lost the page's banner says so; here it is the server that takes its time. */
+  function watch() {
+    let isLate = false;
+    const timer = setInterval(() => {
+      if (isLate || !connection.online) return;
+      isLate = true;
+      const told = t("Máy chủ trả lời chậm. Thao tác của bạn được giữ lại và tự gửi lại.");
+      if (late++ === 0) close = toast(told, { seconds: Infinity });
+    }, TOLD_AFTER_MS);
+    return () => {
+      clearInterval(timer);
+      if (isLate && --late === 0) close();
+    };
+  }
+
   return async (control, type, payload) => {
     setBusy(control, true);
+    const answered = watch();
     try {
       await connection.send(type, payload);
       return true;
@@ -23,6 +46,7 @@ export function actBy(connection) {
       toast(/** @type {Error} */ (error).message, { kind: "wrong" });
       return false;
     } finally {
+      answered();
       setBusy(control, false);
     }
   };

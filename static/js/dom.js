@@ -215,7 +215,8 @@ export function announce(text, { assertive = false } = {}) {
 }
 
 /**
- * A passing message at the foot of the page. Wrong ones stay until they are closed.
+ * A passing message at the foot of the page. Wrong ones, and those for Infinity, stay until they are
+ * closed.
  * @param {string} text
  * @param {{kind?: "good" | "wrong" | "info", seconds?: number}} [options]
  * @returns {() => void} closes it
@@ -227,7 +228,7 @@ export function toast(text, { kind = "info", seconds = 6 } = {}) {
   const close = () => element.remove();
   find(element, "button").addEventListener("click", close);
   byId("toasts").append(element);
-  if (kind !== "wrong") setTimeout(close, seconds * 1000);
+  if (kind !== "wrong" && seconds < Infinity) setTimeout(close, seconds * 1000);
   return close;
 }
 

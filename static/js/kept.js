@@ -31,3 +31,12 @@ export function keepDraft(field) {
   field.value ||= kept(field.id) ?? "";
   addEventListener("pagehide", () => keep(field.id, field.value));
 }
+
+/**
+ * Empty a field whose text was sent. What was written on while the answer was awaited stays.
+ * @param {HTMLInputElement | HTMLTextAreaElement} field
+ * @param {string} sent
+ */
+export function clearSent(field, sent) {
+  if (field.value.trim() === sent) field.value = "";
+}

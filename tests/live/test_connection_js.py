@@ -106,3 +106,36 @@ async def test_what_is_sent_again_keeps_its_place(
         other.execute("ROLLBACK")
     numbers = await page.evaluate("window.sent.then((all) => all.map((each) => each.question))")
     assert numbers == sorted(numbers)
+
+
+STAGE = """async () => {
+  document.body.innerHTML = `<div id=toasts></div><button id=a></button><button id=b></button>
+    <template id=toast-template><p class=toast><b data-text=text></b><button></button></p></template>
+    <textarea id=box>Câu hỏi</textarea>`;
+  const { actBy } = await import("/static/js/act.js");
+  const { clearSent } = await import("/static/js/kept.js");
+  const [act, box] = [actBy(window.line), document.getElementById("box")];
+  window.ask = async (id) => {
+    const [control, text] = [document.getElementById(id), box.value];
+    if (await act(control, "question.ask", { text })) clearSent(box, text);
+  };
+}"""
+
+
+async def test_who_waits_is_told_and_what_is_written_on_stays(
+    impatient: None, database_url: str, venue: Venue, page: Page
+) -> None:
+    await page.evaluate(STAGE)
+    notes, box = page.locator(".toast.info"), page.locator("#box")
+    with sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await page.evaluate("void (window.asked = Promise.all([ask('a'), ask('b')]))")
+        await box.fill("Câu hỏi, và thêm nữa")
+        await notes.wait_for()
+        assert await notes.count() == 1, "one for all that waits"
+        assert "được giữ lại" in await notes.inner_text()
+        other.execute("ROLLBACK")
+    await page.evaluate("window.asked")
+    assert await notes.count() == 0 and await box.input_value() == "Câu hỏi, và thêm nữa"
+    await page.evaluate("ask('a')")
+    assert await box.input_value() == ""

@@ -6,7 +6,7 @@ import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find } from "../dom.js";
 import { renderList, setBanner, toast } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
-import { keep, keepDraft, kept } from "../kept.js";
+import { clearSent, keep, keepDraft, kept } from "../kept.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
@@ -277,9 +277,9 @@ function renderTime() {
 
 byId("floor-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const reason = byId("reason", HTMLInputElement);
-  const payload = { reason: reason.value.trim() };
-  if (await act(byId("ask-floor"), "floor.request", payload)) reason.value = "";
+  const box = byId("reason", HTMLInputElement);
+  const reason = box.value.trim();
+  if (await act(byId("ask-floor"), "floor.request", { reason })) clearSent(box, reason);
 });
 byId("withdraw").addEventListener("click", () => void act(byId("withdraw"), "floor.withdraw", {}));
 
@@ -314,7 +314,7 @@ byId("ask-form").addEventListener("submit", async (event) => {
   const text = box.value.trim();
   if (!text) return;
   if (await act(byId("ask-button"), "question.ask", { text })) {
-    box.value = "";
+    clearSent(box, text);
     toast(t("Đã gửi câu hỏi."), { kind: "good" });
   }
 });

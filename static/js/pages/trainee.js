@@ -5,7 +5,7 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, closeToasts, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
-import { keep, keepDraft, kept } from "../kept.js";
+import { clearSent, keep, keepDraft, kept } from "../kept.js";
 import { isOpen, isOver, showLife } from "../rooms/conference.js";
 import { agendaRows, timeLeftText } from "../rooms/agenda.js";
 import { questionStateText, siteName } from "../rooms/questions.js";
@@ -219,7 +219,7 @@ byId("ask-form").addEventListener("submit", async (event) => {
   const text = box.value.trim();
   if (!text) return;
   if (await act(byId("ask-button"), "question.ask", { text })) {
-    box.value = "";
+    clearSent(box, text);
     toast(t("Đã gửi câu hỏi."), { kind: "good" });
   }
 });
