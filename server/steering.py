@@ -203,6 +203,7 @@ class Steering:
                 self._send(derived)
             if derived.slug in rejoin:
                 self.telling.tell(conference_id, "publications", {}, keep=True)
+                self.telling.tell(conference_id, "speaking", [], keep=True)
                 self.telling.tell(conference_id, "media_ready", {})
         for derived in list(self._over.values()):
             if derived.slug in slugs:

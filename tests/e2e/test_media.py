@@ -54,6 +54,7 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await desk.press("#listen")
     await desk.shows("#stage", CENTRE_HUE)
     await desk.hears()
+    await expect(desk.at("#wall button.speaking", "Điểm cầu trung tâm")).to_be_visible()
 
     # The moderator gives Khoái Châu the floor, on the wall.
     await desk.shows("#wall li:has-text('Khoái Châu')", FAKE_CAMERA_HUE)

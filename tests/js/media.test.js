@@ -21,7 +21,7 @@ const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
 const { floorText, ownFloor } = await import("../../static/js/rooms/floor.js");
-const { sends, sourceText } = await import(
+const { isHeardNow, sends, sourceText, stageText } = await import(
   "../../static/js/rooms/stage.js"
 );
 const { countdown, optionRows, siteRows } = await import("../../static/js/rooms/quiz-board.js");
@@ -270,6 +270,13 @@ test("a source has its site's name; what it sends is what the server says", () =
   assert.equal(sourceText(now, "site:an-thi:screen"), "Trình chiếu · Điểm cầu huyện Ân Thi");
   assert.equal(sourceText(now, null), "");
   assert.equal(sends(now, "site:an-thi", "picture"), true); // nothing is known yet
+  now.live.speaking = ["site:an-thi"];
+  assert.equal(isHeardNow(now, "site:an-thi"), true);
+  assert.equal(stageText(now, "site:an-thi"), "Điểm cầu huyện Ân Thi", "it is seen");
+  assert.match(stageText(now, "site:van-lam"), / · đang nói: Điểm cầu huyện Ân Thi$/);
+  now.conference.state = "ended";
+  assert.equal(isHeardNow(now, "site:an-thi"), false);
+  now.conference.state = "live";
   const dark = { video: "H264", audio: true, alive: true, picture: false };
   now.live.publications = { "site:an-thi": dark };
   assert.equal(sends(now, "site:an-thi", "picture"), false);

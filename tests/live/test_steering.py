@@ -24,6 +24,8 @@ ENDED_AT = datetime.now(UTC) - timedelta(hours=1)
 class Worker:
     """The far end of the control socket: says that it carries ``carried``, and listens."""
 
+    steering: Steering
+
     def __init__(self, path: Path, *carried: str) -> None:
         self.heard: list[messages.ToWorker] = []
         self.server = ControlServer(
@@ -42,6 +44,7 @@ async def steered(database: Database, folder: Path, *carried: str) -> AsyncItera
     worker = Worker(folder / "control.sock", *carried)
     await worker.server.start()
     steering = Steering(database, [str(folder / "control.sock")], folder)
+    worker.steering = steering
     await steering.start()
     yield worker
     await steering.stop()
@@ -88,6 +91,24 @@ async def test_a_recording_that_goes_on_is_ended_at_its_conferences_end(
         wanted.recording.end_us
         == (ENDED_AT - datetime.fromtimestamp(0, UTC)) // ENDED_AT.resolution
     )
+
+
+async def test_nobody_speaks_any_more_where_the_worker_is_gone(
+    database: Database, cast: Cast, tmp_path: Path
+) -> None:
+    """The next one says nothing until somebody does."""
+    async with steered(database, tmp_path, "tap-huan") as worker:
+
+        def speaking() -> object:
+            return worker.steering.telling.current(cast.conference_id).get("speaking")
+
+        await until(lambda: cast.conference_id in worker.steering.derived)
+        await until(lambda: worker.server._writers)
+        worker.server.send(messages.Speaking("tap-huan", ("site:hue",)))
+        await until(lambda: speaking() == ["site:hue"])
+        for writer in worker.server._writers:
+            writer.transport.abort()
+        await until(lambda: speaking() == [])
 
 
 async def test_a_worker_lets_go_of_what_is_over_and_of_nothing_else(

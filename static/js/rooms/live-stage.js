@@ -9,7 +9,7 @@ import { t } from "../i18n.js";
 import { canPlayH264 } from "../media/codecs.js";
 import { hasMedia } from "./conference.js";
 import { liveRecording, LiveStream } from "./live-stream.js";
-import { sends, sourceText, Tile } from "./stage.js";
+import { sends, stageText, Tile } from "./stage.js";
 
 /** @typedef {import("../state.js").State} State */
 
@@ -41,7 +41,7 @@ export class LiveStage {
    * @param {string} emptyText said while there is nothing to show
    * @param {string} [label] what it shows
    */
-  render(state, emptyText, label = sourceText(state, state.conference.stage)) {
+  render(state, emptyText, label = stageText(state, state.conference.stage)) {
     this.#state = state;
     [this.#emptyText, this.#label] = [emptyText, label];
     if (this.#plays) this.stream.follow(liveRecording(state));

@@ -29,6 +29,29 @@ export function sourceText(state, source) {
 }
 
 /**
+ * Whether a voice comes from a source now: of those who hold the floor the server tells who speaks,
+ * steadied, so that a pause between words changes nothing.
+ * @param {State} state
+ * @param {string} source
+ * @returns {boolean}
+ */
+export const isHeardNow = (state, source) =>
+  hasMedia(state) && (state.live?.speaking?.includes(source) ?? false);
+
+/**
+ * What the stage shows, and who is heard that it does not show.
+ * @param {State} state
+ * @param {string | null} source
+ */
+export function stageText(state, source) {
+  const voices = Object.values(state.sites)
+    .filter((site) => `site:${site.slug}` !== source && isHeardNow(state, `site:${site.slug}`))
+    .map((site) => site.name);
+  const speaking = voices.length ? t("đang nói: %(sites)s", { sites: voices.join(", ") }) : "";
+  return [sourceText(state, source), speaking].filter(Boolean).join(" · ");
+}
+
+/**
  * What the stage says while its slot shows nothing: a site was put on it, or none was.
  * @param {State} state
  */
@@ -111,10 +134,11 @@ export class Tile {
     if (!arriving) this.#framed = false;
     else if (!this.#framed && !this.#waiting) this.#awaitFrame();
     const name = sourceText(state, source);
+    const label = this.mid === "stage" ? stageText(state, source) : name;
     this.figure.classList.toggle("has-picture", this.#framed);
-    fill(this.figure, { name, noPicture: this.#absence(source, name, sent, arriving, emptyText) });
+    fill(this.figure, { name: label, noPicture: this.#absence(source, name, sent, arriving, emptyText) });
     const caption = this.figure.querySelector("figcaption");
-    if (caption) caption.hidden = !name;
+    if (caption) caption.hidden = !label;
     this.video.setAttribute("aria-label", name || emptyText);
   }
 

@@ -13,7 +13,7 @@ import { LiveStage } from "./live-stage.js";
 import { Next } from "./next.js";
 import { goneText, presenceText } from "./presence.js";
 import { fairOrder } from "./queue.js";
-import { arrives, sends } from "./stage.js";
+import { arrives, isHeardNow, sends } from "./stage.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -149,6 +149,7 @@ export class Wall {
       picture: arriving && !withheld,
       instead: unshown ? t("Trình duyệt này không hiện được") : withheld || gone,
       live: state.conference.stage === source,
+      speaking: isHeardNow(state, source),
       hand: place >= 0,
       bad: this.#isPoor(source),
       selected: String(site.id) === this.#chosen,
