@@ -11,7 +11,7 @@ const { setInterval } = globalThis;
 globalThis.addEventListener = () => {};
 globalThis.setInterval = /** @type {any} */ ((/** @type {any[]} */ ...given) =>
   setInterval(...given).unref());
-const { between, qualityText, reportBetween, totals } = await import(
+const { between, LineWatch, qualityText, reportBetween, totals } = await import(
   "../../static/js/media/quality.js"
 );
 const { Freezes } = await import("../../static/js/media/freezes.js");
@@ -44,6 +44,34 @@ test("a line's quality follows loss, delay, freezes and silence", () => {
   assert.equal(level({}, 3000), 0);
   assert.equal(qualityText(0), "Mất tín hiệu");
   assert.equal(between(start, sum({ at_ms: 2000, bytes: 250_000 }), 0).bitrate_bps, 1_000_000);
+});
+
+test("what is sent while the path is lost is no sign of a line", async (/** @type {any} */ { mock }) => {
+  mock.timers.enable({ apis: ["setInterval"] });
+  let now_ms = 0, packets = 0;
+  mock.method(performance, "now", () => now_ms);
+  const connection = {
+    connectionState: "connected",
+    getStats: async () => new Map([["a", { type: "outbound-rtp", packetsSent: (packets += 10) }]]),
+  };
+  /** @type {number[]} */
+  const levels = [];
+  const watch = new LineWatch(/** @type {any} */ (connection), () => null, (line) => levels.push(line.level), () => {});
+  const seconds = async (/** @type {number} */ count) => {
+    for (let i = 0; i < count; i += 1) {
+      now_ms += 1000;
+      mock.timers.tick(1000);
+      await new Promise(setImmediate);
+    }
+  };
+  await seconds(3);
+  connection.connectionState = "disconnected";
+  await seconds(3);
+  assert.deepEqual(levels, [4, 4, 4, 4, 4, 0]);
+  connection.connectionState = "connected";
+  await seconds(1);
+  assert.equal(levels.at(-1), 4);
+  watch.stop();
 });
 
 test("a report's streams are added up, of candidate pairs only the nominated counts", () => {

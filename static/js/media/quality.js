@@ -177,7 +177,9 @@ export class LineWatch {
     const report = await this.connection.getStats();
     const sum = { ...totals(report, now_ms), ...this.#freezes.add(report, now_ms) };
     const last = this.#window.at(-1);
-    if (!last || sum.packets !== last.packets) this.#silentSince_ms = now_ms;
+    // On a path that is lost the browser still counts some as sent, each time that it tries another.
+    const arrives = this.connection.connectionState === "connected";
+    if (!last || (arrives && sum.packets !== last.packets)) this.#silentSince_ms = now_ms;
     this.#window.push(sum);
     if (this.#window.length > 3) this.#window.shift();
     this.onLine(between(this.#window[0], sum, now_ms - this.#silentSince_ms));

@@ -207,8 +207,8 @@ export class Receiver extends MediaSession {
   }
 
   /**
-   * Silence is only wrong where something ought to come: an empty stage sends nothing, nor does a
-   * camera that is off.
+   * While there is a path, silence is only wrong where something ought to come: an empty stage sends
+   * nothing, nor does a camera that is off.
    * @protected
    * @param {import("./quality.js").Line} line
    */
@@ -217,7 +217,8 @@ export class Receiver extends MediaSession {
       ([mid, source]) => source && this.sends(source, mid.startsWith("audio") ? "sound" : "picture"),
     );
     if (expected && line.silent_ms >= SILENCE_MS) void this.restart();
-    super.onLine(expected ? line : { ...line, level: 4, silent_ms: 0 });
+    const quiet = !expected && this.connection?.connectionState === "connected";
+    super.onLine(quiet ? { ...line, level: 4, silent_ms: 0 } : line);
   }
 
   /**
