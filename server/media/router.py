@@ -98,6 +98,11 @@ class Conference:
         """All sessions now."""
         return [*self.publications.values(), *self.subscribers.values()]
 
+    @property
+    def lively(self) -> bool:
+        """Does anybody send or receive?"""
+        return bool(self.publications or self.subscribers)
+
     def find(self, session: str) -> Session | None:
         """A session by its id."""
         return next((s for s in self.sessions() if s.session == session), None)

@@ -37,6 +37,11 @@ from server.media.sessions import Negotiator, Refusal
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+SECOND = 20
+"""ticks"""
+REST_AFTER = 3 * SECOND
+"""ticks without a session, by which all is told of the last one; from then on a tick is a second, until
+web says something"""
 YOUNG, OLDER = 50_000, 5
 """for garbage.collect_seldom: packets come and go without cycles, sessions leave some behind"""
 MAX_NAMED = 8
@@ -87,6 +92,8 @@ class Worker:
         self._control = ControlServer(control, self._web_connected, self._message)
         self._recorders = Recorders(recorders, self._recorder_connected, self._recorder_says)
         self._load = LoadMeter()
+        self._stirred = asyncio.Event()
+        """web has said something since it was quiet"""
         self._conferences: dict[str, Conference] = {}
         self._finishing: dict[str, tuple[messages.Record, messages.Finish]] = {}
         """recordings whose end the recorder has not confirmed yet"""
@@ -123,11 +130,19 @@ class Worker:
 
     async def _tick(self) -> None:
         """All that happens by time; one timer, so that idle sessions cost nothing."""
-        beat = 0
+        beat = lively = 0
         lines_at_s = time.monotonic()
         while True:
-            await asyncio.sleep(TICK_S)
-            beat += 1
+            if any(conference.lively for conference in self._conferences.values()):
+                lively = beat
+            if beat - lively < REST_AFTER or beat % SECOND:
+                await asyncio.sleep(TICK_S)
+                beat += 1
+            elif await self._rests():
+                beat += SECOND
+            else:
+                lively = beat
+                continue
             now_s = time.monotonic()
             for conference in list(self._conferences.values()):
                 try:
@@ -141,7 +156,7 @@ class Worker:
                         conference.send_published(now_s)
                     if beat % 10 == 0:
                         conference.choose_layers(now_s)
-                    if beat % 20 == 0:
+                    if beat % SECOND == 0:
                         conference.send_reports(now_s)
                     if beat % 40 == 0:
                         conference.send_lines(now_s - lines_at_s)
@@ -155,6 +170,17 @@ class Worker:
                 lines_at_s = now_s
                 self._control.send(self._load.measure(self._conferences.values()))
 
+    async def _rests(self) -> bool:
+        """A second, in which nobody sends or receives; False as soon as web says something: sessions
+        begin by that."""
+        self._stirred.clear()
+        try:
+            async with asyncio.timeout(SECOND * TICK_S):
+                await self._stirred.wait()
+        except TimeoutError:
+            return True
+        return False
+
     # Web.
 
     def _web_connected(self, send: Reply) -> None:
@@ -165,6 +191,7 @@ class Worker:
             conference.introduce(now_s, send)
 
     def _message(self, message: messages.ToWorker, reply: Reply) -> None:
+        self._stirred.set()
         if isinstance(message, messages.Desired | messages.Forget):
             try:
                 self._steer(message)
