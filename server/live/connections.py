@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 
 from server.db.journal import Published
 from server.i18n import Language
+from server.live.audience import Audience, Place
 from server.live.client import Socket
 from server.permissions import Actor
-
-Place = tuple[str, int | None]
-"""(role, site): what decides what is heard, but for what is one's own"""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,11 +21,13 @@ class Connection:
     actor: Actor
     language: Language
     passed: int = 0
-    """the last seq that was sent to it or is not for it"""
+    """the last seq that was sent to it or is not for it, when it had caught up; then its ``Audience``'s"""
     told: int = 0
-    """the last seq that it knows of"""
+    """the last seq that it was told of, not with all of its place (``Audience.told``)"""
     held: list[Published] | None = field(default_factory=list)
     """events that wait while it catches up; None once they are sent as they come"""
+    chair: int = -1
+    """where it sits in its ``Audience``; -1 while it catches up"""
     stale: bool = False
     """its snapshot must be made anew, although one is on its way"""
     in_flight: int = 0
@@ -60,12 +60,22 @@ class Connection:
         return self.actor.conference_id
 
 
+@dataclass(slots=True, eq=False)
+class Hall:
+    """Those of one conference."""
+
+    members: dict[str, Connection] = field(default_factory=dict)
+    audience: Audience = field(default_factory=Audience)
+    behind: set[Connection] = field(default_factory=set)
+    """who catches up; the others are the audience"""
+
+
 class Connections:
     """The register of all sockets of this process."""
 
     def __init__(self) -> None:
         self._by_sid: dict[str, Connection] = {}
-        self._by_conference: dict[int, dict[str, Connection]] = {}
+        self._by_conference: dict[int, Hall] = {}
         self._by_seat: dict[str, list[Connection]] = {}
         """oldest first"""
 
@@ -76,10 +86,14 @@ class Connections:
         return iter(list(self._by_sid.values()))
 
     def add(self, connection: Connection) -> None:
-        """Subscribe it: from now on it is in its conference's audiences."""
+        """Subscribe it: from now on what is published in its conference is held for it."""
         self._by_sid[connection.sid] = connection
         self._by_seat.setdefault(connection.actor.holder, []).append(connection)
-        self._by_conference.setdefault(connection.conference_id, {})[connection.sid] = connection
+        hall = self._by_conference.get(connection.conference_id)
+        if hall is None:
+            hall = self._by_conference[connection.conference_id] = Hall()
+        hall.members[connection.sid] = connection
+        hall.behind.add(connection)
 
     def remove(self, sid: str) -> Connection | None:
         """Forget it; None where it is unknown."""
@@ -89,11 +103,29 @@ class Connections:
             seat.remove(connection)
             if not seat:
                 del self._by_seat[connection.actor.holder]
-            room = self._by_conference[connection.conference_id]
-            del room[sid]
-            if not room:
+            hall = self._by_conference[connection.conference_id]
+            hall.audience.leave(connection)
+            hall.behind.discard(connection)
+            del hall.members[sid]
+            if not hall.members:
                 del self._by_conference[connection.conference_id]
         return connection
+
+    def caught_up(self, connection: Connection) -> None:
+        """From now on it hears what is published at once; nothing where it has gone meanwhile."""
+        if connection.sid in self._by_sid:
+            connection.held = None
+            hall = self._by_conference[connection.conference_id]
+            hall.behind.discard(connection)
+            hall.audience.enter(connection)
+
+    def fell_behind(self, connection: Connection) -> None:
+        """It has to catch up: what is published is held for it."""
+        connection.held = []
+        if connection.sid in self._by_sid:
+            hall = self._by_conference[connection.conference_id]
+            hall.audience.leave(connection)
+            hall.behind.add(connection)
 
     def get(self, sid: str) -> Connection | None:
         """The connection of a socket."""
@@ -101,7 +133,12 @@ class Connections:
 
     def of_conference(self, conference_id: int) -> list[Connection]:
         """All of a conference."""
-        return list(self._by_conference.get(conference_id, {}).values())
+        hall = self._by_conference.get(conference_id)
+        return list(hall.members.values()) if hall is not None else []
+
+    def hall(self, conference_id: int) -> Hall | None:
+        """All of a conference, as what is published finds them; None where nobody is there."""
+        return self._by_conference.get(conference_id)
 
     def of_seats(self, seats: Iterable[str]) -> list[Connection]:
         """All of some seats, the oldest of each first."""

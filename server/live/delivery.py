@@ -7,7 +7,7 @@ behind what was read. ``passed`` tells what a snapshot held already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +17,7 @@ from server.db.engine import Database
 from server.db.journal import Published
 from server.errors import Unavailable
 from server.live import fanout, metrics
+from server.live.audience import Audience, Place
 from server.live.client import deliver
 from server.live.connections import Connection, Connections
 from server.live.gathering import Gathered
@@ -45,33 +46,49 @@ class Delivery:
     async def publish(self, events: Sequence[Published]) -> None:
         """Send committed events to their audiences, or keep them for who is catching up."""
         for conference_id, group in groupby(events, lambda event: event.conference_id):
-            batch = list(group)
-            members = self._connections.of_conference(conference_id)
-            ready = [each for each in members if each.held is None]
-            if len(ready) < len(members):
-                for each in members:
-                    if each.held is not None:
-                        each.held += batch
-            for each in self._deliver(batch, ready):
-                self.resync(each)
+            hall = self._connections.hall(conference_id)
+            if hall is not None:
+                batch = list(group)
+                for each in hall.behind:
+                    assert each.held is not None
+                    each.held += batch
+                for each in self._tell_audience(batch, hall.audience):
+                    self.resync(each)
 
-    def _deliver(
-        self, batch: Sequence[Published], connections: Sequence[Connection]
-    ) -> list[Connection]:
-        """Send what each hears of ``batch``; gives those who must reload.
+    def _tell_audience(
+        self, batch: Sequence[Published], audience: Audience
+    ) -> Sequence[Connection]:
+        """Send what each of ``audience`` hears of ``batch``; gives those who must reload (as
+        ``_deliver`` does)."""
+        masks = fanout.Masks(batch)
+        apart = audience.apart(masks.persons, masks.first)
+        audience.passed = batch[-1].seq
+        reloading = self._tell_groups(fanout.groups(masks, apart))
+        for events, places in fanout.by_place(masks, audience.places):
+            if _reload(events):
+                reloading += audience.at(places, apart)
+            else:
+                self.tell_places(audience, places, apart, events)
+        return reloading
 
-        They are told nothing but the snapshot that is due: whoever is cut before it came has not
+    def _deliver(self, batch: Sequence[Published], connection: Connection) -> bool:
+        """Send what one who catches up hears of ``batch``; True where it must reload.
+
+        It is told nothing but the snapshot that is due: whoever is cut before it came has not
         heard of the reload, and misses it.
         """
-        found = fanout.groups(batch, connections)
-        if batch:
-            last = batch[-1].seq
-            for each in connections:
-                if each.passed < last:
-                    each.passed = last
+        if not batch:
+            return False
+        found = fanout.groups(fanout.Masks(batch), [connection])
+        connection.passed = max(connection.passed, batch[-1].seq)
+        return bool(self._tell_groups(found))
+
+    def _tell_groups(
+        self, groups: Sequence[tuple[Sequence[Published], Sequence[Connection]]]
+    ) -> list[Connection]:
         reloading: list[Connection] = []
-        for events, members in found:
-            if any(isinstance(EVENTS[event.type].effect, Reload) for event in events):
+        for events, members in groups:
+            if _reload(events):
                 reloading += members
             else:
                 self.tell(members, "events", [e.wire() for e in events], events[-1].seq)
@@ -80,7 +97,7 @@ class Delivery:
     def resync(self, connection: Connection) -> None:
         """Send a fresh snapshot; what happens until then waits behind it."""
         if connection.held is None:
-            connection.held = []
+            self._connections.fell_behind(connection)
             self.spawn(self.catch_up(connection, None))
         else:
             connection.stale = True
@@ -92,7 +109,7 @@ class Delivery:
             while reload or connection.stale:
                 connection.stale = False
                 reload = await self._read_and_send(connection, None)
-            connection.held = None
+            self._connections.caught_up(connection)
         except Unavailable:
             log.warning("gateway.catch_up_unavailable")
             await self._server.disconnect(connection.sid)  # as below
@@ -113,27 +130,36 @@ class Delivery:
         else:
             metrics.RESYNCS.labels("missed").inc()
             connection.passed = since or 0
-            self._deliver(found, [connection])
+            self._deliver(found, connection)
         while connection.held:
             held, connection.held = connection.held, []
-            if self._deliver(held, [connection]):
+            if self._deliver(held, connection):
                 return True
         return False
 
-    def tell_heads(self, connections: Sequence[Connection]) -> None:
+    def tell_heads(self, conference_id: int) -> None:
         """``head`` to those who were sent nothing of late, though something happened."""
-        behind: dict[int, list[Connection]] = {}
-        for each in connections:
-            if each.held is None and each.told < each.passed:
-                behind.setdefault(each.passed, []).append(each)
-        for seq, group in behind.items():
-            self.tell(group, "head", seq, seq)
+        hall = self._connections.hall(conference_id)
+        if hall is not None:
+            for seq, group in hall.audience.behind().items():
+                self.tell(group, "head", seq, seq)
 
     def tell(self, connections: Sequence[Connection], name: str, data: object, seq: int) -> None:
         """A message after which they know of everything up to ``seq``."""
         for each in connections:
             each.told = seq
         self.emit(connections, name, data)
+
+    def tell_places(
+        self,
+        audience: Audience,
+        places: Sequence[Place],
+        apart: Collection[Connection],
+        events: Sequence[Published],
+    ) -> None:
+        """These events, to all at these places but some."""
+        message = event_message("events", [event.wire() for event in events])
+        audience.tell(places, apart, message, events[-1].seq)
 
     def emit(self, connections: Sequence[Connection], name: str, data: object) -> None:
         """One message, encoded once for all of them; each gets it behind what it got before."""
@@ -148,3 +174,8 @@ class Delivery:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _reload(events: Sequence[Published]) -> bool:
+    """Is there one that a fresh snapshot is told instead of?"""
+    return any(isinstance(EVENTS[event.type].effect, Reload) for event in events)

@@ -11,25 +11,19 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from server.db.journal import Published
-from server.live.connections import Connection, Place
+from server.live.audience import Place
+from server.live.connections import Connection
 from server.permissions import Permission, Reach, Role, reach
 
 
 def groups(
-    events: Sequence[Published], connections: Iterable[Connection]
+    masks: Masks, connections: Iterable[Connection]
 ) -> list[tuple[list[Published], list[Connection]]]:
     """(what they hear, who hears exactly that), nobody who hears nothing.
 
-    ``events`` are of the conference of all ``connections``, with consecutive ``seq``; a connection
+    The events are of the conference of all ``connections``, with consecutive ``seq``; a connection
     hears none up to its ``passed``.
     """
-    if not events:
-        return []
-    masks = _Masks(events)
-    persons = masks.persons
-    if not masks.places:  # all is somebody's own, as in a burst of answers: look at them alone
-        connections = [each for each in connections if each.person in persons]
-    first = events[0].seq
     shared: dict[Place, int] = {}
     found: dict[int, list[Connection]] = {}
     for connection in connections:
@@ -37,32 +31,37 @@ def groups(
         heard = shared.get(place)
         if heard is None:
             heard = shared[place] = masks.of_place(place)
-        if persons and connection.person in persons:
-            heard |= persons[connection.person].get(connection.actor.role, 0)
-        if connection.passed >= first:
-            known = connection.passed - first + 1
+        own = masks.persons.get(connection.person) if connection.person is not None else None
+        if own is not None:
+            heard |= own.get(connection.actor.role, 0)
+        if connection.passed >= masks.first:
+            known = connection.passed - masks.first + 1
             heard = heard >> known << known
         if heard:
             found.setdefault(heard, []).append(connection)
-    return [(_chosen(events, heard), members) for heard, members in found.items()]
+    return [(masks.chosen(heard), members) for heard, members in found.items()]
 
 
-def _chosen(events: Sequence[Published], heard: int) -> list[Published]:
-    """The events whose bits are set, lowest first; in a burst each hears one of hundreds."""
-    chosen = []
-    while heard:
-        lowest = heard & -heard
-        chosen.append(events[lowest.bit_length() - 1])
-        heard ^= lowest
-    return chosen
+def by_place(masks: Masks, places: Iterable[Place]) -> list[tuple[list[Published], list[Place]]]:
+    """(what is heard there, where exactly that is), no place where nothing is; without what is one's own."""
+    found: dict[int, list[Place]] = {}
+    if masks.places:
+        for place in places:
+            if heard := masks.of_place(place):
+                found.setdefault(heard, []).append(place)
+    return [(masks.chosen(heard), at) for heard, at in found.items()]
 
 
-class _Masks:
-    """(role, reach, id) → bit n set where event n is heard so; id is 0 for a conference."""
+class Masks:
+    """Who hears which of ``events``, which are some: bit n is set where event n is heard."""
 
     def __init__(self, events: Sequence[Published]) -> None:
+        self.first = events[0].seq
         self.places: dict[tuple[Role, Reach, int], int] = {}
-        self.persons: dict[int | None, dict[Role, int]] = {}
+        """by (role, reach, id); id is 0 for a conference"""
+        self.persons: dict[int, dict[Role, int]] = {}
+        """what is theirs alone"""
+        self._events = events
         for number, event in enumerate(events):
             bit = 1 << number
             for role, how_far in _reaches(event.audience):
@@ -83,6 +82,15 @@ class _Masks:
         if site_id is not None:
             heard |= self.places.get((role, Reach.SITE, site_id), 0)
         return heard
+
+    def chosen(self, heard: int) -> list[Published]:
+        """The events whose bits are set, lowest first; in a burst each hears one of hundreds."""
+        chosen = []
+        while heard:
+            lowest = heard & -heard
+            chosen.append(self._events[lowest.bit_length() - 1])
+            heard ^= lowest
+        return chosen
 
 
 @cache

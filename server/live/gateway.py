@@ -142,7 +142,7 @@ class Gateway:
             before = self.presences.get(conference_id, {})
             self._facts.count(conference_id, presence.count(members, before))
             if heads:
-                self._delivery.tell_heads(members)
+                self._delivery.tell_heads(conference_id)
         self._facts.flush()
 
     # --- handshake ---

@@ -15,12 +15,15 @@ from typing import Any
 from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
-from server.live.websocket import Line
+from server.live.websocket import CLEAR, Line
 
-VERSION = 1
+VERSION = 2
 _DECLARATIONS = """
 int diemcau_spread(const int *fds, int count, const uint32_t *sizes, int same, const char *data,
                    uint32_t *short_of, uint32_t *taken);
+int diemcau_spread_among(const int *fds, const uint64_t *numbers, const uint32_t *at, int seats,
+                         const uint8_t *hears, const uint64_t *clear, int clear_size,
+                         const char *data, uint32_t size, uint32_t *short_of, uint32_t *taken);
 """
 
 
@@ -47,6 +50,32 @@ def spread(lines: Sequence[Line], frames: bytes) -> None:
         fds = array("i", [fd for fd in fds if fd >= 0])
     for number, taken in _send(compiled, fds, [len(frames)], True, frames):
         lines[number].write(frames[taken:])
+
+
+def spread_among(
+    descriptors: array[int], numbers: array[int], at: array[int], hears: bytearray, frames: bytes
+) -> list[tuple[int, int]]:
+    """Send to each line (a descriptor and a number) that is ``at`` a place which ``hears``, with
+    ``CLEAR`` of descriptors. Gives (which, bytes taken) of those that are to get more, or all."""
+    compiled = library()
+    if compiled is None:
+        return [(number, 0) for number, place in enumerate(at) if hears[place]]
+    ffi, code = compiled
+    short_of, taken = ffi.new("uint32_t[]", len(at)), ffi.new("uint32_t[]", len(at))
+    found = code.diemcau_spread_among(
+        ffi.from_buffer("int[]", descriptors),
+        ffi.from_buffer("uint64_t[]", numbers),
+        ffi.from_buffer("uint32_t[]", at),
+        len(at),
+        ffi.from_buffer("uint8_t[]", hears),
+        ffi.from_buffer("uint64_t[]", CLEAR),
+        len(CLEAR),
+        ffi.from_buffer(frames),
+        len(frames),
+        short_of,
+        taken,
+    )
+    return [(short_of[k], taken[k]) for k in range(found)]
 
 
 def flush(lines: Sequence[Line]) -> None:

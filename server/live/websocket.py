@@ -10,7 +10,9 @@ parser is a private name of aiohttp's, which is why ``setup.cfg`` holds aiohttp 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -28,6 +30,10 @@ SLICE_BYTES = 4096
 """read at a time: thousands of frames may come at once"""
 CLOSING_S = 5.0
 """How long a closed line may take to read what was sent before."""
+CLEAR = array("Q")
+"""By descriptor: the number of the line that has it, while nothing waits before what is sent next;
+else 0. For compiled code, which looks at no line."""
+_numbers = itertools.count(1)
 
 
 def frame(payload: bytes, opcode: int = WSMsgType.TEXT) -> bytes:
@@ -58,13 +64,14 @@ class Line(asyncio.Protocol):
 
     __slots__ = (
         "direct",
+        "number",
+        "descriptor",
         "partial",
         "_allowance",
         "_unread",
         "_transport",
         "_parser",
         "_owner",
-        "_descriptor",
         "_waits",
         "_largest",
         "_abort",
@@ -89,7 +96,10 @@ class Line(asyncio.Protocol):
         )
         self.direct = -1
         """the socket's descriptor, while nothing waits before what is sent next; else -1"""
-        self._descriptor = -1
+        self.descriptor = -1
+        """the socket's, where what is sent needs nothing done to it before (no encryption); else -1"""
+        self.number = next(_numbers)
+        """nobody else's, ever"""
         self._waits = False
         """something is in the transport's buffer"""
         self._largest = 0
@@ -110,14 +120,28 @@ class Line(asyncio.Protocol):
         first that wait for it."""
         first = not self._held
         self._held += frames
-        self.direct = -1
+        if self.direct >= 0:
+            self._obstruct()
         return first
 
     def release(self) -> bytes:
         """What was held back, for the caller to send now."""
         held, self._held = self._held, b""
-        self.direct = -1 if self._waits else self._descriptor
+        if not self._waits:
+            self._clear()
         return held
+
+    def _obstruct(self) -> None:
+        """Something waits before what is sent next."""
+        if self.direct >= 0:
+            CLEAR[self.direct] = 0
+            self.direct = -1
+
+    def _clear(self) -> None:
+        """Nothing does."""
+        if self.descriptor >= 0:
+            self.direct = self.descriptor
+            CLEAR[self.descriptor] = self.number
 
     def flush(self) -> None:
         """Send what was held back."""
@@ -167,9 +191,10 @@ class Line(asyncio.Protocol):
     def _let_go(self) -> None:
         """Of the descriptor, before it is closed and another's."""
         if self._intake is not None:
-            self._intake.forget(self._descriptor)
+            self._intake.forget(self.descriptor)
             self._intake = None
-        self._descriptor = self.direct = -1
+        self._obstruct()
+        self.descriptor = -1
 
     # --- asyncio.Protocol ---
 
@@ -177,9 +202,11 @@ class Line(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         if transport.get_extra_info("sslcontext") is None:
-            self._descriptor = self.direct = transport.get_extra_info("socket").fileno()
+            self.descriptor = transport.get_extra_info("socket").fileno()
+            CLEAR.extend([0] * (self.descriptor + 1 - len(CLEAR)))
+            self._clear()
         transport.set_write_buffer_limits(high=0)  # to be told of the first byte that waits
-        if self._descriptor < 0 or transport.is_closing():
+        if self.descriptor < 0 or transport.is_closing():
             self._intake = None
         self._read_again()
 
@@ -190,12 +217,12 @@ class Line(asyncio.Protocol):
             transport.resume_reading()
         else:
             transport.pause_reading()
-            self._intake.watch(self._descriptor, self)
+            self._intake.watch(self.descriptor, self)
 
     def _read_no_more(self) -> None:
         """For a while."""
         if self._intake is not None:
-            self._intake.forget(self._descriptor)
+            self._intake.forget(self.descriptor)
         elif self._transport is not None:
             self._transport.pause_reading()
 
@@ -262,12 +289,13 @@ class Line(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._waits = True
-        self.direct = -1
+        self._obstruct()
 
     def resume_writing(self) -> None:
         self._waits = False
         self._largest = 0
-        self.direct = -1 if self._held else self._descriptor
+        if not self._held:
+            self._clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._let_go()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import SimpleNamespace
@@ -211,17 +211,18 @@ class Deliveries(RuleBasedStateMachine):
         self.gateway = made(
             self.server, self.inbox, self.gate, SimpleNamespace(steering=steering), read_languages()
         )
-        self.tell = self.gateway._delivery.tell
-        self.gateway._delivery.tell = self.tells
+        delivery = self.gateway._delivery
+        delivery.tell = partial(self.tells, delivery.tell)
+        delivery.tell_places = partial(self.tells, delivery.tell_places)
 
-    def tells(self, connections: Sequence[Any], name: str, data: Any, seq: int) -> None:
-        """``Delivery.tell``, in which a fault may happen after it reached some of them."""
-        if name == "events" and self.breaks_after is not None:
+    def tells(self, tell: Callable[..., None], *arguments: Any) -> None:
+        """``Delivery.tell`` and ``tell_places``, in which a fault may happen after some were reached."""
+        if arguments[1] not in ("snapshot", "head") and self.breaks_after is not None:
             self.breaks_after -= 1
             if self.breaks_after < 0:
                 self.breaks_after = None
                 raise ZeroDivisionError
-        self.tell(connections, name, data, seq)
+        tell(*arguments)
 
     # --- what the rules use ---
 

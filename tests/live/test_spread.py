@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from server.i18n import read_languages
 from server.live import spread
 from server.live.allowance import Allowance
+from server.live.audience import Audience
+from server.live.client import Message
+from server.live.connections import Connection
 from server.live.websocket import Line
+from server.permissions import Actor, Role
 
 PATIENCE_S = 5.0
 MANY = 50
@@ -126,3 +133,87 @@ async def test_who_has_gone_or_is_going_is_no_trouble(open_line: Open) -> None:
     spread.spread(lines, b"more")
     assert await read(here[1], 4) == b"more"
     assert closing[1].recv(10) == b""
+
+
+@dataclass
+class Socket:
+    """Who has a line, or polls and writes down what it is told."""
+
+    line: Line | None
+    told: bytes = b""
+
+    def deliver(self, message: Message) -> None:
+        self.told += message.frame
+
+
+def sit(audience: Audience, socket: Any, site: int = 1) -> Connection:
+    """One more who hears."""
+    actor = Actor("", Role.TRAINEE, 1, site)
+    connection = Connection("", socket, actor, read_languages()["vi"])
+    audience.enter(connection)
+    return connection
+
+
+async def test_an_audience_is_told_behind_what_each_got_before(open_line: Open) -> None:
+    audience, lines = Audience(), [await open_line() for _ in range(MANY)]
+    seated = [sit(audience, Socket(line), number % 2) for number, (line, _) in enumerate(lines)]
+    poller = Socket(None)
+    sit(audience, poller)
+    both, one, all_ = {("trainee", 0), ("trainee", 1)}, Message(b"to one"), Message(b"to all")
+    audience.tell(both, [], all_, 1)  # by each line itself: the chairs know none yet
+    lines[1][0].hold(b"held")
+    audience.tell([("trainee", 1)], [seated[3]], one, 2)
+    lines[3][0].hold(b"its own")
+    spread.flush([lines[3][0]])
+    audience.tell(both, [seated[5]], all_, 3)
+    for number, (_, far) in enumerate(lines):
+        first, last = all_.frame, all_.frame if number != 5 else b""
+        between = {1: b"held" + one.frame, 3: b"its own"}.get(number, one.frame * (number % 2))
+        expected = first + between + last
+        assert await read(far, len(expected)) == expected
+    assert poller.told == all_.frame + one.frame + all_.frame
+
+
+async def test_a_slow_one_of_an_audience_gets_all_later_in_order(open_line: Open) -> None:
+    audience, slow, reader = Audience(), await open_line(), await open_line()
+    for line, _ in (slow, reader):
+        sit(audience, Socket(line))
+    everyone, small = [("trainee", 1)], Message(b"small")
+    large = Message(bytes(range(256)) * 3000)
+    audience.tell(everyone, [], small, 1)
+    size = len(large.frame) + 3 * len(small.frame)
+    reading = asyncio.create_task(read(reader[1], size))
+    audience.tell(everyone, [], large, 2)
+    audience.tell(everyone, [], small, 3)
+    expected = small.frame + large.frame + small.frame
+    assert await read(slow[1], len(expected)) == expected
+    async with asyncio.timeout(PATIENCE_S):
+        while slow[0].direct < 0:
+            await asyncio.sleep(0.01)
+    audience.tell(everyone, [], small, 4)
+    assert await reading == expected + small.frame
+    assert await read(slow[1], len(small.frame)) == small.frame
+
+
+async def test_a_descriptor_that_is_anothers_by_now_hears_nothing(open_line: Open) -> None:
+    audience, first = Audience(), await open_line()
+    seated = sit(audience, Socket(first[0]))
+    news, more, everyone = Message(b"news"), Message(b"more"), [("trainee", 1)]
+    audience.tell(everyone, [], news, 1)
+    assert await read(first[1], len(news.frame)) == news.frame
+    descriptor = first[0].descriptor
+    first[0].cut_off()
+    async with asyncio.timeout(PATIENCE_S):
+        while first[0]._transport is not None:
+            await asyncio.sleep(0)
+    others = [await open_line() for _ in range(3)]
+    assert descriptor in [line.descriptor for line, _ in others]
+    audience.tell(everyone, [], news, 2)  # it is in its chair still
+    audience.leave(seated)
+    newcomer = sit(audience, Socket(others[0][0]))
+    assert newcomer.chair == 0 and seated.chair == -1
+    audience.tell(everyone, [], more, 3)
+    assert await read(others[0][1], len(more.frame)) == more.frame
+    for _, far in others[1:]:
+        with pytest.raises(BlockingIOError):
+            far.recv(1)

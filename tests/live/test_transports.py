@@ -427,7 +427,8 @@ def counted(venue: Venue, actor: Actor) -> Counted:
     [connection] = [each for each in venue.gateway.connections if each.actor == actor]
     line = connection.socket.line
     assert line is not None
-    line._descriptor = line.direct = -1  # all goes by the transport
+    line._obstruct()  # all goes by the transport
+    line.descriptor = -1
     line._transport = transport = Counted(line._transport)  # type: ignore[assignment]
     return transport
 

@@ -105,7 +105,10 @@ actors = st.builds(
 VIETNAMESE = read_languages()["vi"]
 
 
-@given(st.lists(events, max_size=8), st.lists(st.tuples(actors, st.integers(0, 12)), max_size=8))
+@given(
+    st.lists(events, min_size=1, max_size=8),
+    st.lists(st.tuples(actors, st.integers(0, 12)), max_size=8),
+)
 def test_fan_out_is_what_the_permissions_say(
     batch: list[tuple[Permission, int | None, int | None]], crowd: list[tuple[Actor, int]]
 ) -> None:
@@ -119,11 +122,16 @@ def test_fan_out_is_what_the_permissions_say(
         )
         for n, (actor, passed) in enumerate(crowd)
     ]
+    masks = fanout.Masks(published)
     heard = {
         member.sid: group
-        for group, members in fanout.groups(published, connections)
+        for group, members in fanout.groups(masks, connections)
         for member in members
     }
+    by_place = fanout.by_place(masks, {each.place for each in connections})
+    heard_at = {place: group for group, places in by_place for place in places}
     for each in connections:
+        stranger = replace(each.actor, person_id=None)
+        assert heard_at.get(each.place, []) == [e for e in published if e.heard_by(stranger)]
         wanted = [e for e in published if e.seq > each.passed and e.heard_by(each.actor)]
         assert heard.get(each.sid, []) == wanted
