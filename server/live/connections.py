@@ -68,6 +68,8 @@ class Hall:
     audience: Audience = field(default_factory=Audience)
     behind: set[Connection] = field(default_factory=set)
     """who catches up; the others are the audience"""
+    stirred: bool = True
+    """somebody came or went, is somewhere else, or hears with another page, since presence was counted"""
 
 
 class Connections:
@@ -94,6 +96,7 @@ class Connections:
             hall = self._by_conference[connection.conference_id] = Hall()
         hall.members[connection.sid] = connection
         hall.behind.add(connection)
+        hall.stirred = True
 
     def remove(self, sid: str) -> Connection | None:
         """Forget it; None where it is unknown."""
@@ -106,10 +109,16 @@ class Connections:
             hall = self._by_conference[connection.conference_id]
             hall.audience.leave(connection)
             hall.behind.discard(connection)
+            hall.stirred = True
             del hall.members[sid]
             if not hall.members:
                 del self._by_conference[connection.conference_id]
         return connection
+
+    def stir(self, connection: Connection) -> None:
+        """It is somewhere else, or hears with another page."""
+        if connection.sid in self._by_sid:
+            self._by_conference[connection.conference_id].stirred = True
 
     def caught_up(self, connection: Connection) -> None:
         """From now on it hears what is published at once; nothing where it has gone meanwhile."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from server.live.audience import Place
 from server.live.connections import Connection, Connections
 from server.live.presence import Presence
 from server.permissions import Actor, Permission, Reach, reach
@@ -103,13 +104,20 @@ class Facts:
             )
 
     def _send(self, connections: Iterable[Connection], facts: list[Fact]) -> None:
+        holders = {fact.holder for fact in facts if fact.holder is not None}
+        at: dict[Place, tuple[int, ...]] = {}
         groups: dict[tuple[int, ...], list[Connection]] = {}
         for each in connections:
-            heard = tuple(n for n, fact in enumerate(facts) if fact.heard_by(each.actor))
-            groups.setdefault(heard, []).append(each)
-        for heard, members in groups.items():
+            named = each.actor.holder in holders
+            heard = None if named else at.get(each.place)
+            if heard is None:
+                heard = tuple(n for n, fact in enumerate(facts) if fact.heard_by(each.actor))
+                if not named:
+                    at[each.place] = heard
             if heard:
-                self._emit(members, "live", [facts[n].wire() for n in heard])
+                groups.setdefault(heard, []).append(each)
+        for heard, members in groups.items():
+            self._emit(members, "live", [facts[n].wire() for n in heard])
 
     def welcome(self, connection: Connection, facts: Mapping[str, Any], now: datetime) -> None:
         """The clock, and the last fact of each type, to who has just come."""

@@ -138,9 +138,12 @@ class Gateway:
         conferences = self.connections.conferences()
         self._facts.keep(conferences)
         for conference_id in conferences:
-            members = self.connections.of_conference(conference_id)
-            before = self.presences.get(conference_id, {})
-            self._facts.count(conference_id, presence.count(members, before))
+            hall = self.connections.hall(conference_id)
+            if hall is not None and hall.stirred:
+                hall.stirred = False
+                before = self.presences.get(conference_id, {})
+                counted = presence.count(hall.members.values(), before)
+                self._facts.count(conference_id, counted)
             if heads:
                 self._delivery.tell_heads(conference_id)
         self._facts.flush()
@@ -249,6 +252,7 @@ class Gateway:
             now = standing.get(each.actor.holder)
             if now is not None and now != seats.place(each.actor):
                 each.move(seats.moved(each.actor, now))
+                self.connections.stir(each)
                 self._delivery.resync(each)
 
     async def _drop(self, connections: Iterable[Connection]) -> None:
@@ -364,6 +368,7 @@ class Gateway:
             case ListenMedia():
                 connection.listens = request.listens
                 connection.asked = next(self._asked) if request.here else 0
+                self.connections.stir(connection)
                 return {}
             case _:
                 raise NotImplementedError(request.type)

@@ -134,8 +134,8 @@ class Ticker:
     async def _look(self, conference_id: int) -> None:
         self._stirred.discard(conference_id)  # what these two write themselves stirs it again
         try:
-            await self._command(conference_id, CountAttendance())
-            await self._command(conference_id, ExpireItems())
+            both = (CountAttendance(), ExpireItems())  # together, so that one transaction does both
+            await asyncio.gather(*(self._command(conference_id, each) for each in both))
         except BaseException:
             self._stirred.add(conference_id)
             raise

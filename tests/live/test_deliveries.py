@@ -36,6 +36,7 @@ from server.db.journal import Published
 from server.errors import Unavailable
 from server.i18n import read_languages
 from server.inbox import Inbox, utc_now
+from server.live import presence
 from server.live.client import Message
 from server.live.gateway import Gateway
 from server.people.codes import normalise_code
@@ -389,7 +390,10 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def the_clock_ticks(self) -> None:
+        self.does(asyncio.sleep(0))
         self.does(self.gateway.tick())
+        here = self.gateway.presences.get(self.cast.trainee.conference_id, {})
+        assert here == presence.count(self.gateway.connections, {}), "it is counted when it changes"
 
     @invariant()
     def nothing_was_wrong(self) -> None:
