@@ -41,6 +41,8 @@ PERIOD_S = 1.0
 EVERYWHERE_EVERY = 30
 """Periods until all open conferences are looked at, whether anything was heard of them or not."""
 OPEN = ("lobby", "live", "paused")
+OF_NO_CONCERN = ("agenda.", "question.", "stage.", "floor.")
+"""Events that change neither who has checked in nor what was answered."""
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +84,8 @@ class Ticker:
 
     async def publish(self, events: Sequence[Published]) -> None:
         """Be there at the deadline of every item that opens."""
-        self._stirred.update(event.conference_id for event in events)
+        concerning = (each for each in events if not each.type.startswith(OF_NO_CONCERN))
+        self._stirred.update(event.conference_id for event in concerning)
         for event in events:
             if event.type == ItemOpened.type:
                 deadline = datetime.fromisoformat(event.data["deadline_at"])

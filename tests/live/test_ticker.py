@@ -86,10 +86,13 @@ async def test_who_is_here_is_told_while_the_writer_waits(venue: Venue) -> None:
 
 
 async def test_a_quiet_conference_is_not_written_to(venue: Venue) -> None:
+    """Nor one in which nobody checks in or answers."""
     ticker = Ticker(venue.inbox, venue.database, venue.gateway)
+    trainee = await venue.open(venue.cast.trainee)
     ticker.start()
     try:
         await asyncio.sleep(1.5)
+        assert (await trainee.send("question.ask", {"text": "Bao giờ?"}, "k"))["ok"]
         begun: list[str] = []
         event.listen(venue.database.engine, "begin", lambda _connection: begun.append("begin"))
         await asyncio.sleep(2.5)
