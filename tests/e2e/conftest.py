@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 from tests.e2e.pages import CHROMIUM, FLAGS, WAIT_S, Visitor
 
+HERE = Path(__file__).parent
 READY_WITHIN_S = 90
 STOPS_WITHIN_S = 30
 
@@ -128,22 +130,30 @@ def short_demo(cache: Path, tmp_path: Path) -> Iterator[Demo]:
         yield running
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One loop for all tests with a browser: Chromium belongs to the loop that started it."""
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """One Chromium."""
+    """One Chromium for all tests: what a visitor has is in a context of its own."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         await chromium.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
     """``await visit(url)`` opens a browser of its own (cookies, storage) at an address.
 
     What any page throws, and what its security policy blocks, fails the test.
     """
     troubles: list[str] = []
+    contexts: list[BrowserContext] = []
 
     async def open_(url: str, width: int = 1366, height: int = 768) -> Visitor:
         context = await browser.new_context(
@@ -151,6 +161,7 @@ async def visit(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
             permissions=["camera", "microphone"],
             locale="vi-VN",
         )
+        contexts.append(context)
         page = await context.new_page()
         page.on("pageerror", lambda error: troubles.append(f"{page.url}: {error}"))
         page.on(
@@ -164,4 +175,6 @@ async def visit(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
         return visitor
 
     yield open_
+    for context in contexts:
+        await context.close()
     assert not troubles, troubles

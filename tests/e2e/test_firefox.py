@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.e2e.conftest import Demo
 from tests.e2e.firefox import Firefox, run_firefox
@@ -14,7 +15,7 @@ from tests.e2e.firefox import Firefox, run_firefox
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def firefox(tmp_path: Path) -> AsyncIterator[Firefox]:
     """One Firefox; what any page throws fails the test."""
     async with run_firefox(tmp_path) as running:
