@@ -15,17 +15,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.db import bulk, journal, receipts
+from server.db.base import nfc
 from server.db.journal import Emit, Published
 from server.db.lists import among
 from server.db.outcome import ActionFn, Hot, HotFn, Outcome, TargetFn
 from server.effects import ACTIONS, EFFECTS, RIGHTS
-from server.errors import N_, Conflict, DomainError, SlowDown, Unauthenticated, Unavailable
+from server.db.receipts import Kept
+from server.errors import (
+    N_,
+    Conflict,
+    DomainError,
+    Forbidden,
+    SlowDown,
+    Unauthenticated,
+    Unavailable,
+)
 from server.people.models import Seat
-from server.permissions import Actor, Role, Target, require
+from server.permissions import Actor, Role, Target, may_oneself, require
 from server.protocol import Command, CreateConference, CreateLink
 
-Shown = MutableMapping[receipts.Keyed, dict[str, Any]]
-"""Results that hold a secret (a link's token): kept for a retry in memory alone, never stored."""
+Shown = MutableMapping[int, dict[str, Any]]
+"""Results that hold a secret (a link's token), by the digest of their receipts: kept for a retry in
+memory alone, never stored."""
 
 _NO_SEAT = select(Seat.id).where(
     among(Seat.id, "holders", str),
@@ -38,7 +49,7 @@ Told = Callable[[Any, DomainError | None], None]
 """Called with a job's result, or with None and its refusal. It must not raise."""
 
 
-class CommandJob(msgspec.Struct, frozen=True):
+class CommandJob(msgspec.Struct):
     """A command of ``actor``, to be answered once a ``key``."""
 
     writes: ClassVar[bool] = True
@@ -46,6 +57,8 @@ class CommandJob(msgspec.Struct, frozen=True):
     actor: Actor
     command: Command
     key: str | None
+    digest: int | None = None
+    """of whom and key; None where there is no key. The batch finds it out."""
 
     @property
     def name(self) -> str:
@@ -86,13 +99,16 @@ class Batch:
         self._shown = shown
         self._now = now
         commands = [job for job in jobs if isinstance(job, CommandJob)]
-        keys = {(job.actor.holder, job.key) for job in commands if job.key is not None}
-        self._receipts = receipts.find(session, keys)
-        self._new_receipts: dict[receipts.Keyed, tuple[str, dict[str, Any]]] = {}
+        for job in commands:
+            if job.key is not None:
+                job.digest = receipts.digest(job.actor.holder, job.key)
+        digests = [job.digest for job in commands if job.digest is not None]
+        self._receipts = receipts.find(session, digests)
+        self._new_receipts: dict[int, Kept] = {}
         self._holders = {job.actor.holder for job in commands}
         self._revoked = _revoked(session, self._holders)
-        self._last_stored: tuple[dict[str, Any], dict[str, Any]] | None = None
-        self._last_marked: tuple[Command, str] | None = None
+        self._stored: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._marks: dict[Command, str] = {}
         self._entries: dict[int, list[tuple[Emit, str | None]]] = {}
         self.rights: set[int] = set()
         """conferences whose seats are to be looked at again"""
@@ -111,6 +127,12 @@ class Batch:
         return answers
 
     def _alone(self, job: Job) -> Answer:
+        try:
+            return self._done_alone(job)
+        finally:
+            bulk.forget_facts(self._session)
+
+    def _done_alone(self, job: Job) -> Answer:
         if isinstance(job, CommandJob):
             return self._commands([job])[0]
         try:
@@ -134,62 +156,89 @@ class Batch:
 
         ``jobs`` are one cold command, or hot ones of one kind.
         """
+        if self._are_new(jobs):
+            return self._decided(jobs)
         answers: list[Answer] = []
-        new: dict[receipts.Keyed | int, CommandJob] = {}
+        new: dict[int | tuple[int], CommandJob] = {}
         again: list[CommandJob] = []
         for number, job in enumerate(jobs):
-            keyed = number if job.key is None else (job.actor.holder, job.key)
+            keyed = (number,) if job.digest is None else job.digest
             if keyed in new:
                 again.append(job)
             elif (answer := self._known(job)) is not None:
                 answers.append(answer)
             else:
                 new[keyed] = job
-        answers += self._decided(list(new.values()))
+        if new:
+            answers += self._decided(list(new.values()))
         return answers + self._commands(again) if again else answers
+
+    def _are_new(self, jobs: Sequence[CommandJob]) -> bool:
+        """True where it is plain that nobody is revoked, and no key was or is there twice."""
+        digests = {job.digest for job in jobs}
+        return (
+            not self._revoked
+            and len(digests) == len(jobs)
+            and None not in digests
+            and digests.isdisjoint(self._receipts)
+            and digests.isdisjoint(self._new_receipts)
+        )
 
     def _known(self, job: CommandJob) -> Answer | None:
         """The answer to who may do nothing, or did this before."""
         if job.actor.holder in self._revoked:
             return Answer(job.told, error=Unauthenticated())
-        if job.key is None:
+        if job.key is None or job.digest is None:
             return None
-        keyed = (job.actor.holder, job.key)
-        known = self._receipts.get(keyed) or self._new_receipts.get(keyed)
+        known = self._receipts.get(job.digest) or self._new_receipts.get(job.digest)
         if known is None:
             return None
-        if known[0] != receipts.fingerprint(job.command):
+        who = (job.actor.holder, nfc(job.key))
+        if who != known[:2] or known.fingerprint != receipts.fingerprint(job.command):
             error = Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
             return Answer(job.told, error=error)
         try:
-            return Answer(job.told, self._shown.get(keyed) or receipts.open_answer(known[1]))
+            shown = self._shown.get(job.digest)
+            return Answer(job.told, shown or receipts.open_answer(known.answer))
         except DomainError as refusal:
             return Answer(job.told, error=refusal)
 
     def _decided(self, jobs: Sequence[CommandJob]) -> list[Answer]:
         """Do what nobody did before; a conference's hot commands are decided at once."""
-        outcomes: list[tuple[CommandJob, Outcome | DomainError]] = []
-        permitted: dict[int | None, list[tuple[HotFn, CommandJob]]] = {}
+        entry = ACTIONS[type(jobs[0].command)]
+        if isinstance(entry, Hot):
+            return self._together(entry.decide, jobs)
+        answers = []
         for job in jobs:
-            entry = ACTIONS[type(job.command)]
             try:
-                if isinstance(entry, Hot):
-                    require(job.actor, job.command.permission, _self(job.actor))
-                    together = permitted.setdefault(job.actor.conference_id, [])
-                    together.append((entry.decide, job))
-                else:
-                    outcomes.append((job, self._act(job.actor, job.command, *entry)))
+                outcome = self._act(job.actor, job.command, *entry)
             except DomainError as error:
-                outcomes.append((job, error))
-        for together in permitted.values():
-            decide, members = together[0][0], [job for _, job in together]
+                answers.append(self._refuse(job, error))
+            else:
+                answers.append(self._settle(job, outcome))
+        return answers
+
+    def _together(self, decide: HotFn, jobs: Sequence[CommandJob]) -> list[Answer]:
+        permission = jobs[0].command.permission
+        answers: list[Answer] = []
+        permitted: dict[int | None, list[CommandJob]] = {}
+        for job in jobs:
+            if may_oneself(job.actor, permission):
+                permitted.setdefault(job.actor.conference_id, []).append(job)
+            else:
+                answers.append(self._refuse(job, Forbidden()))
+        for members in permitted.values():
             commands = [(job.actor, job.command) for job in members]
             try:
-                decisions = decide(self._session, commands, self._now)
+                outcomes = decide(self._session, commands, self._now)
             except DomainError as error:
-                decisions = [error] * len(members)
-            outcomes += zip(members, decisions, strict=True)
-        return [self._settle(job, outcome) for job, outcome in outcomes]
+                outcomes = [error] * len(members)
+            for job, outcome in zip(members, outcomes, strict=True):
+                if isinstance(outcome, DomainError):
+                    answers.append(self._refuse(job, outcome))
+                else:
+                    answers.append(self._settle(job, outcome))
+        return answers
 
     def _act(
         self, actor: Actor, command: Command, target_of: TargetFn | None, action: ActionFn
@@ -199,35 +248,40 @@ class Batch:
             require(actor, command.permission, target)
         return action(self._session, actor, command, self._now)
 
-    def _settle(self, job: CommandJob, outcome: Outcome | DomainError) -> Answer:
+    def _refuse(self, job: CommandJob, error: DomainError) -> Answer:
+        """Keep the receipt of a refusal, where it is no "later"."""
+        if job.digest is not None and not isinstance(error, SlowDown | Unavailable):
+            self._receive(job, job.digest, receipts.refused(error))
+        return Answer(job.told, error=error)
+
+    def _settle(self, job: CommandJob, outcome: Outcome) -> Answer:
         """Queue the events, keep the receipt."""
-        keyed = None if job.key is None else (job.actor.holder, job.key)
-        if isinstance(outcome, DomainError):
-            if keyed is not None and not isinstance(outcome, SlowDown | Unavailable):
-                self._new_receipts[keyed] = self._mark(job.command), receipts.refused(outcome)
-            return Answer(job.told, error=outcome)
-        self._keep(outcome, outcome.conference_id or job.actor.conference_id, job.actor)
-        if type(job.command) in RIGHTS:
-            self._rights_changed(job.actor.conference_id)
-        if keyed is not None and isinstance(job.command, CreateLink):
-            self._shown[keyed] = outcome.result
-            once = receipts.refused(Conflict(_SHOWN_ONCE))
-            self._new_receipts[keyed] = self._mark(job.command), once
-        elif keyed is not None:
-            self._new_receipts[keyed] = self._mark(job.command), self._stored(outcome.result)
+        actor, kind = job.actor, type(job.command)
+        if outcome.rights_changed or outcome.emits:
+            self._keep(outcome, outcome.conference_id or actor.conference_id, actor)
+        if kind in RIGHTS:
+            self._rights_changed(actor.conference_id)
+        if job.digest is not None:
+            stored = self._stored_as(outcome.result)
+            if kind is CreateLink:
+                self._shown[job.digest] = outcome.result
+                stored = receipts.refused(Conflict(_SHOWN_ONCE))
+            self._receive(job, job.digest, stored)
         return Answer(job.told, outcome.result)
 
-    def _stored(self, result: dict[str, Any]) -> dict[str, Any]:
-        """A result as its receipt has it: hot commands share theirs."""
-        if self._last_stored is None or self._last_stored[0] is not result:
-            self._last_stored = result, receipts.accepted(result)
-        return self._last_stored[1]
+    def _receive(self, job: CommandJob, digest: int, stored: dict[str, Any]) -> None:
+        command, key = job.command, job.key or ""
+        mark = self._marks.get(command)
+        if mark is None:
+            mark = self._marks[command] = receipts.fingerprint(command)
+        self._new_receipts[digest] = Kept(job.actor.holder, key, mark, stored)
 
-    def _mark(self, command: Command) -> str:
-        """Its fingerprint; hundreds that follow one another are equal."""
-        if self._last_marked is None or self._last_marked[0] != command:
-            self._last_marked = command, receipts.fingerprint(command)
-        return self._last_marked[1]
+    def _stored_as(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A result as its receipt has it: hot commands share theirs."""
+        known = self._stored.get(id(result))
+        if known is None:
+            known = self._stored[id(result)] = result, receipts.accepted(result)
+        return known[1]
 
     def _keep(self, outcome: Outcome, conference_id: int | None, actor: Actor | None) -> None:
         """Queue an outcome's events for the journal, and those that other rooms add to them."""
@@ -256,6 +310,7 @@ class Batch:
         if conference_id is not None:
             self.rights.add(conference_id)
             # Who was revoked a moment ago may have more in this very batch.
+            bulk.forget_facts(self._session)
             self._revoked = _revoked(self._session, self._holders)
 
 
@@ -276,7 +331,11 @@ def server_actor(conference_id: int) -> Actor:
 
 
 def _revoked(session: Session, holders: set[str]) -> set[str]:
-    """Those ``holders`` that are seats no more, or not yet."""
-    if not holders:
+    """Those ``holders`` that are seats no more, or not yet; of who is neither it is kept for a while."""
+    standing = bulk.facts(session, "standing")
+    unknown = [holder for holder in holders if holder not in standing]
+    if not unknown:
         return set()
-    return {seat for seat, in bulk.read(session, _NO_SEAT, holders=list(holders))}
+    revoked = {seat for seat, in bulk.read(session, _NO_SEAT, holders=unknown)}
+    standing.update((holder, True) for holder in unknown if holder not in revoked)
+    return revoked

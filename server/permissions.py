@@ -179,6 +179,13 @@ def may(actor: Actor, permission: Permission, target: Target) -> bool:
     return actor.person_id is not None and actor.person_id == target.person_id
 
 
+def may_oneself(actor: Actor, permission: Permission) -> bool:
+    """``may`` over what is the actor's own: its conference, site and person."""
+    if reach(actor.role, permission) is Reach.SELF:  # hundreds at once, as a rule
+        return actor.person_id is not None and actor.conference_id is not None
+    return may(actor, permission, Target(actor.conference_id, actor.site_id, actor.person_id))
+
+
 def require(actor: Actor, permission: Permission, target: Target) -> None:
     """Raises: Forbidden where ``may`` says no."""
     if not may(actor, permission, target):

@@ -182,34 +182,44 @@ def answer(
 ) -> list[Outcome | DomainError]:
     """One answer a person and item, changed in place until the deadline."""
     conference = conference_of(session, commands[0][0], OPEN)
-    shown = _shown(session, conference.id, {command.run for _, command in commands})
-    persons = {actor.person_id for actor, _ in commands if actor.person_id is not None}
-    expected = bulk.read(session, _EXPECTED, conference=conference.id, persons=list(persons))
-    sites = {person: site for person, site in expected}
-    accepted = {command: _accepted(shown, command, now) for command in {c for _, c in commands}}
-    results = {command: {"option": command.option} for command in accepted}
+    asked = {command for _, command in commands}
+    shown = _shown(session, conference.id, {command.run for command in asked})
+    decided = {c: (_accepted(shown, c, now), {"option": c.option}) for c in asked}
+    sites = _sites(session, conference.id, {actor.person_id for actor, _ in commands})
     outcomes: list[Outcome | DomainError] = []
-    rows: dict[tuple[int, int, int], dict[str, object]] = {}
+    rows: dict[tuple[int, int, int], tuple[int, int]] = {}
     for actor, command in commands:
-        event, person = accepted[command], actor.person_id
+        person = actor.person_id
+        event, result = decided[command]
         if isinstance(event, DomainError):
             outcomes.append(event)
             continue
-        if person is None or person not in sites:
+        site = None if person is None else sites[person]
+        if person is None or site is None:
             outcomes.append(NotFound(_NOT_EXPECTED))
             continue
-        rows[command.run, command.item, person] = {
-            "run_id": command.run,
-            "item_id": command.item,
-            "person_id": person,
-            "option": command.option,
-            "answered_at": now,
-            "site_id": sites[person],
-        }
-        emit = Emit(event, site_id=sites[person], person_id=person)
-        outcomes.append(Outcome(results[command], [emit]))
-    bulk.put(session, Response, list(rows.values()))
+        rows[command.run, command.item, person] = command.option, site
+        outcomes.append(Outcome(result, [Emit(event, site, person)]))
+    if rows:
+        runs, items, persons = zip(*rows, strict=True)
+        options, places = zip(*rows.values(), strict=True)
+        alike, same = bulk.shared({"run_id": runs, "item_id": items, "option": options})
+        columns = {"person_id": persons, "site_id": places, **alike}
+        bulk.put_columns(session, Response, columns, {"answered_at": now, **same})
     return outcomes
+
+
+def _sites(
+    session: Session, conference_id: int, persons: Collection[int | None]
+) -> dict[int, int | None]:
+    """person → the site where they are expected; None where they are not on the roster."""
+    sites: dict[int, int | None] = bulk.facts(session, ("expected", conference_id))
+    unknown = [each for each in persons if each is not None and each not in sites]
+    if unknown:
+        found = bulk.read(session, _EXPECTED, conference=conference_id, persons=unknown)
+        sites.update(dict.fromkeys(unknown))
+        sites.update((person, site) for person, site in found)
+    return sites
 
 
 def _shown(session: Session, conference_id: int, runs: Collection[int]) -> Shown:

@@ -49,14 +49,15 @@ class NfcText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return _nfc(value)
+        return nfc(value)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
         """Without the calls between: it runs for each text of each row."""
-        return _nfc
+        return nfc
 
 
-def _nfc(value: str | None) -> str | None:
+def nfc(value: str | None) -> str | None:
+    """``value`` as it is stored."""
     return value if value is None or value.isascii() else unicodedata.normalize("NFC", value)
 
 

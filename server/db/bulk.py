@@ -8,9 +8,10 @@ raised as the driver raises it (``engine.is_outage`` knows both).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeVarTuple, cast
 
 from sqlalchemy import (
@@ -38,24 +39,37 @@ Statement = Select[*tuple[Any, ...]] | Insert | Update
 Rows = Sequence[dict[str, Any]]
 """column → value; all rows have the same columns. Those that they leave out become NULL in a new row,
 and stay in one that is there"""
-TOGETHER = 32
+Columns = Mapping[str, Sequence[Any]]
+"""the same, by column: the values of all rows"""
+TOGETHER = 128
 """Rows in one INSERT of SQLite's: its driver lets other threads run, and waits for them, once a
 statement."""
+_TOGETHER = (TOGETHER, 32, 8, 2, 1)
 _NEW, _KEY = "new_", "key_"
 """before the names of an UPDATE's parameters, which columns' names must not be"""
-_DRIVER = "driver"
+_DRIVER, _FACTS = "driver", "facts"
 """of ``Session.info``"""
 _PARAMSTYLES = {"sqlite": "qmark", "postgresql": "format"}
 
 
 def add(session: Session, model: type[Base], rows: Rows) -> None:
     """Insert ``rows``; what the session holds back is written before."""
-    _write(session, model, rows, replacing=False)
+    columns, same = _by_column(rows)
+    add_columns(session, model, columns, same)
 
 
-def put(session: Session, model: type[Base], rows: Rows) -> None:
-    """Insert ``rows``; where one's primary key is there already, replace its other columns."""
-    _write(session, model, rows, replacing=True)
+def add_columns(
+    session: Session, model: type[Base], columns: Columns, same: Mapping[str, Any]
+) -> None:
+    """Insert rows given by ``columns``, and the values that are the ``same`` in all of them."""
+    _write(session, model, columns, same, replacing=False)
+
+
+def put_columns(
+    session: Session, model: type[Base], columns: Columns, same: Mapping[str, Any]
+) -> None:
+    """``add_columns``; where a row's primary key is there already, replace its other columns."""
+    _write(session, model, columns, same, replacing=True)
 
 
 def change(session: Session, row: Base, **values: Any) -> None:
@@ -80,24 +94,44 @@ def read(session: Session, query: Select[*T], **values: Any) -> list[tuple[*T]]:
     return asked.rows(driver.execute(asked.text, asked.parameters(values)).fetchall())
 
 
-def _write(session: Session, model: type[Base], rows: Rows, *, replacing: bool) -> None:
-    if not rows:
-        return
-    session.flush()
-    driver, dialect = _driver(session)
-    names = tuple(rows[0])
-    if dialect.name == "sqlite":
-        _by_rows(model, names, replacing, dialect).execute(driver, rows)
-        return
-    columns = {name: [row[name] for row in rows] for name in names}
-    same = frozenset(name for name, values in columns.items() if _all_one(values))
-    insertion = _by_columns(model, names, same, replacing, dialect)
-    given = {name: values[0] if name in same else values for name, values in columns.items()}
-    driver.execute(insertion.text, insertion.parameters(given))
+def shared(columns: Columns) -> tuple[Columns, Mapping[str, Any]]:
+    """``columns``, and of those where all rows have one value that value."""
+    same = {name: values[0] for name, values in columns.items() if _all_one(values)}
+    return {name: values for name, values in columns.items() if name not in same}, same
+
+
+def _by_column(rows: Rows) -> tuple[Columns, Mapping[str, Any]]:
+    if len(rows) < 2:
+        return {name: (value,) for row in rows for name, value in row.items()}, {}
+    columns, same = shared({name: [row[name] for row in rows] for name in rows[0]})
+    return (columns, same) if columns else ({n: [v] * len(rows) for n, v in same.items()}, {})
 
 
 def _all_one(values: Sequence[object]) -> bool:
     return values[0] is values[-1] and len({*map(id, values)}) == 1
+
+
+def _write(
+    session: Session,
+    model: type[Base],
+    columns: Columns,
+    same: Mapping[str, Any],
+    *,
+    replacing: bool,
+) -> None:
+    """``columns`` are not all the same: at least one stays."""
+    count = len(next(iter(columns.values()), ()))
+    if not count:
+        return
+    session.flush()
+    driver, dialect = _driver(session)
+    names = (*same, *columns)
+    if dialect.name == "sqlite":
+        insertion = _by_rows(model, names, len(same), replacing, dialect)
+        insertion.execute(driver, columns, same, count)
+        return
+    statement = _by_columns(model, names, frozenset(same), replacing, dialect)
+    driver.execute(statement.text, statement.parameters({**same, **columns}))
 
 
 def begin(session: Session) -> Any:
@@ -107,6 +141,22 @@ def begin(session: Session) -> Any:
     driver = connection.connection.dbapi_connection
     session.info[_DRIVER] = driver, connection.dialect
     return driver
+
+
+def keep_facts(session: Session) -> None:
+    """Have ``facts`` kept from transaction to transaction, until ``forget_facts``."""
+    session.info[_FACTS] = {}
+
+
+def facts(session: Session, of: object) -> dict[Any, Any]:
+    """What was read of one kind, for whoever reads it to keep; empty in a session that does not stay."""
+    kept: dict[object, dict[Any, Any]] = session.info.get(_FACTS, {})
+    return kept.setdefault(of, {})
+
+
+def forget_facts(session: Session) -> None:
+    """Something may have changed that ``facts`` tell of: whatever is no hot command may."""
+    session.info.get(_FACTS, {}).clear()
 
 
 def _driver(session: Session) -> tuple[Any, Dialect]:
@@ -155,24 +205,22 @@ def _query(query: Statement, dialect: Dialect) -> _Query:
 
 @dataclass(frozen=True, slots=True)
 class _ByRows:
-    """For SQLite: SQL for one row and for ``TOGETHER``, and the columns with what converts their
-    values."""
+    """For SQLite: SQL by how many rows it has, and what converts each column's values. What all rows have
+    is given once: its parameters are the first, by number."""
 
-    one: str
-    many: str
-    columns: Sequence[tuple[str, Convert]]
+    texts: Sequence[tuple[int, str]]
+    converts: Mapping[str, Convert]
 
-    def execute(self, driver: Any, rows: Rows) -> None:
-        columns = (
-            converted(convert, [row[name] for row in rows]) for name, convert in self.columns
-        )
-        parameters = list(zip(*columns, strict=True))
-        whole = len(rows) - len(rows) % TOGETHER
-        for first in range(0, whole, TOGETHER):
-            some = parameters[first : first + TOGETHER]
-            driver.execute(self.many, [value for row in some for value in row])
-        if whole < len(rows):
-            driver.executemany(self.one, parameters[whole:])
+    def execute(self, driver: Any, columns: Columns, same: Mapping[str, Any], count: int) -> None:
+        given = {name: [value] for name, value in same.items()}
+        first = [converted(self.converts[name], value)[0] for name, value in given.items()]
+        made = (converted(self.converts[name], values) for name, values in columns.items())
+        rows, at = list(zip(*made, strict=True)), 0
+        for size, text in self.texts:
+            while count - at >= size:
+                some = rows[at : at + size]
+                driver.execute(text, [*first, *chain.from_iterable(some)])
+                at += size
 
 
 @lru_cache(64)
@@ -218,19 +266,26 @@ def _table(model: type[Base], names: Sequence[str]) -> Table:
 
 @lru_cache(64)
 def _by_rows(
-    model: type[Base], names: tuple[str, ...], replacing: bool, dialect: Dialect
+    model: type[Base], names: tuple[str, ...], same: int, replacing: bool, dialect: Dialect
 ) -> _ByRows:
+    """The first ``same`` of ``names`` are given once."""
     table = _table(model, names)
     row = sqlite.insert(table)
     compiled = _compiled(_replacing(row, table, names) if replacing else row, dialect, list(names))
-    places = compiled.positiontup or []
-    one = str(compiled)
-    head, values, tail = one.partition("VALUES (")
-    place, closing, rest = tail.partition(")")
-    many = head + "VALUES " + ", ".join([f"({place})"] * TOGETHER) + rest
+    head, values, tail = str(compiled).partition("VALUES (")
+    _, closing, rest = tail.partition(")")
     assert values and closing
-    converts = [(n, table.c[n].type.dialect_impl(dialect).bind_processor(dialect)) for n in places]
-    return _ByRows(one, many, converts)
+    places, each = [names.index(n) for n in compiled.positiontup or []], len(names) - same
+
+    def of(size: int) -> str:
+        rows = (
+            ", ".join(f"?{1 + (p if p < same else p + number * each)}" for p in places)
+            for number in range(size)
+        )
+        return f"{head}VALUES ({'), ('.join(rows)}){rest}"
+
+    converts = {n: table.c[n].type.dialect_impl(dialect).bind_processor(dialect) for n in names}
+    return _ByRows([(size, of(size)) for size in _TOGETHER], converts)
 
 
 def _replacing(new: Any, table: Table, names: Sequence[str]) -> Insert:

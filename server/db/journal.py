@@ -45,7 +45,7 @@ def hold(session: Session) -> None:
 _HOLD = text(f"LOCK TABLE {JournalEntry.__tablename__} IN ROW EXCLUSIVE MODE")
 
 
-class Emit(msgspec.Struct, frozen=True):
+class Emit(msgspec.Struct, frozen=True, gc=False):
     """An event that an action wants published, with the site and person that it concerns."""
 
     event: Event
@@ -53,7 +53,7 @@ class Emit(msgspec.Struct, frozen=True):
     person_id: int | None = None
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """A stored event on its way to its audience. ``data`` is JSON-ready."""
 
     conference_id: int
@@ -119,22 +119,19 @@ def append(
             )
         )
         actors.append(actor)
-    rows = [_row(event, actor) for event, actor in zip(published, actors, strict=True)]
-    bulk.add(session, JournalEntry, rows)
-    return published
-
-
-def _row(event: Published, actor: str | None) -> dict[str, Any]:
-    return {
-        "conference_id": event.conference_id,
-        "seq": event.seq,
-        "at": event.at,
-        "type": event.type,
-        "data": event.data,
-        "site_id": event.site_id,
-        "person_id": event.person_id,
-        "actor": actor,
+    alike, same = bulk.shared(
+        {"type": [each.type for each in published], "data": [each.data for each in published]}
+    )
+    columns: bulk.Columns = {
+        "seq": [each.seq for each in published],
+        "site_id": [each.site_id for each in published],
+        "person_id": [each.person_id for each in published],
+        "actor": actors,
+        **alike,
     }
+    same = {"conference_id": conference_id, "at": now, **same}
+    bulk.add_columns(session, JournalEntry, columns, same)
+    return published
 
 
 def read(session: Session, conference_id: int, since: int, limit: int) -> Sequence[Published]:

@@ -15,6 +15,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from server.db.base import nfc
+
 Convert = Callable[[Any], Any] | None
 """what a type does to a value on its way to the driver"""
 
@@ -43,13 +45,20 @@ class Listed(TypeDecorator[Sequence[Any]]):
 
 def converted(convert: Convert, values: Sequence[Any]) -> Sequence[Any]:
     """Each of ``values``; the rows of a batch share many of them, such as what an event tells."""
-    if convert is None:
+    if convert is None or (convert is nfc and _are_ascii(values)):
         return values
     if len({*map(id, values)}) > len(values) // 2:
         return [convert(value) for value in values]
     made: dict[int, Any] = {id(value): value for value in values}
     made = {number: convert(value) for number, value in made.items()}
     return [made[id(value)] for value in values]
+
+
+def _are_ascii(values: Sequence[Any]) -> bool:
+    try:
+        return "".join(values).isascii()
+    except TypeError:
+        return False  # some are NULL
 
 
 def array_text(values: Sequence[Any]) -> str:

@@ -16,7 +16,7 @@ from server.permissions import Actor, Target
 from server.protocol import Command, Event
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Result of one action. ``result`` is JSON-ready and becomes the acknowledgement.
 
     ``conference_id`` is given by an action that makes the conference whose journal its events

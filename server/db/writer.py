@@ -69,6 +69,7 @@ class Writer:
         # What was cut while nobody used it is no outage: there may be a connection again.
         self._session = Session(self._database.engine.connect(), expire_on_commit=False)
         event.listen(self._session, "loaded_as_persistent", self._keep)
+        bulk.keep_facts(self._session)
         try:
             return self._begin(self._session)
         except BaseException:
@@ -79,6 +80,7 @@ class Writer:
         driver = bulk.begin(session)
         if not self._alone(driver):
             session.expire_all()
+            bulk.forget_facts(session)
         return session
 
     def _alone(self, driver: Any) -> bool:

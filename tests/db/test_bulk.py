@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from server.conferences.models import Site
 from server.db import bulk
 from server.db.journal import JournalEntry
-from server.db.receipts import Receipt, find
+from server.db.receipts import Kept, Receipt, digest, find, forget, store
 from tests.cast import START, bring_in
 
 TEXTS = (
@@ -74,14 +74,31 @@ def test_texts_are_kept_in_normal_form(session: Session) -> None:
 
 
 def test_receipts_are_found_whatever_their_keys_hold(session: Session) -> None:
-    made = [
-        {"holder": holder, "key": key, "fingerprint": "f", "at": START, "answer": {"of": key}}
+    made = {
+        digest(holder, key): Kept(holder, key, "f", {"of": key})
         for holder in ("seat", 'se"at')
         for key in TEXTS
-    ]
-    bulk.add(session, Receipt, made)
-    asked = [("seat", key) for key in TEXTS] + [("nobody", TEXTS[0])]
-    assert find(session, asked) == {("seat", key): ("f", {"of": key}) for key in TEXTS}
+    }
+    store(session, made, START)
+    asked = [digest("seat", key) for key in TEXTS] + [digest("nobody", TEXTS[0])]
+    assert find(session, asked) == {number: made[number] for number in asked[:-1]}
+
+
+def test_receipts_are_forgotten_by_their_age(session: Session) -> None:
+    for hour in range(4):
+        made = [(f"seat {number}", f"hour {hour}") for number in range(3)]
+        kept = {digest(*each): Kept(*each, "f", {}) for each in made}
+        store(session, kept, START + timedelta(hours=hour))
+
+    def left() -> list[str]:
+        return sorted(set(session.scalars(select(Receipt.key))))
+
+    forget(session, START)
+    assert left() == ["hour 0", "hour 1", "hour 2", "hour 3"]
+    forget(session, START + timedelta(hours=1.5))
+    assert left() == ["hour 2", "hour 3"]
+    forget(session, START + timedelta(hours=9))
+    assert left() == []
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])  # SQLite stores it

@@ -8,11 +8,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from server.conferences.models import Site
-from server.db import models
+from server.db import models, receipts
 from server.db.base import Base
 from server.db.engine import (
     Database,
@@ -23,7 +23,7 @@ from server.db.engine import (
     parse_url,
     require_current,
 )
-from tests.cast import bring_in
+from tests.cast import START, bring_in
 
 assert models, "all tables are known"
 
@@ -43,8 +43,11 @@ def test_migrating_again_changes_nothing(database: Database, database_url: str) 
 def test_an_older_database_is_brought_forward_with_all_that_it_holds(
     database: Database, database_url: str
 ) -> None:
+    receipt = receipts.Kept("seat", "kh\u00f3a", "f", {"result": {"option": 1}})
+    number = receipts.digest(receipt.holder, receipt.key)
     with database.write_session() as session:
         cast = bring_in(session)
+        receipts.store(session, {number: receipt}, START)
         session.commit()
     with database.engine.begin() as connection:
         command.downgrade(alembic_config(connection), "0001")
@@ -54,6 +57,8 @@ def test_an_older_database_is_brought_forward_with_all_that_it_holds(
     require_current(database_url)
     with database.read_session() as session:
         assert session.get_one(Site, cast.hue).slug == "hue"
+        assert receipts.find(session, [number]) == {number: receipt}
+        assert session.scalars(select(receipts.Receipt.at)).all() == [START]
 
 
 def test_a_newer_database_is_refused(database: Database, database_url: str) -> None:

@@ -8,25 +8,39 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
-from server.conferences.models import Site
+from server.activities.models import Run
+from server.conferences.models import RosterEntry, Site
 from server.db import journal
 from server.db.engine import Database
 from server.db.journal import Emit, JournalEntry, Published
 from server.db.outcome import Outcome
-from server.errors import Conflict, DomainError, Forbidden, Invalid, Unauthenticated, Unavailable
+from server.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from server.inbox import Inbox, utc_now
 from server.people import tries
 from server.people.models import Link, Seat, WrongTry
 from server.permissions import Actor, Role
 from server.protocol import (
     AddSite,
+    Answer,
     AskQuestion,
+    CheckIn,
+    CreateActivity,
     CreateConference,
     CreateLink,
+    LaunchActivity,
     MuteSite,
+    QuizItem,
     RevokeSeat,
     ShowOnStage,
     SiteMuted,
@@ -231,6 +245,47 @@ async def test_a_revoked_seat_can_do_nothing_not_even_in_the_same_batch(
     )
     assert isinstance(revoked, dict) and isinstance(late, Unauthenticated)
     assert ear.rights == [cast.conference_id]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_what_is_known_of_seats_is_asked_again_where_somebody_wrote(
+    inbox: Inbox, cast: Cast, database: Database, elsewhere: bool
+) -> None:
+    """A burst does not look at its seats again and again; who is revoked between two is out."""
+
+    def revoke(session: Session) -> None:
+        session.get_one(Seat, cast.trainee.holder).revoked_at = START
+
+    for key in ("first", "second"):
+        await inbox.submit(cast.trainee, CheckIn(), key)
+    if elsewhere:
+        with database.write_session() as session:
+            revoke(session)
+            session.commit()
+    else:
+        await inbox.transact(revoke)
+    with pytest.raises(Unauthenticated):
+        await inbox.submit(cast.trainee, CheckIn(), "third")
+    await inbox.submit(cast.other_trainee, CheckIn(), "third")
+
+
+async def test_where_people_are_expected_is_asked_again_where_somebody_wrote(
+    inbox: Inbox, cast: Cast, database: Database
+) -> None:
+    item = QuizItem(text="?", options=("A", "B"), correct=0, seconds=60)
+    quiz = await inbox.submit(cast.moderator, CreateActivity(title="Q", items=(item,)))
+    run = await inbox.submit(cast.moderator, LaunchActivity(activity=quiz["activity"]))
+    shown = await database.read(lambda session: session.get_one(Run, run["run"]).item_id)
+    answer = Answer(run=run["run"], item=shown, option=1)
+    for key in ("first", "second"):
+        await inbox.submit(cast.trainee, answer, key)
+    with database.write_session() as session:
+        whose = RosterEntry.person_id == cast.trainee.person_id
+        session.execute(delete(RosterEntry).where(whose))
+        session.commit()
+    with pytest.raises(NotFound):
+        await inbox.submit(cast.trainee, answer, "third")
+    await inbox.submit(cast.other_trainee, answer, "third")
 
 
 async def test_what_is_done_elsewhere_follows_in_the_same_transaction(
