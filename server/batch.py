@@ -19,8 +19,8 @@ from server.db.base import nfc
 from server.db.journal import Emit, Published
 from server.db.lists import among
 from server.db.outcome import ActionFn, Hot, HotFn, Outcome, TargetFn
-from server.effects import ACTIONS, EFFECTS, RIGHTS
 from server.db.receipts import Kept
+from server.effects import ACTIONS, EFFECTS, RIGHTS
 from server.errors import (
     N_,
     Conflict,
@@ -45,8 +45,8 @@ _NO_SEAT = select(Seat.id).where(
 _SHOWN_ONCE = N_("Đường dẫn này chỉ hiện một lần. Hãy thu hồi nó và tạo đường dẫn mới.")
 
 
-Told = Callable[[Any, DomainError | None], None]
-"""Called with a job's result, or with None and its refusal. It must not raise."""
+Told = Callable[[Sequence["Answer"]], None]
+"""Called with the answers to jobs that follow one another and have it in common. It must not raise."""
 
 
 class CommandJob(msgspec.Struct):
@@ -57,6 +57,8 @@ class CommandJob(msgspec.Struct):
     actor: Actor
     command: Command
     key: str | None
+    asker: Any = None
+    """for ``told``"""
     digest: int | None = None
     """of whom and key; None where there is no key. The batch finds it out."""
 
@@ -73,6 +75,7 @@ class WorkJob(msgspec.Struct, frozen=True):
     work: Callable[[Session], Any]
     writes: bool = True
     """False: it only asks whether one could"""
+    asker: ClassVar[Any] = None
 
     @property
     def name(self) -> str:
@@ -86,8 +89,9 @@ Job = CommandJob | WorkJob
 class Answer(msgspec.Struct, frozen=True):
     """What a job's caller is told once its transaction is committed."""
 
-    told: Told
+    job: Job
     result: Any = None
+    """None where it is refused"""
     error: DomainError | None = None
 
 
@@ -138,10 +142,10 @@ class Batch:
         try:
             result = job.work(self._session)
         except DomainError as error:
-            return Answer(job.told, error=error)
+            return Answer(job, error=error)
         if isinstance(result, Outcome):
             self._keep(result, result.conference_id, None)
-        return Answer(job.told, result)
+        return Answer(job, result)
 
     def write(self) -> list[Published]:
         """Store events and receipts; the events in the order of their conferences' ``seq``."""
@@ -187,7 +191,7 @@ class Batch:
     def _known(self, job: CommandJob) -> Answer | None:
         """The answer to who may do nothing, or did this before."""
         if job.actor.holder in self._revoked:
-            return Answer(job.told, error=Unauthenticated())
+            return Answer(job, error=Unauthenticated())
         if job.key is None or job.digest is None:
             return None
         known = self._receipts.get(job.digest) or self._new_receipts.get(job.digest)
@@ -196,12 +200,12 @@ class Batch:
         who = (job.actor.holder, nfc(job.key))
         if who != known[:2] or known.fingerprint != receipts.fingerprint(job.command):
             error = Conflict(N_("Khoá của lệnh này đã dùng cho một lệnh khác."))
-            return Answer(job.told, error=error)
+            return Answer(job, error=error)
         try:
             shown = self._shown.get(job.digest)
-            return Answer(job.told, shown or receipts.open_answer(known.answer))
+            return Answer(job, shown or receipts.open_answer(known.answer))
         except DomainError as refusal:
-            return Answer(job.told, error=refusal)
+            return Answer(job, error=refusal)
 
     def _decided(self, jobs: Sequence[CommandJob]) -> list[Answer]:
         """Do what nobody did before; a conference's hot commands are decided at once."""
@@ -252,7 +256,7 @@ class Batch:
         """Keep the receipt of a refusal, where it is no "later"."""
         if job.digest is not None and not isinstance(error, SlowDown | Unavailable):
             self._receive(job, job.digest, receipts.refused(error))
-        return Answer(job.told, error=error)
+        return Answer(job, error=error)
 
     def _settle(self, job: CommandJob, outcome: Outcome) -> Answer:
         """Queue the events, keep the receipt."""
@@ -267,7 +271,7 @@ class Batch:
                 self._shown[job.digest] = outcome.result
                 stored = receipts.refused(Conflict(_SHOWN_ONCE))
             self._receive(job, job.digest, stored)
-        return Answer(job.told, outcome.result)
+        return Answer(job, outcome.result)
 
     def _receive(self, job: CommandJob, digest: int, stored: dict[str, Any]) -> None:
         command, key = job.command, job.key or ""
@@ -298,6 +302,7 @@ class Batch:
             if type(emit.event) in EFFECTS:
                 server = server_actor(conference_id)
                 entries += [(further, holder) for further in self._effects(server, emit)]
+                bulk.forget_facts(self._session)
 
     def _effects(self, server: Actor, emit: Emit) -> Iterator[Emit]:
         """What an event brings about, each followed by what that brings about."""

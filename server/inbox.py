@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -28,7 +29,7 @@ from server.db import journal, receipts
 from server.db.engine import Database, is_outage
 from server.db.journal import Published
 from server.db.writer import Writer
-from server.errors import DomainError, SlowDown, Unavailable
+from server.errors import SlowDown, Unavailable
 from server.people import tries
 from server.permissions import Actor
 from server.protocol import Command
@@ -176,7 +177,11 @@ class Inbox:
         """``submit`` without a future: ``told`` is called, in the turn of the loop in which the
         batch's events were published. Raises: SlowDown, Unavailable.
         """
-        self._put(CommandJob(told, actor, command, key))
+        self.post_all([CommandJob(told, actor, command, key)])
+
+    def post_all(self, jobs: Sequence[CommandJob]) -> None:
+        """``post`` of many. Raises: SlowDown, Unavailable; then none is taken."""
+        self._put(jobs)
 
     async def transact(self, work: Callable[[Session], T]) -> T:
         """Run ``work(session)`` in a transaction of the writer; an Outcome's events are published.
@@ -186,16 +191,17 @@ class Inbox:
         Raises: DomainError.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put(WorkJob(partial(_resolve, future), work))
+        self._put([WorkJob(partial(_resolve, future), work)])
         return await future
 
-    def _put(self, job: Job) -> None:
+    def _put(self, jobs: Sequence[Job]) -> None:
         if not self._open:
             raise Unavailable(retry_after_s=RETRY_AFTER_S)
-        if self._queue.qsize() >= CAPACITY:
-            REFUSED.labels("full").inc()
+        if self._queue.qsize() + len(jobs) > CAPACITY:
+            REFUSED.labels("full").inc(len(jobs))
             raise SlowDown(retry_after_s=RETRY_AFTER_S)
-        self._queue.put(job)
+        for job in jobs:
+            self._queue.put(job)
 
     # --- in the writer's thread ---
 
@@ -222,15 +228,13 @@ class Inbox:
             if 0 < self._queue.qsize() < BATCH:
                 time.sleep(max(0.0, began_s + PACE_S - time.monotonic()))
 
-    def _waiting_jobs(self, most: int) -> Iterator[Job]:
+    def _waiting_jobs(self, most: int) -> list[Job]:
         """At most so many of those that wait, taken from the queue."""
-        while most > 0 and not self._queue.empty():
-            job = self._queue.get()
-            if job is None:
-                self._queue.put(None)  # for ``_batches``: nothing comes behind it
-                return
-            yield job
-            most -= 1
+        count = min(most, self._queue.qsize())
+        jobs = [job for job in (self._queue.get() for _ in range(count)) if job is not None]
+        if len(jobs) < count:
+            self._queue.put(None)  # for ``_batches``: nothing comes behind it
+        return jobs
 
     def _attempt(self, jobs: Sequence[Job]) -> Iterator[_Done]:
         began_s = time.monotonic()
@@ -320,24 +324,29 @@ class Inbox:
                     await listener.publish(done.events)
             except Exception:  # what is committed must be answered whoever fails to hear of it
                 log.exception("inbox.publish_failed")
-        for answer in done.answers:
+        for told, answers in groupby(done.answers, _told):
             try:
-                answer.told(answer.result, answer.error)
+                told(list(answers))
             except Exception:  # nor may one who fails to be told keep it from the others
                 log.exception("inbox.answer_failed")
 
 
-def _resolve(future: asyncio.Future[Any], result: Any, error: DomainError | None) -> None:
+def _told(answer: Answer) -> Told:
+    return answer.job.told
+
+
+def _resolve(future: asyncio.Future[Any], answers: Sequence[Answer]) -> None:
     """Wake the caller, unless it has gone."""
+    [answer] = answers
     if future.done():
         return
-    if error is not None:
-        future.set_exception(error)
+    if answer.error is not None:
+        future.set_exception(answer.error)
     else:
-        future.set_result(result)
+        future.set_result(answer.result)
 
 
 def _refusals(why: str, jobs: Sequence[Job]) -> _Done:
     REFUSED.labels(why).inc(sum(job.writes for job in jobs))
-    answers = [Answer(job.told, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
+    answers = [Answer(job, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
     return _Done([], frozenset(), answers)

@@ -93,6 +93,11 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         if owner is not None:
             self.server.strangers.pop(self.sid, None)
             self.allowance.trust()
+        self._say_who_speaks()
+
+    def _say_who_speaks(self) -> None:
+        if self.line is not None:
+            self.line.speaker = None if self._ending else self._owner
 
     # --- out ---
 
@@ -244,6 +249,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """From now on everything goes over ``line``, first what waited for a poll."""
         waiting, self.queue = self.queue, None
         self.line, self.upgraded = line, True
+        self._say_who_speaks()
         while waiting is not None and not waiting.empty():
             pkt = waiting.get_nowait()
             if pkt is not None and pkt.packet_type != NOOP:
@@ -291,6 +297,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """``close`` without waiting for who is told of it; nothing more is heard of it."""
         if not self.closing and not self._ending:
             self._ending = True
+            self._say_who_speaks()
             self.server.keep(self.close(wait=False, abort=True, reason=reason))
 
     async def close(

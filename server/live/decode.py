@@ -15,10 +15,17 @@ Key = Annotated[str, Meta(min_length=1, max_length=80)]
 MAX_COMMAND_BYTES = 900_000
 """Of one command as JSON; the transport refuses more than ``MAX_MESSAGE_BYTES`` anyway."""
 MAX_MESSAGE_BYTES = 1_000_000
+MOST_REMEMBERED, MOST_REMEMBERED_BYTES = 256, 200
+"""Commands, and of each."""
 
 _DECODERS: dict[str, msgspec.json.Decoder[Command | MediaRequest]] = {
     name: msgspec.json.Decoder(kind)
     for name, kind in {**COMMANDS, **MEDIA_REQUESTS}.items()
+    if kind not in INTERNAL
+}
+_OF_COMMANDS: dict[bytes, msgspec.json.Decoder[Command]] = {
+    name.encode(): msgspec.json.Decoder(kind)
+    for name, kind in COMMANDS.items()
     if kind not in INTERNAL
 }
 _KEY = msgspec.json.Decoder(Key)
@@ -61,6 +68,32 @@ def decode(type_: str, arguments: Sequence[Raw] | None) -> tuple[Command | Media
         return decoder.decode(payload), _KEY.decode(key)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise Invalid() from error
+
+
+class Plain:
+    """Remembers what commands as most come (``intake.Sent``) decode to: hundreds send the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Command] = {}
+
+    def decode(self, head: bytes) -> Command | None:
+        """``["{name}",{payload},``; None where it is no right command, or a request, for ``decode`` to say
+        what it is."""
+        command = self._known.get(head)
+        if command is None:
+            name, _, payload = head[2:-1].partition(b'",')
+            decoder = _OF_COMMANDS.get(name)
+            if decoder is None:
+                return None
+            try:
+                command = decoder.decode(payload)
+            except (msgspec.DecodeError, RecursionError, UnicodeError):
+                return None
+            if len(head) <= MOST_REMEMBERED_BYTES:
+                if len(self._known) >= MOST_REMEMBERED:
+                    self._known.clear()
+                self._known[head] = command
+        return command
 
 
 def _holds_null(text: bytes) -> bool:

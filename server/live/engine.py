@@ -7,7 +7,7 @@ and starts a task a message. Here a client is a ``Socket`` without any, and one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -17,7 +17,7 @@ from engineio.packet import OPEN, Packet
 
 from server.live import metrics
 from server.live.client import Socket
-from server.live.intake import Intake, intake
+from server.live.intake import Intake, Sent, intake
 from server.live.spread import flush
 from server.live.websocket import Line
 
@@ -47,6 +47,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         )
         self.take: Callable[[Socket, str | bytes], None] = lambda _socket, _message: None
         """called with each Socket.IO packet"""
+        self.take_commands: Callable[[Sequence[Sent]], None] = lambda _commands: None
+        """called with the plain commands of known clients that have come; these are no ``take``'s"""
         self.strangers: dict[str, Socket] = {}
         """by session, the one that came first before the others"""
         self._wheel: list[list[Socket]] = [[] for _ in range(PING_INTERVAL_S)]
@@ -92,7 +94,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         """The library's, with our ``Socket``. It takes no part in the wheel until it is open."""
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat())
-            self._intake = intake()
+            self._intake = intake(self.take_commands)
         sid = self.generate_id()
         socket = self.sockets[sid] = Socket(self, sid)
         socket.peer = environ["aiohttp.request"].remote

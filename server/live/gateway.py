@@ -1,22 +1,15 @@
-"""The only user of python-socketio: handshake, commands, events, snapshots, live facts.
-
-A command is decoded and enqueued at once, without a task; its answer is written when the inbox has
-it. Whatever goes wrong is answered: a client that hears nothing would have to guess.
-"""
+"""The only user of python-socketio: handshake, events, snapshots, live facts, negotiation of media."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import socketio
 import structlog
 from aiohttp import web
-from msgspec import Raw
 from msgspec.structs import asdict
 
 from server.db.engine import Database
@@ -26,27 +19,25 @@ from server.errors import (
     DomainError,
     Forbidden,
     Invalid,
-    SlowDown,
     Unauthenticated,
     Unavailable,
 )
 from server.i18n import Language, choose
 from server.inbox import Inbox, utc_now
-from server.live import metrics, presence, seats
+from server.live import presence, seats
 from server.live.client import Socket
+from server.live.commands import Commands, refusal
 from server.live.connections import Connection, Connections
-from server.live.decode import decode, decode_hello
+from server.live.decode import decode_hello
 from server.live.delivery import Delivery
 from server.live.facts import Facts
 from server.live.gathering import Gathered
-from server.live.limits import Limits
-from server.live.sockets import Server, acknowledgement, make_server
+from server.live.sockets import Server, make_server
 from server.people.seats import actors_of_seats
 from server.permissions import Actor, Target, require
 from server.protocol import (
     AcceptMedia,
     CloseMedia,
-    Command,
     ExpectMedia,
     ListenMedia,
     MediaRequest,
@@ -64,13 +55,10 @@ __all__ = ["Gateway", "make_server"]
 
 MOST_OF_SEAT = 32
 """Sockets of one seat: its tabs, and those that nobody knows yet to be dead."""
-MOST_IN_FLIGHT = 64
-"""Commands of one socket that may wait for their acknowledgement."""
 STEERING = ("stage.", "floor.", "site.", "conference.", "seat.")
 """Types of events after which the media worker's desired state is derived anew; ``site.connected`` is
 of sockets alone."""
 
-T = TypeVar("T")
 HEAD_EVERY = 5
 """ticks between two ``head``: it only shortens a return, and each wakes every phone"""
 
@@ -99,26 +87,24 @@ class Gateway:
         self._public_host = urlsplit(public_url).netloc if public_url else None
         self._delivery = Delivery(server, database, self.connections)
         self._facts = Facts(self.connections, self._delivery.emit)
-        self._limits = Limits()
+        self._commands = Commands(inbox, self._media, lambda: self._language(None))
         self._asked = itertools.count(1)
         self._ticks = itertools.count(1)
         self._rights_changes = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
         self.live = self._facts.tell
         signalling.steering.telling.on_live = self._facts.tell
         inbox.listen(self)
         server.on("connect", self._on_connect)
         server.on("disconnect", self._on_disconnect)
-        server.on_command = self._on_command
+        server.on_command = self._commands.one
+        server.on_commands = self._commands.many
         server.on_foreign = self._on_foreign
 
     async def stop(self) -> None:
         """Cut all connections and end every task."""
         for connection in self.connections:
             await self._server.disconnect(connection.sid)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._commands.stop()
         await self._delivery.stop()
         await self._server.shutdown()
 
@@ -197,16 +183,16 @@ class Gateway:
         return choose(self._languages, request.cookies.get("lang"), accepted)
 
     def _refuse(self, error: DomainError, language: Language) -> Exception:
-        refusal = _refusal(error, language)
-        problem: Exception = socketio.exceptions.ConnectionRefusedError(refusal["message"], refusal)
+        told = refusal(error, language)
+        problem: Exception = socketio.exceptions.ConnectionRefusedError(told["message"], told)
         return problem
 
     def _on_foreign(self, socket: Socket, request: web.Request | None) -> dict[str, Any]:
         """A namespace other than ours, refused as a seat is."""
         connection: Connection | None = socket.owner
         language = connection.language if connection else self._language(request)
-        refusal = _refusal(Invalid(N_("Máy chủ không có kênh này. Hãy tải lại trang.")), language)
-        return {"message": refusal["message"], "data": refusal}
+        told = refusal(Invalid(N_("Máy chủ không có kênh này. Hãy tải lại trang.")), language)
+        return {"message": told["message"], "data": told}
 
     def _require_own_origin(self, request: web.Request) -> None:
         """A browser says where the page came from, except for its own GET; other programs do not.
@@ -260,83 +246,7 @@ class Gateway:
             self._forget(self.connections.remove(each.sid))
             await self._server.disconnect(each.sid)
 
-    # --- commands ---
-
-    def _on_command(
-        self, socket: Socket, type_: str, arguments: Sequence[Raw] | None, number: str
-    ) -> None:
-        connection: Connection | None = socket.owner
-        if connection is None:
-            self._answer(socket, number, Unauthenticated(), self._language(None))
-            return
-        try:
-            self._begin(connection, type_, arguments, number)
-        except DomainError as error:
-            if isinstance(error, SlowDown):
-                metrics.SLOWED.inc()
-            self._answer(socket, number, error, connection.language)
-        except Exception:
-            log.exception("gateway.command_failed", type=type_[:80])
-            self._answer(socket, number, Unavailable(retry_after_s=2.0), connection.language)
-
-    def _begin(
-        self, connection: Connection, type_: str, arguments: Sequence[Raw] | None, number: str
-    ) -> None:
-        """Decode and enqueue. Raises: DomainError."""
-        if connection.in_flight >= MOST_IN_FLIGHT:
-            raise SlowDown(retry_after_s=1.0)
-        actor, now_s = connection.actor, asyncio.get_running_loop().time()
-        command, key = decode(type_, arguments)
-        self._limits.admit(actor.holder, connection.conference_id, now_s)
-        try:
-            if isinstance(command, Command):
-                self._inbox.post(actor, command, key, partial(self._done, connection, number))
-            else:
-                media = self._keep(self._media(connection, command))
-                media.add_done_callback(partial(self._media_done, connection, number))
-        except BaseException:
-            self._limits.done(connection.conference_id)
-            raise
-        connection.in_flight += 1
-
-    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _media_done(
-        self, connection: Connection, number: str, task: asyncio.Task[dict[str, Any]]
-    ) -> None:
-        problem = None if task.cancelled() else task.exception()
-        if task.cancelled():
-            self._done(connection, number, None, Unavailable(retry_after_s=2.0))
-        elif problem is None:
-            self._done(connection, number, task.result(), None)
-        elif isinstance(problem, DomainError):
-            self._done(connection, number, None, problem)
-        else:
-            log.error("gateway.command_failed", exc_info=problem)
-            self._done(connection, number, None, Unavailable(retry_after_s=2.0))
-
-    def _done(
-        self, connection: Connection, number: str, result: object, error: DomainError | None
-    ) -> None:
-        """Answer. All answers of a batch come here in the turn of the loop that published it."""
-        connection.in_flight -= 1
-        self._limits.done(connection.conference_id)
-        if error is not None:
-            self._answer(connection.socket, number, error, connection.language)
-        elif number:
-            body = {"ok": True, "result": result}
-            connection.socket.deliver_soon(acknowledgement(number, body))
-
-    def _answer(
-        self, socket: Socket, number: str, refused: DomainError, language: Language
-    ) -> None:
-        metrics.REFUSED.labels(refused.code).inc()
-        if number:
-            socket.deliver_soon(acknowledgement(number, _refusal(refused, language)))
+    # --- media and events ---
 
     async def _media(self, connection: Connection, request: MediaRequest) -> dict[str, Any]:
         actor = connection.actor
@@ -391,10 +301,3 @@ class Gateway:
 
 def _steers(event: str) -> bool:
     return event.startswith(STEERING) and event != SiteConnected.type
-
-
-def _refusal(error: DomainError, language: Language) -> dict[str, Any]:
-    answer = {"ok": False, "error": error.code, "message": language.explain(error)}
-    if error.retry_after_s is not None:
-        return {**answer, "retry_after_s": error.retry_after_s}
-    return answer

@@ -11,14 +11,50 @@
 #define SLICE 4096       /* bytes read of one of them */
 #define MOST_MESSAGES 16 /* in these */
 #define ABOUT_SOCKET 4   /* notes */
-#define ABOUT_MESSAGE 2
+#define ABOUT_MESSAGE 4
+#define MOST_DIGITS 15 /* of an acknowledgement's number */
+#define MOST_TEXT 80   /* of a name, of a key */
 
-int diemcau_version(void) { return 1; }
+int diemcau_version(void) { return 2; }
+
+/* Is text one command, in its plainest form: 42{digits}["{name}",{payload},"{key}"], in printable ASCII
+ * without a backslash? Then end gets where in it the number ends, and the payload with its comma;
+ * else zeros. Whether the payload is JSON is not asked: where it is, a JSON parser finds the same
+ * three parts. */
+static void find_command(const uint8_t *text, int size, int32_t *end)
+{
+    end[0] = end[1] = 0;
+    for (int i = 0; i < size; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e || text[i] == '\\')
+            return;
+    int at = 2, last = size - 3, begin;
+    if (size < 2 || text[0] != '4' || text[1] != '2')
+        return;
+    while (at < size && text[at] >= '0' && text[at] <= '9')
+        at++;
+    int number = at;
+    if (number > 2 + MOST_DIGITS || size - at < 4 || text[at] != '[' || text[at + 1] != '"')
+        return;
+    for (at = begin = at + 2; at < size && text[at] != '"';)
+        at++;
+    if (at == begin || at - begin > MOST_TEXT || size - at < 3 || text[at + 1] != ',')
+        return;
+    int payload = at + 2;
+    if (text[size - 1] != ']' || text[size - 2] != '"')
+        return;
+    while (last > payload && text[last] != '"')
+        last--;
+    int key = size - 3 - last;
+    if (last - 1 <= payload || text[last - 1] != ',' || key < 1 || key > MOST_TEXT)
+        return;
+    end[0] = number;
+    end[1] = last;
+}
 
 /* Cuts what consists of whole, plain text frames alone (RFC 6455 section 5.2: final, without
  * extensions, masked, of less than 64 kB), and writes them unmasked into plain, which has room for
- * as many bytes. found gets where in plain each begins, and its size. Returns how many there are,
- * 0 where there is anything else, or more than most. */
+ * as many bytes. found gets, for each, where in plain it begins, its size, and the ends that find_command
+ * gives. Returns how many there are, 0 where there is anything else, or more than most. */
 int diemcau_cut(const uint8_t *data, uint32_t size, uint8_t *plain, int32_t *found, int most)
 {
     uint32_t at = 0;
@@ -41,8 +77,10 @@ int diemcau_cut(const uint8_t *data, uint32_t size, uint8_t *plain, int32_t *fou
         const uint8_t *mask = data + at + head - 4, *masked = data + at + head;
         for (uint32_t i = 0; i < length; i++)
             plain[at + i] = masked[i] ^ mask[i & 3];
-        found[ABOUT_MESSAGE * count] = (int32_t)at;
-        found[ABOUT_MESSAGE * count++ + 1] = (int32_t)length;
+        int32_t *about = found + ABOUT_MESSAGE * count++;
+        about[0] = (int32_t)at;
+        about[1] = (int32_t)length;
+        find_command(plain + at, (int)length, about + 2);
         at += head + length;
     }
     return count;
@@ -51,7 +89,7 @@ int diemcau_cut(const uint8_t *data, uint32_t size, uint8_t *plain, int32_t *fou
 /* Reads each socket that epoll has ready, once. raw and plain have room for ``room`` bytes, notes
  * for ``most`` numbers: for each socket its descriptor, where in raw its bytes begin, how many they
  * are (0: it ends or fails) and how many messages they were cut into; behind it for each of these
- * where in plain it begins, and its size. Returns how many numbers. Who finds no room is read by
+ * what diemcau_cut found. Returns how many numbers. Who finds no room is read by
  * the next call. */
 int diemcau_take_in(int epoll, uint8_t *raw, uint8_t *plain, uint32_t room, int32_t *notes, int most)
 {

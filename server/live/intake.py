@@ -12,7 +12,7 @@ import asyncio
 import functools
 import select
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +21,12 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 1
+VERSION = 2
 ROOM_BYTES = 256 << 10
 """Read by one call at most; little of it is ever touched."""
-MOST_NOTES = 4096
+MOST_NOTES = 8192
+ABOUT_SOCKET, ABOUT_MESSAGE = 4, 4
+"""notes"""
 _DECLARATIONS = """
 int diemcau_cut(const uint8_t *data, uint32_t size, uint8_t *plain, int32_t *found, int most);
 int diemcau_take_in(int epoll, uint8_t *raw, uint8_t *plain, uint32_t room, int32_t *notes,
@@ -34,8 +36,17 @@ int diemcau_take_in(int epoll, uint8_t *raw, uint8_t *plain, uint32_t room, int3
 log = structlog.get_logger(__name__)
 
 
+Sent = tuple[Any, bytes, bytes, bytes]
+"""A command as most come: who speaks, ``{digits}``, ``["{name}",{payload},`` and the key, all in printable
+ASCII without a backslash. The payload is whatever stands there."""
+
+
 class Sender(Protocol):
     """Whose socket it is."""
+
+    def speaks(self, size: int) -> Any:
+        """Who says what came in so many bytes, and is counted, where a command may be taken at once;
+        None where it must be looked at first."""
 
     def arrived(self, data: memoryview, messages: Sequence[memoryview]) -> None:
         """``data`` has come: ``messages``, unmasked, where it is nothing but whole text frames, and
@@ -57,8 +68,9 @@ def library() -> tuple[FFI, Any] | None:
 class Intake:
     """Reads the sockets of one loop."""
 
-    def __init__(self, compiled: tuple[FFI, Any]) -> None:
+    def __init__(self, compiled: tuple[FFI, Any], take: Callable[[Sequence[Sent]], None]) -> None:
         ffi, self._code = compiled
+        self._take = take
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._senders: dict[int, Sender] = {}
@@ -95,29 +107,55 @@ class Intake:
         count = self._code.diemcau_take_in(*self._arguments)
         notes, at = self._notes[:count].tolist(), 0
         raw, plain, senders = self._raw, self._plain, self._senders
+        commands: list[Sent] = []
         while at < count:
-            descriptor, start, size, messages = notes[at : at + 4]
-            at += 4
+            descriptor, start, size, messages = notes[at : at + ABOUT_SOCKET]
+            at += ABOUT_SOCKET
+            sender = senders.get(descriptor)  # None: what was handled before has ended it
+            if messages == 1 and sender is not None and notes[at + 3]:
+                speaker = sender.speaks(size)
+                if speaker is not None:
+                    begin, length, number, payload = notes[at : at + ABOUT_MESSAGE]
+                    at += ABOUT_MESSAGE
+                    text = plain[begin : begin + length].tobytes()
+                    key = text[payload + 1 : -2]
+                    commands.append((speaker, text[2:number], text[number:payload], key))
+                    continue
             found = []
             for _ in range(messages):
                 begin = notes[at]
                 found.append(plain[begin : begin + notes[at + 1]])
-                at += 2
-            sender = senders.get(descriptor)
-            if sender is None:
-                continue  # what was handled before has ended it
-            try:
-                if size:
-                    sender.arrived(raw[start : start + size], found)
-                else:
-                    self.forget(descriptor)
-                    sender.ended()
-            except Exception:  # as asyncio does; nobody else's fault
-                log.exception("socket.intake_failed")
-                sender.cut_off()
+                at += ABOUT_MESSAGE
+            if commands:
+                self._give(commands)  # what came first is done first
+                commands = []
+            if sender is not None:
+                self._hand_on(sender, descriptor, raw[start : start + size], found)
+        if commands:
+            self._give(commands)
+
+    def _give(self, commands: Sequence[Sent]) -> None:
+        try:
+            self._take(commands)
+        except Exception:  # as asyncio does
+            log.exception("socket.commands_failed")
+
+    def _hand_on(
+        self, sender: Sender, descriptor: int, data: memoryview, messages: Sequence[memoryview]
+    ) -> None:
+        try:
+            if data:
+                sender.arrived(data, messages)
+            else:
+                self.forget(descriptor)
+                sender.ended()
+        except Exception:  # as asyncio does; nobody else's fault
+            log.exception("socket.intake_failed")
+            sender.cut_off()
 
 
-def intake() -> Intake | None:
-    """One for the running loop; None where asyncio has to read."""
+def intake(take: Callable[[Sequence[Sent]], None]) -> Intake | None:
+    """One for the running loop; None where asyncio has to read. ``take`` is given the commands that
+    have come, and should not raise."""
     compiled = library()
-    return None if compiled is None else Intake(compiled)
+    return None if compiled is None else Intake(compiled, take)

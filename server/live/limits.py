@@ -40,15 +40,16 @@ class Limits:
 
     def admit(self, seat: str, conference_id: int, now_s: float) -> None:
         """Count one command until ``done``. Raises: SlowDown, and nothing is counted."""
-        if self._waiting.get(conference_id, 0) >= self._most_waiting:
+        waiting = self._waiting.get(conference_id, 0)
+        if waiting >= self._most_waiting:
             raise SlowDown(retry_after_s=WAITING_RETRY_S)
         if (wait_s := self._take(seat, now_s)) > 0:
             raise SlowDown(retry_after_s=round(wait_s + 0.05, 1))
-        self._waiting[conference_id] = self._waiting.get(conference_id, 0) + 1
+        self._waiting[conference_id] = waiting + 1
 
-    def done(self, conference_id: int) -> None:
-        """A command that was admitted is answered."""
-        left = self._waiting[conference_id] - 1
+    def done(self, conference_id: int, count: int = 1) -> None:
+        """``count`` commands that were admitted are answered."""
+        left = self._waiting[conference_id] - count
         if left:
             self._waiting[conference_id] = left
         else:

@@ -20,14 +20,17 @@ from socketio.packet import CONNECT_ERROR
 from server.live.client import Message, Socket
 from server.live.decode import MAX_MESSAGE_BYTES
 from server.live.engine import Engine
+from server.live.intake import Sent
 
 LONGEST_NUMBER = 15
 """Digits of an acknowledgement's number: what a double holds (``Number.MAX_SAFE_INTEGER``)."""
 
 OnForeign = Callable[[Socket, web.Request | None], dict[str, Any]]
 """(socket, its handshake, which is forgotten once it has greeted) → the answer"""
-OnCommand = Callable[[Socket, str, Sequence[Raw] | None, str], None]
-"""(socket, type, arguments, number to acknowledge or ""); None where text cannot be stored"""
+OnCommand = Callable[[Socket, str, Sequence[Raw] | None, bytes], None]
+"""(socket, type, arguments, number to acknowledge or b""); None where text cannot be stored"""
+OnCommands = Callable[[Sequence[Sent]], None]
+"""of sockets that have an owner"""
 
 log = structlog.get_logger(__name__)
 _event = msgspec.json.Decoder(list[Raw])
@@ -52,9 +55,9 @@ def event_message(name: str, data: object) -> Message:
     return Message(b"2" + _encode((name, data)))
 
 
-def acknowledgement(number: str, answer: object) -> Message:
+def acknowledgement(number: bytes, answer: object) -> Message:
     """The answer to one command."""
-    return Message(b"".join((b"3", number.encode(), b"[", _encode(answer), b"]")))
+    return Message(b"".join((b"3", number, b"[", _encode(answer), b"]")))
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
@@ -70,8 +73,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             json=_Json,
         )
         self.on_command: OnCommand = lambda _socket, _type, _arguments, _number: None
+        self.on_commands: OnCommands = lambda _sent: None
         self.on_foreign: OnForeign = lambda _socket, _request: {}
         self.eio.take = self._take
+        self.eio.take_commands = lambda sent: self.on_commands(sent)
         self._greeting: set[str] = set()
 
     def _engineio_server_class(self) -> type[Engine]:
@@ -112,9 +117,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             name = json.loads(text)[0]
             if not isinstance(name, str):
                 raise
-            self.on_command(socket, name, None, number)
+            self.on_command(socket, name, None, number.encode())
         else:
-            self.on_command(socket, _name.decode(name), arguments, number)
+            self.on_command(socket, _name.decode(name), arguments, number.encode())
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         try:

@@ -66,6 +66,7 @@ class Line(asyncio.Protocol):
         "direct",
         "number",
         "descriptor",
+        "speaker",
         "partial",
         "_allowance",
         "_unread",
@@ -100,6 +101,8 @@ class Line(asyncio.Protocol):
         """the socket's, where what is sent needs nothing done to it before (no encryption); else -1"""
         self.number = next(_numbers)
         """nobody else's, ever"""
+        self.speaker: object = None
+        """whose commands come by it, once that is known; None before, and once it has ended"""
         self._waits = False
         """something is in the transport's buffer"""
         self._largest = 0
@@ -195,6 +198,7 @@ class Line(asyncio.Protocol):
             self._intake = None
         self._obstruct()
         self.descriptor = -1
+        self.speaker = None
 
     # --- asyncio.Protocol ---
 
@@ -225,6 +229,16 @@ class Line(asyncio.Protocol):
             self._intake.forget(self.descriptor)
         elif self._transport is not None:
             self._transport.pause_reading()
+
+    def speaks(self, size: int) -> object:
+        """Its speaker, where the parser has nothing left to do (``intake.Sender``)."""
+        if self.speaker is None or not self._plain:
+            return None
+        allowance, cost = self._allowance, 1 + size / BYTES_OF_FRAME
+        if allowance.left <= cost:
+            return None
+        allowance.left -= cost
+        return self.speaker
 
     def arrived(self, data: memoryview, messages: Sequence[memoryview]) -> None:
         """``data_received``, where the parser has nothing left to do (``intake.Sender``)."""

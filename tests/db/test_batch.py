@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -13,6 +13,7 @@ from sqlalchemy import event, select, text
 
 from server.activities.models import Response, Run
 from server.attendance.models import CheckIn as CheckInRow
+from server.batch import Answer as Told
 from server.batch import Batch, CommandJob
 from server.db import bulk, journal, receipts
 from server.db.engine import Database
@@ -60,12 +61,13 @@ class Writer:
             session.commit()
         assert len(answers) == len(jobs)
         for answer in answers:
-            answer.told(answer.result, answer.error)
+            answer.job.told([answer])
         return [told[n] for n in range(len(jobs))]
 
 
-def _note(told: dict[int, object], number: int, result: object, error: object) -> None:
-    told[number] = error or result
+def _note(told: dict[int, object], number: int, answers: Sequence[Told]) -> None:
+    [answer] = answers
+    told[number] = answer.error or answer.result
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ class World:
 
     def _act(self, actor: Actor, command: p.Command) -> tuple[str | None, bool, Any]:
         before = changes(self.session)
-        job = CommandJob(lambda _result, _error: None, actor, command, None)
+        job = CommandJob(lambda _answers: None, actor, command, None)
         batch = Batch(self.session, NOW, [job], {})
         [answer] = batch.answers([job])
         batch.write()

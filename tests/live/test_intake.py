@@ -8,14 +8,18 @@ import math
 import random
 import socket
 import struct
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.live.allowance import FRAMES_BURST, Allowance
-from server.live.intake import Intake, intake
+from server.live.decode import Plain, decode
+from server.live.intake import Intake, Sent, intake, library
 from server.live.websocket import SLICE_BYTES, Line
+from server.protocol import Answer
 
 PATIENCE_S = 5.0
 
@@ -64,9 +68,19 @@ async def open_line(
     return line, far
 
 
+def text_of(number: bytes, head: bytes, key: bytes) -> str:
+    return (b'42%b%b"%b"]' % (number, head, key)).decode()
+
+
+def _hear(sent: Sequence[Sent]) -> None:
+    """Commands as any other message."""
+    for listener, *command in sent:
+        listener.messages.append(text_of(*command))
+
+
 def needed() -> Intake:
     """The compiled one."""
-    made = intake()
+    made = intake(_hear)
     assert made is not None, "it is compiled where the tests run"
     return made
 
@@ -86,8 +100,21 @@ def frame(payload: bytes, first: int = 0x81, mask: bytes | None = b"\x0f\xf0\x55
 
 
 masks = st.binary(min_size=4, max_size=4)
+commands = st.sampled_from(
+    [
+        '420["conference.check_in",{},"k"]',
+        '42123["activity.answer",{"run":1,"item":2,"option":0},"0f-1"]',
+        '42["activity.answer",{"run":1,"item":2,"option":0},"","k"]',
+        '427["question.ask",{"text":"Ừ"},"k"]',
+        '427["question.ask",{"text":"a\\"b"},"k"]',
+        '427["a",1,"k"]]',
+        '4212345678901234567["a",{},"k"]',
+    ]
+)
 texts = st.one_of(
-    st.text(max_size=20), st.integers(0, 70_000).map(lambda n: "điểm cầu"[: n % 8] + "x" * n)
+    commands,
+    st.text(max_size=20),
+    st.integers(0, 70_000).map(lambda n: "điểm cầu"[: n % 8] + "x" * n),
 )
 plain = st.builds(lambda text, mask: frame(text.encode(), mask=mask), texts, masks)
 wild = st.one_of(
@@ -115,7 +142,8 @@ async def _heard_the_same(stream: bytes, cuts: list[int], trusted: bool) -> None
         listener = Listener()
         allowance = Endless(0.0)
         allowance.trusted = trusted
-        _line, far = await open_line(listener, reads, allowance)
+        line, far = await open_line(listener, reads, allowance)
+        line.speaker = listener if trusted else None
         answer = await _say(far, stream, cuts)
         async with asyncio.timeout(PATIENCE_S):
             await listener.ended.wait()
@@ -142,6 +170,67 @@ async def _say(far: socket.socket, stream: bytes, cuts: list[int]) -> bytes:
         pass
     far.close()
     return answer
+
+
+def found(text: str) -> tuple[bytes, bytes, bytes] | None:
+    """Number, name with payload, and key of what the compiled code takes for a command."""
+    compiled = library()
+    assert compiled is not None
+    ffi, code = compiled
+    data = frame(text.encode())
+    plain, notes = ffi.new("uint8_t[]", len(data)), ffi.new("int32_t[]", 4)
+    assert code.diemcau_cut(data, len(data), plain, notes, 1) == 1
+    begin, size, number, payload = notes
+    whole = bytes(ffi.buffer(plain))[begin : begin + size]
+    assert whole == text.encode()
+    return (whole[2:number], whole[number:payload], whole[payload + 1 : -2]) if payload else None
+
+
+pieces = st.sampled_from(
+    [
+        *'"",,[]{}:0123 \\\n\x7f',
+        '{"run":1,"item":2,"option":0}',
+        '"activity.answer"',
+        "42",
+        "é",
+        '"k"',
+    ]
+)
+near_commands = st.one_of(
+    st.lists(pieces, max_size=12).map("".join),
+    st.builds(
+        '42{}["{}",{},"{}"]'.format,
+        st.sampled_from(["", "7", "123456789012345", "1234567890123456", "-1", "x"]),
+        st.sampled_from(["activity.answer", "conference.check_in", "media.see", "", "a" * 81]),
+        st.lists(pieces, max_size=5).map("".join),
+        st.one_of(st.sampled_from(["k", "", "k" * 80, "k" * 81]), st.text(max_size=9)),
+    ),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(text=near_commands)
+def test_what_is_taken_for_a_plain_command_is_what_a_parser_of_json_finds(text: str) -> None:
+    parts = found(text)
+    if parts is None:
+        return
+    number, head, key = parts
+    assert text_of(*parts) == text and number.isdigit() | (not number) and len(number) <= 15
+    command = Plain().decode(head)
+    if command is not None:
+        name, *arguments = msgspec.json.decode(text[2 + len(number) :], type=list[msgspec.Raw])
+        assert decode(msgspec.json.decode(name), arguments) == (command, key.decode())
+
+
+def test_a_command_as_pages_send_it_is_plain() -> None:
+    text = '4217["activity.answer",{"run":1,"item":2,"option":0},"9b1d-4e"]'
+    parts = found(text)
+    assert parts == (b"17", b'["activity.answer",{"run":1,"item":2,"option":0},', b"9b1d-4e")
+    plain = Plain()
+    command = plain.decode(parts[1])
+    assert command == Answer(run=1, item=2, option=0) and plain.decode(parts[1]) is command
+    for head in (b'["activity.answer",{"run":1},', b'["nothing.known",{},', b'["media.close",{},'):
+        assert plain.decode(head) is None
 
 
 async def test_a_flood_waits_and_is_read_when_it_may_be() -> None:

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from server.live import engine, gateway, metrics
 from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.client import LOOKED_AT
-from server.live.gateway import MOST_IN_FLIGHT
+from server.live.commands import MOST_IN_FLIGHT
 from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
 from server.snapshot import SHARED_FOR, Shared, build
