@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-from server.media import stun, tcp
+from server.media import reading, stun, tcp
 from server.media.bursts import Burst
-from server.media.reading import Address, Reader, reader
+from server.media.reading import Address, Arrival, Inlet, Reader, reader
 from server.media.refusals import Refusals
 from server.media.sending import Lanes, Sender, sender
+from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,12 @@ class Receiver(Protocol):
     def handle_srtp(self, data: memoryview, now_s: float) -> bool:
         """An SRTP or SRTCP datagram; False if it was not authentic."""
 
+    def handle_plain(self, packet: memoryview, rtcp: bool, now_s: float) -> None:
+        """The same, unprotected already: authentic RTP or RTCP."""
+
+    def handle_media(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
+        """RTP of a stream that its inlet knows."""
+
     def handle_reachable(self) -> None:
         """A valid check came in (each time)."""
 
@@ -87,6 +94,8 @@ class Binding:
         """all that lead here, the latest last"""
         self.credentials: list[tuple[str, str]] = []
         """(ufrag, password), newest last; two while an ICE restart is under way"""
+        self.inlet: Inlet | None = None
+        """by which compiled code reads what comes"""
 
     @property
     def path(self) -> Path | None:
@@ -113,6 +122,11 @@ class Binding:
     def restart(self) -> None:
         """New credentials (RFC 8445, 9); the old ones hold until the new ones are used."""
         self._ice.add_credentials(self)
+
+    def open(self, srtp: Srtp) -> Inlet | None:
+        """The keys of what comes are known: compiled code, where there is any, may read it."""
+        self.inlet = self._ice.inlet(srtp, self)
+        return self.inlet
 
     def send(self, data: bytes | memoryview) -> None:
         """Send one datagram on the selected path; dropped while there is none."""
@@ -184,6 +198,8 @@ class IceLite:
         sock.setblocking(False)
         self.socket = sock
         self._sender: Sender = sender(sock, way)
+        self._reader: Reader = reading.Plain(sock)
+        """until it is started"""
         self._way = way
         self._gathering = False
         self._deferred: list[Callable[[], None]] = []
@@ -194,9 +210,9 @@ class IceLite:
         self.refusals = Refusals()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to read."""
-        incoming = reader(self.socket, self._way)
-        loop.add_reader(self.socket.fileno(), self._readable, incoming)
+        """Begin to read, before anything leads anywhere."""
+        self._reader = reader(self.socket, self._way)
+        loop.add_reader(self.socket.fileno(), self._readable)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop reading; the socket stays its owner's."""
@@ -223,6 +239,14 @@ class IceLite:
         del binding.credentials[:-1]
         binding.nominated = False
 
+    def inlet(self, srtp: Srtp, binding: Binding) -> Inlet | None:
+        """A way in for what comes over the paths of ``binding``."""
+        inlet = self._reader.inlet(srtp, binding)
+        for path in binding.paths:
+            if not isinstance(path, tcp.Connection) and self._by_path.get(path) is binding:
+                self._reader.lead(path, inlet)
+        return inlet
+
     def remove(self, binding: Binding) -> None:
         """Nothing leads to ``binding`` any more."""
         for ufrag, _ in binding.credentials:
@@ -237,6 +261,8 @@ class IceLite:
             del self._by_path[path]
             if isinstance(path, tcp.Connection):
                 path.close()
+            else:
+                self._reader.lead(path, None)
 
     def lead(self, path: Path, binding: Binding) -> None:
         """What comes over ``path`` is for ``binding`` from now on."""
@@ -244,6 +270,8 @@ class IceLite:
             return
         self._by_path[path] = binding
         binding.paths.append(path)
+        if not isinstance(path, tcp.Connection):
+            self._reader.lead(path, binding.inlet)
         while len(binding.paths) > MAX_PATHS:
             oldest = binding.paths.pop(0)
             if oldest == binding.path:
@@ -305,19 +333,35 @@ class IceLite:
             binding.path = binding.paths[-1] if binding.paths else None
             binding.nominated = False
 
-    def _readable(self, incoming: Reader) -> None:
+    def _readable(self) -> None:
         self._gathering = True
-        self._read(incoming)
+        self._read()
         deferred, self._deferred = self._deferred, []
         self.together(*deferred)
 
-    def _read(self, incoming: Reader) -> None:
+    def _read(self) -> None:
         now_s = time.monotonic()
-        for data, address in incoming.read():
+        for data, address, arrival in self._reader.read():
             try:
-                self.receive(data, address, now_s)
+                if arrival is None:
+                    self.receive(data, address, now_s)
+                else:
+                    self._take(data, address, arrival, now_s)
             except Exception:  # one peer's packet must never stop the others
                 log.exception("packet handling failed")
+
+    def _take(self, data: memoryview, address: Address, arrival: Arrival, now_s: float) -> None:
+        """What came over an address that leads to a peer, unprotected."""
+        if arrival.kind == reading.FORGED:
+            self._refuse("media", address)
+            return
+        binding: Binding = arrival.owner
+        if arrival.first:
+            binding.heard(address, now_s)
+        if arrival.kind == reading.MEDIA:
+            binding.receiver.handle_media(bytes(data), arrival, now_s)
+        else:
+            binding.receiver.handle_plain(data, arrival.kind == reading.RTCP, now_s)
 
     def datagram(self, data: memoryview, connection: tcp.Connection) -> None:
         """One frame of a TCP connection."""

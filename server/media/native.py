@@ -12,7 +12,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 5
+VERSION = 6
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
@@ -33,10 +33,16 @@ int diemcau_seal_open(void *seal, const struct ciphers *, void *context, const v
                       const uint8_t *key, const uint8_t *salt);
 int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
 
-struct datagram { uint16_t size, address_size; uint8_t address[28]; };
+struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16]; };
+struct inlet { void *srtp; int32_t streams, transport_id, level_id, rid_id;
+               struct known_stream stream[8]; };
 unsigned long diemcau_arrivals_bytes(void);
-uint8_t *diemcau_arrivals_open(void *arrivals, int fd, struct datagram **);
+void diemcau_arrivals_open(void *arrivals, int fd, void *unprotect, void *unprotect_rtcp,
+                           uint8_t **rows, uint8_t **addresses, uint8_t **data);
+int diemcau_lead(void *arrivals, const uint8_t *address, int size, struct inlet *, uint32_t number);
+void diemcau_tidy(void *arrivals);
 int diemcau_receive(void *arrivals);
+void diemcau_read_packet(const struct inlet *, const uint8_t *data, int size, void *row);
 
 struct state { double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
                int64_t arrived_bytes; int32_t arrived, lost, total;

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from aiortc.rtcdtlstransport import (
@@ -24,6 +24,7 @@ from server.media import rtp, srtp, tcp
 from server.media.bursts import Burst
 from server.media.flight import Flight
 from server.media.ice import Binding, IceLite
+from server.media.reading import Arrival, Ids, Inlet, Stream
 from server.media.sending import Lane, Lanes
 from server.media.srtp import SALT_BYTES, Sealing, Srtp, can_seal
 
@@ -116,7 +117,8 @@ class Peer:
     """ICE-lite, DTLS and SRTP with one remote peer; calls back with plain packets.
 
     ``on_rtp(packet, now_s)`` and ``on_rtcp(packet)`` get memoryviews that are valid during the
-    call only. ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart,
+    call only. ``on_media(packet, arrival, now_s)`` gets packets of streams that ``know`` has told,
+    where compiled code reads. ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart,
     ``on_moved()`` when its path is another,
     ``on_ended(reason)`` at most once, with ``left`` or ``failed``, and never after ``close``.
     """
@@ -131,6 +133,8 @@ class Peer:
         self._task: asyncio.Task[None] | None = None
         self._inbound: Srtp | None = None
         self._outbound: Srtp | None = None
+        self._inlet: Inlet | None = None
+        self._known: tuple[Ids, Sequence[Stream]] = (Ids(), ())
         self._closed = False
         self._reachable = False
         self.client = False
@@ -139,6 +143,7 @@ class Peer:
         """is it told when we close? Who is not finds out by checks without an answer"""
         self.on_rtp: Callable[[memoryview, float], None] = lambda packet, now_s: None
         self.on_rtcp: Callable[[memoryview], None] = lambda packet: None
+        self.on_media: Callable[[bytes, Arrival, float], None] = lambda packet, arrival, now_s: None
         self.on_connected: Callable[[], None] = lambda: None
         self.on_ended: Callable[[str], None] = lambda reason: None
         self.on_restarted: Callable[[], None] = lambda: None
@@ -185,9 +190,17 @@ class Peer:
             self._ended("failed")
             return
         self._inbound = Srtp(self._dtls._rx_srtp)
+        self._inlet = self.binding.open(self._inbound)
+        self.know(*self._known)
         self._outbound = self._make_outbound()
         self._dtls.on("statechange", self._state_changed)
         self.on_connected()
+
+    def know(self, ids: Ids, streams: Sequence[Stream]) -> None:
+        """Packets of these streams may be read by compiled code, in the place of those before."""
+        self._known = ids, streams
+        if self._inlet is not None:
+            self._inlet.know(ids, streams)
 
     def _make_outbound(self) -> Srtp:
         """What protects our packets: compiled code where it can, and libsrtp elsewhere."""
@@ -254,11 +267,22 @@ class Peer:
         packet = self._inbound.unprotect(data, rtcp=rtcp)
         if packet is None:
             return False
+        self.handle_plain(packet, rtcp, now_s)
+        return True
+
+    def handle_plain(self, packet: memoryview, rtcp: bool, now_s: float) -> None:
+        """Hand on what is authentic."""
+        if self._closed:
+            return
         if rtcp:
             self.on_rtcp(packet)
         else:
             self.on_rtp(packet, now_s)
-        return True
+
+    def handle_media(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
+        """The same of a stream that is known."""
+        if not self._closed:
+            self.on_media(packet, arrival, now_s)
 
     # To the socket.
 
@@ -309,6 +333,8 @@ class Peer:
         if not self.farewell:
             self._path.mute()
         self._closed = True
+        if self._inlet is not None:
+            self._inlet.close()
         stop = asyncio.get_running_loop().create_task(self._stop())
         _stopping.add(stop)
         stop.add_done_callback(_stopping.discard)

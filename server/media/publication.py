@@ -17,6 +17,7 @@ from server.media.feedback import Feedback
 from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.peer import Peer
+from server.media.reading import Arrival, Ids, Stream
 from server.media.timeline import SourceClock
 from server.media.track import ALIVE_S, Layer, Track
 
@@ -85,7 +86,9 @@ class Publication:
         self._transport_id = self._ids.get(rtp.TRANSPORT_CC_URI, 0)
         self._level_id = self._ids.get(rtp.AUDIO_LEVEL_URI, 0)
         self._rid_id = self._ids.get(rtp.RID_URI, 0)
+        self._tell_known()
         peer.on_rtp = self._receive
+        peer.on_media = self._take
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
 
@@ -99,6 +102,15 @@ class Publication:
             if ssrc in line.repairs:
                 layer.rtx_ssrc = line.repairs[ssrc]
                 self._by_rtx_ssrc[line.repairs[ssrc]] = layer
+
+    def _tell_known(self) -> None:
+        """Each time that streams become layers: compiled code may read these."""
+        streams = [
+            Stream(ssrc, layer.track.payload_type, layer.rid.encode())
+            for ssrc, layer in self._by_ssrc.items()
+            if layer.ssrc == ssrc and layer.track.payload_type not in self._rtx_payload_types
+        ]
+        self.peer.know(Ids(self._transport_id, self._level_id, self._rid_id), streams)
 
     @property
     def video(self) -> Track | None:
@@ -171,6 +183,20 @@ class Publication:
         if header.payload_type == layer.track.payload_type and header.ssrc == layer.ssrc:
             layer.receive(bytes(packet), header, now_s)
 
+    def _take(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
+        """The same where compiled code has read what it says."""
+        header = arrival.header
+        layer = self._by_ssrc.get(header.ssrc)
+        if layer is None or layer.ssrc != header.ssrc:
+            return  # it was read before another stream took the place of this one
+        if not self._within(len(packet), now_s):
+            return
+        if arrival.transport >= 0:
+            self._feedback.receive(arrival.transport, now_s)
+        if arrival.level >= 0 and layer.track.kind == "audio":
+            layer.track.loudness.hear(arrival.level, now_s)
+        layer.receive(packet, header, now_s)
+
     def _read_extensions(
         self, packet: memoryview, header: rtp.Header, layer: Layer, now_s: float
     ) -> Layer:
@@ -236,6 +262,7 @@ class Publication:
             self._by_ssrc.pop(layer.ssrc, None)
         self._by_ssrc[ssrc] = layer
         layer.bind(ssrc)
+        self._tell_known()
         return True
 
     def _within(self, size: int, now_s: float) -> bool:

@@ -1,15 +1,19 @@
 """What comes on the UDP socket: ``Compiled`` (``receive.c``, all that has come by one call) where that
 was built, else ``Plain``, datagram by datagram.
+
+Compiled code also unprotects what comes from an address that leads to a peer (``Inlet``), and reads
+the headers of streams that it knows, as ``rtp.py`` would. ``Plain`` leaves all that to the peers.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from server.media import native
+from server.media import native, rtp
+from server.media.srtp import UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS, Srtp
 
 Address = tuple[Any, ...]
 """what recvfrom gives: (host, port) or (host, port, flow, scope)"""
@@ -19,14 +23,60 @@ MAX_BATCH = 128
 """datagrams read before the loop gets its turn again"""
 MAX_KNOWN = 4096
 """addresses that are remembered as the kernel writes them; strangers must not fill the memory"""
+ROW = struct.Struct("=IHHB?xxii?BHIIHHHHHxx")
+"""what ``receive.c`` tells of a datagram; from the eighth on a ``rtp.Header``"""
+ADDRESS_BYTES = 28
+STRANGE, FORGED, RTCP, RTP, MEDIA = range(5)
+"""what a datagram is: anything, not authentic, plain RTCP, plain RTP, and RTP of a known stream"""
+MAX_STREAMS, MAX_RID_BYTES = 8, 16
+"""of one peer, and of a RID, that compiled code knows"""
+
+
+class Stream(NamedTuple):
+    """A stream that is known."""
+
+    ssrc: int
+    payload_type: int
+    rid: bytes
+    """where its packets name another, they are not of this stream; empty: whatever they name"""
+
+
+class Ids(NamedTuple):
+    """Header extensions that are looked at; 0 where not agreed on."""
+
+    transport: int = 0
+    level: int = 0
+    rid: int = 0
+
+
+class Arrival(NamedTuple):
+    """What was found out about a datagram on its way in."""
+
+    owner: Any
+    """of the inlet"""
+    kind: int
+    first: bool
+    """from its address, of what was read together"""
+    transport: int
+    """its transport-wide number"""
+    level: int
+    """in -dBov; both are -1 where not told"""
+    header: rtp.Header
+    """``MEDIA`` only"""
 
 
 class Reader(Protocol):
     """See the module."""
 
-    def read(self) -> Iterator[tuple[memoryview, Address]]:
-        """What has come, ``MAX_BATCH`` at most, and where from; never empty datagrams. Each is valid
-        until the next."""
+    def read(self) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
+        """What has come, ``MAX_BATCH`` at most, where from, and what is known of it; never empty
+        datagrams. Each is valid until the next."""
+
+    def inlet(self, srtp: Srtp, owner: Any) -> Inlet | None:
+        """A peer's way in, None where there are none."""
+
+    def lead(self, address: Address, inlet: Inlet | None) -> None:
+        """What comes from there goes by ``inlet`` from now on, or as it came."""
 
 
 class Plain:
@@ -37,7 +87,14 @@ class Plain:
         self._buffer = bytearray(DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
 
-    def read(self) -> Iterator[tuple[memoryview, Address]]:
+    def inlet(self, srtp: Srtp, owner: Any) -> Inlet | None:
+        """None."""
+        return None
+
+    def lead(self, address: Address, inlet: Inlet | None) -> None:
+        """Nothing changes."""
+
+    def read(self) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
         for _ in range(MAX_BATCH):
             try:
@@ -47,7 +104,33 @@ class Plain:
             except OSError:  # e.g. an ICMP error of an earlier send
                 continue
             if size:
-                yield self._view[:size], address
+                yield self._view[:size], address, None
+
+
+class Inlet:
+    """One peer's way in, as compiled code knows it."""
+
+    def __init__(self, ffi: Any, srtp: Srtp, owner: Any) -> None:
+        self.owner = owner
+        self.memory = ffi.new("struct inlet *")
+        self._ffi, self._srtp = ffi, srtp
+        self.memory.srtp = ffi.cast("void *", srtp.context_address)
+
+    def know(self, ids: Ids, streams: Sequence[Stream]) -> None:
+        """What is read of its packets from the next call on; streams that find no room are left."""
+        memory = self.memory
+        memory.streams = 0
+        memory.transport_id, memory.level_id, memory.rid_id = ids
+        short = [stream for stream in streams if len(stream.rid) <= MAX_RID_BYTES][:MAX_STREAMS]
+        for row, stream in zip(memory.stream, short, strict=False):
+            row.ssrc, row.payload_type = stream.ssrc, stream.payload_type
+            row.rid_size = len(stream.rid)
+            self._ffi.memmove(row.rid, stream.rid, len(stream.rid))
+        memory.streams = len(short)
+
+    def close(self) -> None:
+        """Whatever comes is left as it came."""
+        self.memory.srtp = self._ffi.NULL
 
 
 class Compiled:
@@ -57,26 +140,69 @@ class Compiled:
         library = native.library()
         if library is None:
             raise RuntimeError("receive.c was not built")
-        ffi, code = library
+        self._ffi, self._code = ffi, code = library
         self._family = sock.family
         self._memory = ffi.new("char[]", code.diemcau_arrivals_bytes())
-        rows = ffi.new("struct datagram **")
-        data = code.diemcau_arrivals_open(self._memory, sock.fileno(), rows)
-        self._rows = [rows[0] + i for i in range(MAX_BATCH)]
-        self._addresses = [memoryview(ffi.buffer(row.address)) for row in self._rows]
-        views = memoryview(ffi.buffer(data, MAX_BATCH * DATAGRAM_BYTES))
-        starts = range(0, len(views), DATAGRAM_BYTES)
-        self._views = [views[start : start + DATAGRAM_BYTES] for start in starts]
+        where = [ffi.new("uint8_t **") for _ in range(3)]
+        unprotect = (UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS)
+        functions = [ffi.cast("void *", address) for address in unprotect]
+        code.diemcau_arrivals_open(self._memory, sock.fileno(), *functions, *where)
+        self._rows = self._view(where[0], ROW.size)
+        self._addresses = self._parts(where[1], ADDRESS_BYTES)
+        self._views = self._parts(where[2], DATAGRAM_BYTES)
         self._receive = code.diemcau_receive
         self._known: dict[bytes, Address] = {}
+        self._places: dict[int, tuple[Address, Inlet]] = {}
+        """by number: where compiled code knows who sends"""
+        self._numbers: dict[Address, int] = {}
+        self._next = 1
 
-    def read(self) -> Iterator[tuple[memoryview, Address]]:
+    def _view(self, where: Any, size: int) -> memoryview:
+        return memoryview(self._ffi.buffer(where[0], MAX_BATCH * size))
+
+    def _parts(self, where: Any, size: int) -> list[memoryview]:
+        """One for each datagram."""
+        view = self._view(where, size)
+        return [view[start : start + size] for start in range(0, len(view), size)]
+
+    def inlet(self, srtp: Srtp, owner: Any) -> Inlet | None:
+        """For a peer whose keys are known."""
+        return Inlet(self._ffi, srtp, owner)
+
+    def lead(self, address: Address, inlet: Inlet | None) -> None:
+        """See ``Reader``; where there are too many already, it is as without an inlet."""
+        self._places.pop(self._numbers.pop(address, 0), None)
+        written = _written(self._family, address)
+        number, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
+        place = (self._memory, written, len(written))
+        memory = inlet.memory if inlet is not None else self._ffi.NULL
+        led = self._code.diemcau_lead(*place, memory, number)
+        if inlet is None:
+            return
+        if not led:
+            self._code.diemcau_tidy(self._memory)
+            led = self._code.diemcau_lead(*place, memory, number)
+        if led:
+            self._numbers[address] = number
+            self._places[number] = address, inlet
+
+    def read(self) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
-        for i in range(self._receive(self._memory)):
-            row = self._rows[i]
-            if row.size:
-                written = bytes(self._addresses[i][: row.address_size])
-                yield self._views[i][: row.size], self._known.get(written) or self._know(written)
+        count = self._receive(self._memory)
+        rows = ROW.iter_unpack(self._rows[: ROW.size * count])
+        for i, row in enumerate(rows):
+            number, size, address_size, kind, first, transport, level = row[:7]
+            if not size:
+                continue
+            if kind == STRANGE:
+                written = bytes(self._addresses[i][:address_size])
+                address = self._known.get(written) or self._know(written)
+                yield self._views[i][:size], address, None
+            elif (place := self._places.get(number)) is not None:
+                address, inlet = place
+                header = rtp.Header._make(row[7:])
+                arrival = Arrival(inlet.owner, kind, first, transport, level, header)
+                yield self._views[i][:size], address, arrival
 
     def _know(self, written: bytes) -> Address:
         """The address in ``written``, a struct sockaddr_in or sockaddr_in6."""
@@ -95,6 +221,16 @@ def _address(family: int, written: bytes) -> Address:
     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
     host = socket.inet_ntop(socket.AF_INET6, written[8:24])
     return socket.getnameinfo((host, port, flow, scope), numeric)[0], port, flow, scope
+
+
+def _written(family: int, address: Address) -> bytes:
+    """The same as the kernel writes it."""
+    host, port = address[:2]
+    packed = socket.inet_pton(family, host.partition("%")[0])
+    head = struct.pack("=H", family) + struct.pack("!H", port)
+    if family == socket.AF_INET:
+        return head + packed + bytes(8)
+    return head + struct.pack("!I", address[2]) + packed + struct.pack("=I", address[3])
 
 
 def reader(sock: socket.socket, way: str = "auto") -> Reader:

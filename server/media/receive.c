@@ -1,4 +1,10 @@
-/* The compiled way of reading.py: what has come on the UDP socket, all of it by one call. */
+/* The compiled way of reading.py: what has come on the UDP socket, all of it by one call.
+ *
+ * What comes over an address that leads to a peer is unprotected in place (by the SRTP library that Python has
+ * loaded: its functions come as pointers), and RTP of streams that are known is read as rtp.py does. Whatever
+ * is anything else is Python's. All of it came from the network: every length is looked at before it is
+ * believed.
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
@@ -9,33 +15,244 @@
 #define DATAGRAM_BYTES 2048 /* what is longer is cut, as recvfrom does */
 #define ADDRESS_BYTES 28    /* of struct sockaddr_in6 */
 #define MAX_ERRORS 128      /* of earlier sends, each reported once */
+#define PLACES 4096         /* a power of two */
+#define MOST_PLACES 3072
+#define STREAMS 8
+#define RID_BYTES 16
 
-struct datagram {
+enum { STRANGE, FORGED, RTCP, RTP, MEDIA }; /* kinds of datagrams: as in reading.py */
+
+struct known_stream {
+    uint32_t ssrc;
+    uint8_t payload_type, rid_size; /* 0: whatever the packet says */
+    uint8_t rid[RID_BYTES];
+};
+
+struct inlet { /* one peer's */
+    void *srtp;
+    int32_t streams;
+    int32_t transport_id, level_id, rid_id; /* of header extensions, 0 where not agreed on */
+    struct known_stream stream[STREAMS];
+};
+
+struct row { /* about one datagram; what reading.ROW unpacks */
+    uint32_t place;
     uint16_t size, address_size;
+    uint8_t kind, first; /* the first one over its address in this batch */
+    uint16_t nothing;
+    int32_t transport, level; /* by extensions, -1 without */
+    uint8_t marker, payload_type;
+    uint16_t sequence;
+    uint32_t timestamp, ssrc;
+    uint16_t profile, extension_start, extension_end, payload_start, payload_end, nothing_else;
+};
+
+struct place { /* an address that leads to a peer */
+    struct inlet *inlet;
+    uint32_t number, batch;
+    uint16_t address_size; /* 0: free */
     uint8_t address[ADDRESS_BYTES];
 };
 
+typedef int (*unprotector)(void *srtp, void *packet, int *size);
+
 struct arrivals {
     int fd;
-    struct datagram datagrams[DATAGRAMS];
+    uint32_t batch, places;
+    unprotector unprotect, unprotect_rtcp;
+    struct row rows[DATAGRAMS];
+    uint8_t addresses[DATAGRAMS][ADDRESS_BYTES];
     uint8_t data[DATAGRAMS][DATAGRAM_BYTES];
     struct mmsghdr messages[DATAGRAMS];
     struct iovec vectors[DATAGRAMS];
+    struct place place[PLACES];
 };
 
 unsigned long diemcau_arrivals_bytes(void) { return sizeof(struct arrivals); }
 
-/* Where datagram after datagram will lie, and what is known of each. */
-uint8_t *diemcau_arrivals_open(struct arrivals *a, int fd, struct datagram **datagrams) {
+/* Where rows, addresses and datagrams will lie: one behind the other. */
+void diemcau_arrivals_open(struct arrivals *a, int fd, void *unprotect, void *unprotect_rtcp,
+                           uint8_t **rows, uint8_t **addresses, uint8_t **data) {
     memset(a, 0, sizeof *a);
     a->fd = fd;
+    a->unprotect = (unprotector)unprotect;
+    a->unprotect_rtcp = (unprotector)unprotect_rtcp;
     for (int i = 0; i < DATAGRAMS; i++) {
         a->vectors[i] = (struct iovec){a->data[i], DATAGRAM_BYTES};
         a->messages[i].msg_hdr = (struct msghdr){
-            .msg_name = a->datagrams[i].address, .msg_iov = &a->vectors[i], .msg_iovlen = 1};
+            .msg_name = a->addresses[i], .msg_iov = &a->vectors[i], .msg_iovlen = 1};
     }
-    *datagrams = a->datagrams;
-    return a->data[0];
+    *rows = (uint8_t *)a->rows;
+    *addresses = a->addresses[0];
+    *data = a->data[0];
+}
+
+/* The place of this address, or the free one where it would be. There is always a free one. */
+static struct place *find(struct arrivals *a, const uint8_t *address, int size) {
+    uint32_t hash = 2166136261u;
+    for (int i = 0; i < size; i++)
+        hash = (hash ^ address[i]) * 16777619u;
+    for (uint32_t at = hash ^ hash >> 15;; at++) {
+        struct place *place = &a->place[at & (PLACES - 1)];
+        if (!place->address_size ||
+            (place->address_size == size && !memcmp(place->address, address, (size_t)size)))
+            return place;
+    }
+}
+
+/* What comes from there is for this peer, until `inlet` is NULL: then the place is kept, and the datagrams are
+ * Python's. 0 where there is no room for another. */
+int diemcau_lead(struct arrivals *a, const uint8_t *address, int size, struct inlet *inlet,
+                 uint32_t number) {
+    if (size <= 0 || size > ADDRESS_BYTES)
+        return 0;
+    struct place *place = find(a, address, size);
+    if (!place->address_size) {
+        if (!inlet || a->places == MOST_PLACES)
+            return 0;
+        a->places++;
+        place->address_size = (uint16_t)size;
+        memcpy(place->address, address, (size_t)size);
+    }
+    place->inlet = inlet;
+    place->number = number;
+    return 1;
+}
+
+/* Leaves only the places that lead somewhere. */
+void diemcau_tidy(struct arrivals *a) {
+    struct place kept[MOST_PLACES];
+    int count = 0;
+    for (int i = 0; i < PLACES; i++)
+        if (a->place[i].inlet)
+            kept[count++] = a->place[i];
+    memset(a->place, 0, sizeof a->place);
+    for (int i = 0; i < count; i++)
+        *find(a, kept[i].address, kept[i].address_size) = kept[i];
+    a->places = (uint32_t)count;
+}
+
+static uint16_t read16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
+
+static uint32_t read32(const uint8_t *at) { return (uint32_t)read16(at) << 16 | read16(at + 2); }
+
+/* As rtp.parse; 0 where it is malformed. */
+static int parse(const uint8_t *data, int size, struct row *row) {
+    if (size < 12 || data[0] >> 6 != 2)
+        return 0;
+    int start = 12 + 4 * (data[0] & 15), end = size;
+    int profile = 0, extension_start = start, extension_end = start;
+    if (data[0] & 0x10) {
+        if (start + 4 > size)
+            return 0;
+        profile = read16(data + start);
+        extension_start = start + 4;
+        start = extension_end = extension_start + 4 * read16(data + start + 2);
+    }
+    if (data[0] & 0x20) {
+        if (!data[size - 1])
+            return 0;
+        end -= data[size - 1];
+    }
+    if (start > end)
+        return 0;
+    row->marker = data[1] >> 7;
+    row->payload_type = data[1] & 127;
+    row->sequence = read16(data + 2);
+    row->timestamp = read32(data + 4);
+    row->ssrc = read32(data + 8);
+    row->profile = (uint16_t)profile;
+    row->extension_start = (uint16_t)extension_start;
+    row->extension_end = (uint16_t)extension_end;
+    row->payload_start = (uint16_t)start;
+    row->payload_end = (uint16_t)end;
+    return 1;
+}
+
+/* One extension; 0 where it is not plain what it means. */
+static int read_extension(const struct inlet *inlet, const struct known_stream *stream, int id,
+                          const uint8_t *value, int size, struct row *row) {
+    if (id == inlet->transport_id) {
+        if (size >= 2 && row->transport >= 0)
+            return 0; /* two of them */
+        if (size >= 2)
+            row->transport = read16(value);
+    } else if (id == inlet->level_id) {
+        if (size && row->level >= 0)
+            return 0;
+        if (size)
+            row->level = value[0] & 127;
+    } else if (id == inlet->rid_id && stream->rid_size) {
+        return size == stream->rid_size && !memcmp(value, stream->rid, (size_t)size);
+    }
+    return 1;
+}
+
+/* As rtp.extensions gives them. */
+static int read_extensions(const struct inlet *inlet, const struct known_stream *stream,
+                           const uint8_t *data, struct row *row) {
+    int at = row->extension_start, end = row->extension_end;
+    int one_byte = row->profile == 0xBEDE;
+    if (!one_byte && (row->profile & 0xFFF0) != 0x1000)
+        return 1;
+    while (at < end) {
+        int id = data[at++], size;
+        if (!id)
+            continue;
+        if (one_byte) {
+            size = (id & 15) + 1;
+            id >>= 4;
+            if (id == 15)
+                return 1;
+        } else {
+            if (at >= end)
+                return 1;
+            size = data[at++];
+        }
+        if (at + size > end)
+            return 1;
+        if (!read_extension(inlet, stream, id, data + at, size, row))
+            return 0;
+        at += size;
+    }
+    return 1;
+}
+
+/* What a plain RTP packet of this peer is: of which of the streams that are known, or just RTP. */
+void diemcau_read_packet(const struct inlet *inlet, const uint8_t *data, int size, struct row *row) {
+    row->kind = RTP;
+    row->transport = row->level = -1;
+    if (!parse(data, size, row))
+        return;
+    for (int i = 0; i < inlet->streams && i < STREAMS; i++) {
+        const struct known_stream *stream = &inlet->stream[i];
+        if (stream->ssrc != row->ssrc || stream->payload_type != row->payload_type)
+            continue;
+        if (read_extensions(inlet, stream, data, row))
+            row->kind = MEDIA;
+        return;
+    }
+}
+
+static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, struct row *row) {
+    row->kind = STRANGE;
+    row->first = 0;
+    if (!row->size || data[0] >> 6 != 2 || !row->address_size)
+        return;
+    struct place *place = find(a, address, row->address_size);
+    if (!place->address_size || !place->inlet || !place->inlet->srtp)
+        return;
+    row->place = place->number;
+    row->kind = FORGED;
+    int size = row->size, is_rtcp = size > 1 && data[1] >= 192 && data[1] <= 223; /* RFC 5761, 4 */
+    if (size < 8 || (is_rtcp ? a->unprotect_rtcp : a->unprotect)(place->inlet->srtp, data, &size))
+        return;
+    row->first = place->batch != a->batch;
+    place->batch = a->batch;
+    row->size = (uint16_t)size;
+    row->kind = RTCP;
+    if (!is_rtcp)
+        diemcau_read_packet(place->inlet, data, size, row);
 }
 
 /* How many have come; 0: none (any more). */
@@ -48,10 +265,12 @@ int diemcau_receive(struct arrivals *a) {
         if (count < 0 && (errno == EAGAIN || errno == EBADF || errno == ENOTSOCK))
             return 0;
     }
+    a->batch++;
     for (int i = 0; i < count; i++) {
-        a->datagrams[i].size = (uint16_t)a->messages[i].msg_len;
         socklen_t size = a->messages[i].msg_hdr.msg_namelen;
-        a->datagrams[i].address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
+        a->rows[i].size = (uint16_t)a->messages[i].msg_len;
+        a->rows[i].address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
+        take(a, a->data[i], a->addresses[i], &a->rows[i]);
     }
     return count < 0 ? 0 : count;
 }

@@ -30,7 +30,9 @@ MAX_TRAILER_BYTES = 148
 """SRTP_MAX_SRTCP_TRAILER_LEN of libsrtp"""
 MAX_PACKET_BYTES = BUFFER_BYTES - MAX_TRAILER_BYTES
 PROTECT_ADDRESS = int(ffi.cast("intptr_t", ffi.addressof(lib, "srtp_protect")))
-"""of libsrtp's function, for compiled code"""
+UNPROTECT_ADDRESS = int(ffi.cast("intptr_t", ffi.addressof(lib, "srtp_unprotect")))
+UNPROTECT_RTCP_ADDRESS = int(ffi.cast("intptr_t", ffi.addressof(lib, "srtp_unprotect_rtcp")))
+"""of libsrtp's functions, for compiled code"""
 
 SALT_BYTES = 12
 """of AES-GCM (RFC 7714, 12)"""

@@ -66,7 +66,7 @@ class RawPeer:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((self.host, 0))
-        self.ice = IceLite(self.socket)
+        self.ice = IceLite(self.socket, "plain")  # the worker that it speaks to is compiled
         self.ice.start(asyncio.get_running_loop())
         certificate, self.fingerprint = make_certificate()
         self.peer = kind(self.ice, certificate)
