@@ -40,14 +40,25 @@ class Burst:
 
     def __init__(self, packets: Sequence[Packet]) -> None:
         self.packets = packets
-        self.payloads = [memoryview(p.data)[p.header.payload_start :] for p in packets]
+        self.payloads: list[memoryview] = []
         """with their padding"""
-        highest = max(packets, key=lambda packet: packet.number)
-        self.highest_number, self.highest_timestamp = highest.number, highest.header.timestamp
-        self.lowest = min(packet.number for packet in packets)
-        self.octets = sum(p.header.payload_end - p.header.payload_start for p in packets)
+        self.sizes: list[int] = []
+        self.octets = 0
         """without padding, as sender reports count them"""
-        self.sizes = [len(payload) for payload in self.payloads]
+        highest = packets[0]
+        lowest = highest.number
+        for packet in packets:
+            header, number = packet.header, packet.number
+            payload = memoryview(packet.data)[header.payload_start :]
+            self.payloads.append(payload)
+            self.sizes.append(len(payload))
+            self.octets += header.payload_end - header.payload_start
+            if number > highest.number:
+                highest = packet
+            elif number < lowest:
+                lowest = number
+        self.highest_number, self.highest_timestamp = highest.number, highest.header.timestamp
+        self.lowest = lowest
         self.payload_octets = sum(self.sizes)
         self.prepared: Any = None
         """what a sender has made of it, for all receivers"""
@@ -59,7 +70,9 @@ def equalise(packets: Sequence[Packet]) -> list[Packet]:
     Browsers cut a frame into packets whose sizes differ by one, and the larger ones come last. One
     send with UDP_SEGMENT takes equal ones, of which the last may be smaller.
     """
-    padded = []
+    padded: list[Packet] = []
+    if len(packets) == 1:
+        return padded
     later = packets[-1]
     for packet in reversed(packets[:-1]):
         missing = len(later.data) - len(packet.data)

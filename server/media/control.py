@@ -246,6 +246,8 @@ class RecorderLink:
 
 def _packets(message: messages.Packets) -> int:
     """How many they are."""
+    if len(message.media) == 1:
+        return len(message.media[0].packets)
     return sum([len(media.packets) for media in message.media])
 
 

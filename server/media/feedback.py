@@ -15,6 +15,9 @@ from server.media.sequence import extend
 INTERVAL_S = 0.1
 DELTA_S = 250e-6
 REFERENCE_S = 0.064
+FEW = 4
+"""packets, below which they wait for the next report, once: it is as large as they are, and what is told
+of so few changes no estimate sooner"""
 MAX_STATUSES = 2000
 """a wider range than this is cut: the sender has begun anew"""
 STATUSES_A_PACKET = 450
@@ -34,6 +37,12 @@ class Feedback:
         self._next: int | None = None
         """first number of the next report"""
         self._count = 0
+        self._waited = False
+
+    def due(self) -> bool:
+        """Has enough come to be told, or waited?"""
+        self._waited = not self._waited and 0 < len(self._arrivals) < FEW
+        return not self._waited
 
     def receive(self, sequence: int, now_s: float) -> None:
         """The packet with transport-wide number ``sequence`` has come."""

@@ -100,7 +100,8 @@ class Requests:
 
     def __init__(self) -> None:
         self._asked_at_s = float("-inf")
-        self._wanted = False
+        self.wanted = False
+        """since the last request"""
         self._unanswered_since_s: float | None = None
         self.ignored = False
         """does the publisher pay no heed? Encoders often do not"""
@@ -108,13 +109,13 @@ class Requests:
 
     def want(self) -> None:
         """Somebody needs a keyframe."""
-        self._wanted = True
+        self.wanted = True
 
     def due(self, now_s: float) -> bool:
         """Ask now? If so it counts as asked."""
-        if not self._wanted or now_s - self._asked_at_s < MIN_INTERVAL_S:
+        if not self.wanted or now_s - self._asked_at_s < MIN_INTERVAL_S:
             return False
-        self._wanted = False
+        self.wanted = False
         self._asked_at_s = now_s
         if self._unanswered_since_s is None:
             self._unanswered_since_s = now_s
@@ -132,7 +133,7 @@ class Requests:
 
     def arrived(self, now_s: float) -> None:
         """A keyframe has begun; wishes from before it are fulfilled."""
-        self._wanted = False
+        self.wanted = False
         if self._unanswered_since_s is not None:
             self.ignored = now_s - self._unanswered_since_s >= PATIENCE_S
             self._unanswered_since_s = None

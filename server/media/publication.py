@@ -78,6 +78,7 @@ class Publication:
                 self.tracks[line.kind] = track = Track(self, line)
                 self._ids.update(line.extensions)
                 self._announced(line, track)
+        self._layers = [layer for track in self.tracks.values() for layer in track.layers]
         self._rtx_payload_types = {
             track.rtx_payload_type: track
             for track in self.tracks.values()
@@ -122,8 +123,13 @@ class Publication:
         """The sound."""
         return self.tracks.get("audio")
 
-    def _layers(self) -> list[Layer]:
-        return [layer for track in self.tracks.values() for layer in track.layers]
+    @property
+    def asks(self) -> bool:
+        """Is a packet missing, or a keyframe wanted?"""
+        for layer in self._layers:
+            if layer.requests.wanted or layer.arrivals.holes:
+                return True
+        return False
 
     @property
     def ssrcs(self) -> list[int]:
@@ -133,7 +139,7 @@ class Publication:
     @property
     def packets(self) -> int:
         """Packets that have come."""
-        return sum(layer.arrivals.counts()[1] for layer in self._layers())
+        return sum(layer.arrivals.counts()[1] for layer in self._layers)
 
     def alive(self, now_s: float, kind: str | None = None) -> bool:
         """Have packets (of one kind) come within the last two seconds?"""
@@ -314,8 +320,8 @@ class Publication:
                 self.peer.send_rtcp(datagram)
 
     def send_feedback(self) -> None:
-        """Every 100 ms: transport-wide feedback."""
-        if self._transport_id and self.peer.connected:
+        """Every 100 ms: transport-wide feedback, where it is due."""
+        if self._transport_id and self._feedback.due() and self.peer.connected:
             media = next(iter(self._by_ssrc), 0)
             for packet in self._feedback.report(self.ssrc, media):
                 self.peer.send_rtcp(packet)
@@ -323,13 +329,13 @@ class Publication:
     def send_reports(self, now_s: float) -> None:
         """Every second: a receiver report."""
         if self.peer.connected:
-            blocks = [layer.report_block(now_s) for layer in self._layers()]
+            blocks = [layer.report_block(now_s) for layer in self._layers]
             found = [block for block in blocks if block is not None]
             self.peer.send_rtcp(rtcp.receiver_report(self.ssrc, found, CNAME))
 
     def line(self, elapsed_s: float) -> messages.Line:
         """The uplink since the last call. What came again by a retransmission was lost."""
-        arrivals = [layer.arrivals for layer in self._layers()]
+        arrivals = [layer.arrivals for layer in self._layers]
         octets = sum(each.octets for each in arrivals)
         expected = sum(each.counts()[0] for each in arrivals)
         received = sum(each.received - each.repaired for each in arrivals)

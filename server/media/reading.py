@@ -200,8 +200,8 @@ class Compiled:
                 yield self._views[i][:size], address, None
             elif (place := self._places.get(number)) is not None:
                 address, inlet = place
-                header = rtp.Header._make(row[7:])
-                arrival = Arrival(inlet.owner, kind, first, transport, level, header)
+                header = _new(rtp.Header, row[7:])
+                arrival = _new(Arrival, (inlet.owner, kind, first, transport, level, header))
                 yield self._views[i][:size], address, arrival
 
     def _know(self, written: bytes) -> Address:
@@ -210,6 +210,10 @@ class Compiled:
             self._known.clear()
         self._known[written] = address = _address(self._family, written)
         return address
+
+
+_new = tuple.__new__
+"""of a named tuple, in half of the time that naming its fields takes"""
 
 
 def _address(family: int, written: bytes) -> Address:

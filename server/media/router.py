@@ -290,7 +290,8 @@ class Conference:
 
     def tick(self, now_s: float) -> None:
         """Every 50 ms: what is missing."""
-        self._each(self.publications.values(), lambda each: each.send_losses(now_s))
+        asking = [each for each in self.publications.values() if each.asks]
+        self._each(asking, lambda each: each.send_losses(now_s))
         if self.feed is not None:
             self.feed.tick(now_s)
 

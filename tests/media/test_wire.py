@@ -173,6 +173,16 @@ def test_transport_feedback_tells_each_arrival_once(
     assert all(abs(told[n] - expected[n]) < 0.001 for n in expected)
 
 
+def test_feedback_on_few_packets_waits_once_for_more() -> None:
+    feedback, number, told = Feedback(), 0, []
+    for came in (1, 1, 0, 3, 0, 4, 9, 1, 8):
+        for _ in range(came):
+            feedback.receive(number, 1.0)
+            number += 1
+        told.append(feedback.due() and bool(feedback.report(1, 2)))
+    assert told == [False, True, False, False, True, True, True, False, True]
+
+
 @given(st.sets(st.integers(0, 1999), min_size=1), st.randoms())
 def test_feedback_and_requests_of_any_number_fit_their_datagrams(
     numbers: set[int], chance: random.Random
