@@ -206,6 +206,8 @@ class IceLite:
         self._by_ufrag: dict[str, Binding] = {}
         self._by_path: dict[Path, Binding] = {}
         self.find_by_ssrc: Callable[[int], Iterable[Binding]] = lambda ssrc: ()
+        self.on_read: Callable[[float], None] = lambda now_s: None
+        """what came was read, and has gone on"""
         self._dropped = 0
         self.refusals = Refusals()
 
@@ -335,12 +337,13 @@ class IceLite:
 
     def _readable(self) -> None:
         self._gathering = True
-        self._read()
+        now_s = time.monotonic()
+        self._read(now_s)
         deferred, self._deferred = self._deferred, []
         self.together(*deferred)
+        self.on_read(now_s)
 
-    def _read(self) -> None:
-        now_s = time.monotonic()
+    def _read(self, now_s: float) -> None:
         for data, address, arrival in self._reader.read():
             try:
                 if arrival is None:

@@ -24,6 +24,7 @@ import msgspec
 
 from server import garbage
 from server.media import messages, tcp
+from server.media.beat import Beat
 from server.media.control import ControlServer
 from server.media.ice import Binding, IceLite, host_of
 from server.media.load import LoadMeter
@@ -94,6 +95,8 @@ class Worker:
         self._load = LoadMeter()
         self._stirred = asyncio.Event()
         """web has said something since it was quiet"""
+        self._beat = Beat()
+        self._ice.on_read = self._beat.awake
         self._conferences: dict[str, Conference] = {}
         self._finishing: dict[str, tuple[messages.Record, messages.Finish]] = {}
         """recordings whose end the recorder has not confirmed yet"""
@@ -136,7 +139,7 @@ class Worker:
             if any(conference.lively for conference in self._conferences.values()):
                 lively = beat
             if beat - lively < REST_AFTER or beat % SECOND:
-                await asyncio.sleep(TICK_S)
+                await self._beat.pause(TICK_S)
                 beat += 1
             elif await self._rests():
                 beat += SECOND
