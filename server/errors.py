@@ -89,3 +89,11 @@ class Unavailable(DomainError):
     code = "unavailable"
     status = 503
     message = N_("Máy chủ đang bận. Dữ liệu của bạn được giữ lại và sẽ gửi lại.")
+
+
+class Broken(DomainError):
+    """The server itself fails at it, and would again. Nothing was changed; the log says why."""
+
+    code = "broken"
+    status = 500
+    message = N_("Máy chủ gặp lỗi. Lỗi đã được ghi lại; hãy thử lại sau giây lát.")

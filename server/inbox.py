@@ -26,10 +26,10 @@ from sqlalchemy.orm import Session
 
 from server.batch import Answer, Batch, CommandJob, Job, Shown, Told, WorkJob
 from server.db import journal, receipts
-from server.db.engine import Database, is_outage
+from server.db.engine import Database, is_of_database, is_outage
 from server.db.journal import Published
 from server.db.writer import Writer
-from server.errors import SlowDown, Unavailable
+from server.errors import Broken, DomainError, SlowDown, Unavailable
 from server.people import tries
 from server.permissions import Actor
 from server.protocol import Command
@@ -253,7 +253,7 @@ class Inbox:
                 yield from self._attempt(jobs[half:])
             else:
                 log.exception("inbox.job_failed", job=jobs[0].name)
-                yield _refusals("error", jobs)
+                yield _refusals("error", jobs, Unavailable if is_of_database(error) else Broken)
 
     def _transaction(self, jobs: Sequence[Job]) -> _Done:
         now = self._clock()
@@ -346,7 +346,13 @@ def _resolve(future: asyncio.Future[Any], answers: Sequence[Answer]) -> None:
         future.set_result(answer.result)
 
 
-def _refusals(why: str, jobs: Sequence[Job]) -> _Done:
+def _refusals(why: str, jobs: Sequence[Job], of: type[DomainError] = Unavailable) -> _Done:
+    """Of a command our own code may say ``Broken``: the same again would fail for ever. What else is
+    asked (who comes in) had better be asked again."""
     REFUSED.labels(why).inc(sum(job.writes for job in jobs))
-    answers = [Answer(job, error=Unavailable(retry_after_s=RETRY_AFTER_S)) for job in jobs]
+    answers = []
+    for job in jobs:
+        kind = of if isinstance(job, CommandJob) else Unavailable
+        after_s = RETRY_AFTER_S if kind is Unavailable else None
+        answers.append(Answer(job, error=kind(retry_after_s=after_s)))
     return _Done([], frozenset(), answers)

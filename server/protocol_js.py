@@ -31,8 +31,9 @@ seat). Its acknowledgement is `{"ok": true, "result": {…}}` or `{"ok": false, 
 answer; the same key with another command is a `conflict`. **Media requests** go the same way.
 
 `error` is `invalid`, `unauthenticated`, `forbidden`, `not_found`, `conflict` or `codec`, which the same
-key is answered again; or `slow_down` (too many, at once or still unanswered) or `unavailable`: send
-the same command with the same key again, after `retry_after_s`. A connection is refused by
+key is answered again; `broken`, where the server itself fails and has changed nothing; or `slow_down`
+(too many, at once or still unanswered) or `unavailable`: send the same command with the same key again,
+after `retry_after_s`. A connection is refused by
 `connect_error` with such an answer as its `data`; where it has no `retry_after_s`, do not come
 again. What is no such packet (binary, an acknowledgement's number of more than 15 digits, a
 message of more than 1 MB) ends the connection.

@@ -145,6 +145,11 @@ def is_outage(error: BaseException) -> bool:
     return False
 
 
+def is_of_database(error: BaseException) -> bool:
+    """True where the database refused something, in SQLAlchemy's words or the driver's own."""
+    return isinstance(error, SQLAlchemyError | sqlite3.Error | psycopg.Error)
+
+
 class Database:
     """One engine with a way to write (the inbox's thread alone) and a small pool to read."""
 

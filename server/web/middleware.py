@@ -20,7 +20,16 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy.orm import Session
 
 from server import i18n
-from server.errors import N_, DomainError, Forbidden, Invalid, NotFound, SlowDown, Unauthenticated
+from server.errors import (
+    N_,
+    Broken,
+    DomainError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    SlowDown,
+    Unauthenticated,
+)
 from server.people import accounts
 from server.web import site as shared
 from server.web.bearer import token_of
@@ -72,7 +81,6 @@ _EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. H
 _METHOD = N_("Trang này không nhận yêu cầu kiểu này.")
 _TOO_SLOW = N_("Dữ liệu gửi lên quá chậm. Hãy kiểm tra mạng rồi thử lại.")
 _TOO_LARGE = N_("Tệp gửi lên quá lớn: nhiều nhất là %(most)s MB. Chưa có gì được nhập.")
-_BROKEN = N_("Máy chủ gặp lỗi. Lỗi đã được ghi lại; hãy thử lại sau giây lát.")
 
 
 def masked(path: str) -> str:
@@ -163,9 +171,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=400)  # read by nobody: they have gone
     except Exception:
         log.exception("request failed", method=request.method, path=masked(request.path))
-        broken = DomainError(_BROKEN)
-        broken.code, broken.status = "broken", 500
-        return _told(request, broken)
+        return _told(request, Broken())
 
 
 def _dumps(body: object) -> str:

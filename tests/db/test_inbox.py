@@ -17,7 +17,9 @@ from server.db import journal
 from server.db.engine import Database
 from server.db.journal import Emit, JournalEntry, Published
 from server.db.outcome import Outcome
+from server.effects import ACTIONS
 from server.errors import (
+    Broken,
     Conflict,
     DomainError,
     Forbidden,
@@ -193,6 +195,25 @@ async def test_any_other_error_touches_its_own_job_alone(
     assert [event.seq for event in ear.events] == seqs(database, cast.conference_id)
     assert ear.events[-1].type == "site.muted"
     assert database.read_now(lambda s: s.get_one(Site, cast.hue)).kind == "main"
+
+
+async def test_what_our_own_code_fails_at_is_not_asked_for_again(
+    inbox: Inbox, cast: Cast, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Outcome:
+        raise LookupError
+
+    _, target = ACTIONS[AskQuestion]
+    with monkeypatch.context() as patch:
+        patch.setitem(ACTIONS, AskQuestion, (fails, target))
+        broken, shown = await asyncio.gather(
+            inbox.submit(cast.trainee, AskQuestion(text="Vì sao?"), "k"),
+            inbox.submit(cast.moderator, ShowOnStage(source=None), "k"),
+            return_exceptions=True,
+        )
+    assert isinstance(broken, Broken) and broken.retry_after_s is None
+    assert isinstance(shown, dict)
+    assert "question" in await inbox.submit(cast.trainee, AskQuestion(text="Vì sao?"), "k")
 
 
 async def test_the_same_command_may_come_again_after_an_outage(
