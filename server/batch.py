@@ -274,7 +274,7 @@ class Batch:
         return Answer(job, outcome.result)
 
     def _receive(self, job: CommandJob, digest: int, stored: dict[str, Any]) -> None:
-        command, key = job.command, job.key or ""
+        command, key = job.command, nfc(job.key) or ""
         mark = self._marks.get(command)
         if mark is None:
             mark = self._marks[command] = receipts.fingerprint(command)

@@ -22,7 +22,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session
 
 from server.errors import N_, DomainError, Unavailable
@@ -59,6 +65,14 @@ _SQLITE_AWAY = {
 _POSTGRES_AWAY = ("53", "57", "25006", "55P03")
 """SQLSTATE: insufficient resources, operator intervention, a standby that only reads, a lock that
 another process keeps"""
+
+_FAULTS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    psycopg.IntegrityError,
+    psycopg.DataError,
+)
+"""what the database refuses, however often it is asked"""
 
 DURABLE = ("fsync", "full_page_writes")
 
@@ -146,8 +160,10 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_of_database(error: BaseException) -> bool:
-    """True where the database refused something, in SQLAlchemy's words or the driver's own."""
-    return isinstance(error, SQLAlchemyError | sqlite3.Error | psycopg.Error)
+    """True where the database failed at something that may go another time. What breaks its rules
+    is our code's fault. ``error`` is SQLAlchemy's or the driver's own."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(said, sqlite3.Error | psycopg.Error) and not isinstance(said, _FAULTS)
 
 
 class Database:

@@ -15,7 +15,7 @@ import structlog
 from msgspec import Raw
 
 from server.batch import Answer, CommandJob, Told
-from server.errors import DomainError, SlowDown, Unauthenticated, Unavailable
+from server.errors import Broken, DomainError, SlowDown, Unauthenticated, Unavailable
 from server.i18n import Language
 from server.inbox import Inbox
 from server.live import metrics
@@ -60,24 +60,26 @@ class Commands:
         """``one`` of many, as most come, of connections that are known."""
         now_s = asyncio.get_running_loop().time()
         jobs: list[CommandJob] = []
-        for connection, number, head, key in sent:
-            command = self._plain.decode(head)
-            if command is None or connection.in_flight >= MOST_IN_FLIGHT:
-                self._post(jobs)
-                jobs = []
-                self._hear(connection, b'42%b%b"%b"]' % (number, head, key))
-                continue
-            actor = connection.actor
-            try:
-                self._limits.admit(actor.holder, actor.conference_id, now_s)
-            except SlowDown as error:
-                metrics.SLOWED.inc()
-                self._answer(connection.socket, number, error, connection.language)
-                continue
-            connection.in_flight += 1
-            asker = (connection, number)
-            jobs.append(CommandJob(self._told, actor, command, key.decode(), asker))
-        self._post(jobs)
+        try:
+            for connection, number, head, key in sent:
+                command = self._plain.decode(head)
+                if command is None or connection.in_flight >= MOST_IN_FLIGHT:
+                    self._post(jobs)
+                    jobs = []
+                    self._hear(connection, b'42%b%b"%b"]' % (number, head, key))
+                    continue
+                actor = connection.actor
+                try:
+                    self._limits.admit(actor.holder, actor.conference_id, now_s)
+                except SlowDown as error:
+                    metrics.SLOWED.inc()
+                    self._answer(connection.socket, number, error, connection.language)
+                    continue
+                connection.in_flight += 1
+                asker = (connection, number)
+                jobs.append(CommandJob(self._told, actor, command, key.decode(), asker))
+        finally:  # those counted in are answered, whatever one did
+            self._post(jobs)
 
     def _hear(self, connection: Connection, packet: bytes) -> None:
         socket = connection.socket
@@ -115,7 +117,7 @@ class Commands:
             self._answer(socket, number, error, connection.language)
         except Exception:
             log.exception("commands.failed", type=type_[:80])
-            self._answer(socket, number, Unavailable(retry_after_s=2.0), connection.language)
+            self._answer(socket, number, Broken(), connection.language)
 
     def _begin(
         self, connection: Connection, type_: str, arguments: Sequence[Raw] | None, number: bytes

@@ -24,7 +24,7 @@ from server.conferences.models import Conference
 from server.conferences.sites import noted_as_connected
 from server.db.engine import Database
 from server.db.journal import Published
-from server.errors import DomainError, SlowDown, Unavailable
+from server.errors import Broken, DomainError, SlowDown, Unavailable
 from server.inbox import Inbox, utc_now
 from server.live.gateway import Gateway
 from server.live.rooms import Rooms
@@ -151,14 +151,16 @@ class Ticker:
     async def _expire(self, conference_id: int, deadline: datetime) -> None:
         while (left_s := (deadline - utc_now()).total_seconds()) >= 0:  # clocks may be set back
             await asyncio.sleep(left_s)
-        with contextlib.suppress(Unavailable, SlowDown):  # it is stirred, and looked at again
+        with contextlib.suppress(
+            Unavailable, SlowDown, Broken
+        ):  # it is stirred, and looked at again
             await self._look(conference_id)
 
     async def _command(self, conference_id: int, command: Command) -> None:
-        """Raises: Unavailable, SlowDown, where it is to be tried again."""
+        """Raises: Unavailable, SlowDown, Broken, where nothing was done: it is to be tried again."""
         try:
             await self._inbox.submit(server_actor(conference_id), command)
-        except (Unavailable, SlowDown):
+        except (Unavailable, SlowDown, Broken):
             raise
         except DomainError:
             pass  # nothing to do there any more

@@ -200,19 +200,24 @@ async def test_any_other_error_touches_its_own_job_alone(
 async def test_what_our_own_code_fails_at_is_not_asked_for_again(
     inbox: Inbox, cast: Cast, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> Outcome:
-        raise LookupError
+    def breaks_a_rule(session: Session, *_: object) -> Outcome:
+        session.execute(text("UPDATE sites SET kind = 'nowhere'"))
+        raise AssertionError
 
-    _, target = ACTIONS[AskQuestion]
-    with monkeypatch.context() as patch:
-        patch.setitem(ACTIONS, AskQuestion, (fails, target))
-        broken, shown = await asyncio.gather(
-            inbox.submit(cast.trainee, AskQuestion(text="Vì sao?"), "k"),
-            inbox.submit(cast.moderator, ShowOnStage(source=None), "k"),
-            return_exceptions=True,
-        )
-    assert isinstance(broken, Broken) and broken.retry_after_s is None
-    assert isinstance(shown, dict)
+    def looks_for_what_is_not_there(session: Session, *_: object) -> Outcome:
+        session.get_one(Site, -1)
+        raise AssertionError
+
+    for fails in (breaks_a_rule, looks_for_what_is_not_there):
+        with monkeypatch.context() as patch:
+            patch.setitem(ACTIONS, AskQuestion, (None, fails))
+            broken, shown = await asyncio.gather(
+                inbox.submit(cast.trainee, AskQuestion(text="Vì sao?"), "k"),
+                inbox.submit(cast.moderator, ShowOnStage(source=None), fails.__name__),
+                return_exceptions=True,
+            )
+        assert isinstance(broken, Broken) and broken.retry_after_s is None
+        assert isinstance(shown, dict)
     assert "question" in await inbox.submit(cast.trainee, AskQuestion(text="Vì sao?"), "k")
 
 
