@@ -1,4 +1,4 @@
-"""How much one receiver's line carries: ``Estimator``.
+"""How much one receiver's line carries, in Python; see ``estimator``.
 
 The sender's side of Google's congestion control (draft-ietf-rmcat-gcc-02) over transport-wide
 feedback: queues that grow are seen in the trend of delays, full ones in losses; what lies above
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from server.media import flight
 from server.media.delays import BIN_S, BINS
-from server.media.flight import WINDOW_S, Flight, flight
+from server.media.flight import WINDOW_S, Flight
 from server.media.losses import Losses
 
 START_BPS = 1_500_000
@@ -65,26 +66,19 @@ PROBE_AFTER_FAILURE_S = 2.5
 PROBE_LATEST_S = 5.0
 
 
-class Estimator:
-    """See the module. One for each receiving transport."""
+class Plain:
+    """See the module. An ``Estimator``."""
 
-    def __init__(self, now_s: float, flying: Flight | None = None) -> None:
-        """``flying``: what sends and hears; else the quickest there is."""
+    def __init__(self, now_s: float) -> None:
         self.estimate_bps = START_BPS
         self.delivered_bps = 0
-        """what arrived in the last half second"""
         self.rtt_s = 0.1
         self.reason = "start"
-        """of the last change: start, growth, probe, delay or loss; or silence, while there is any"""
         self.heard = False
-        """has any packet been reported?"""
         self.silent = False
-        """nothing is reported of what is sent"""
         self.blind_bps = 0
-        """up to here it grows without probes, where there can be none"""
         self.lost = self.counted = 0
-        """packets since the beginning: missing, and all that reports have told of"""
-        self.flight = flying or flight()
+        self.flight: Flight = flight.Plain()
         self._losses = Losses()
         self._cut_at_s = self._ticked_at_s = now_s
         self._unheard = (-1.0, 0.0)
@@ -95,7 +89,6 @@ class Estimator:
         self._clear_loss = 0.0
         """the share that the line loses while no queue stands"""
         self.link_bps = MAX_BPS
-        """where the line was last found to end"""
         self._grown_at_s = now_s
         self._probe: tuple[float, int] | None = None
         """(end, target bit/s) of the probe under way"""
@@ -104,17 +97,17 @@ class Estimator:
 
     @property
     def loss(self) -> float:
-        """The share of packets that did not come of late, 0 to 1; 0 after a change of rate."""
+        """See ``Estimator``."""
         return self._losses.fraction()
 
     def send(self, size: int, now_s: float) -> int:
-        """The transport-wide number (16 bits) of the packet of ``size`` bytes sent now."""
+        """See ``Estimator``."""
         return self.flight.send(size, now_s)
 
     # Feedback.
 
     def report(self, fci: bytes, now_s: float) -> None:
-        """A report of the receiver; nothing where it is malformed."""
+        """See ``Estimator``."""
         if not self.flight.hear(fci, anew=self.silent):
             return
         state = self.flight.state
@@ -144,11 +137,11 @@ class Estimator:
 
     @property
     def budget_bps(self) -> int:
-        """What may be sent now."""
+        """See ``Estimator``."""
         return MIN_BPS if self.silent else self.estimate_bps
 
     def tick(self, now_s: float) -> None:
-        """Every 100 or 200 ms: notice a line that has fallen silent."""
+        """See ``Estimator``."""
         since_s = self.flight.state.unheard_since_s
         before_s, for_s = self._unheard
         # While this process stood still, reports waited for it.
@@ -236,10 +229,7 @@ class Estimator:
     # Probing.
 
     def probe(self, wanted_bps: int, now_s: float) -> int:
-        """The rate that padding has to fill up to now, in bit/s; 0: no probe.
-
-        ``wanted_bps``: what the receiver could use. Asked for with every tick.
-        """
+        """See ``Estimator``."""
         if self._probe is not None:
             end_s, target_bps = self._probe
             return target_bps if now_s < end_s else 0

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 
 from server.media import rtcp, rtp
-from server.media.bandwidth import Estimator
 from server.media.coarse import Coarse
+from server.media.estimator import Compiled, Estimator, estimator
 from server.media.limits import Allowance
+from server.media.listening import Ear
 from server.media.pacing import Pacer
 from server.media.peer import Peer
 from server.media.sending import Lane
@@ -48,9 +49,12 @@ class Downlink:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.estimator: Estimator | None = None
+        self._ear: Ear | None = None
         self._coarse = Coarse()
         self.settle: Callable[[], None] = lambda: None
         """what is counted elsewhere becomes counted here"""
+        self.on_fall: Callable[[float], None] = lambda now_s: None
+        """a report that ``receive`` was not given has lowered the budget"""
         self._octets = self._beside = 0
         """and of these, those that the estimator does not know of"""
         self.padding = 0
@@ -92,7 +96,10 @@ class Downlink:
     def measure(self) -> None:
         """The remote side has agreed to tell what arrives."""
         if self.estimator is None:
-            self.estimator = Estimator(time.monotonic())
+            self.estimator = estimator(time.monotonic())
+            if isinstance(self.estimator, Compiled):
+                self._ear = Ear(self.estimator, lambda now_s: self.on_fall(now_s))
+                self.peer.listen(self._ear)
 
     @property
     def known(self) -> Estimator | Coarse | None:
@@ -163,6 +170,10 @@ class Downlink:
         flight = self.estimator.flight if self.estimator is not None and known else None
         return self.peer.lane(head, payload_type, number, timestamp, flight)
 
+    def take_heard(self) -> int:
+        """Packets of the receiver's that ``Peer.on_rtcp`` was not given, since this was last asked."""
+        return self._ear.take_count() if self._ear is not None else 0
+
     def receive(self, fci: bytes, now_s: float) -> None:
         """A report of what has arrived."""
         if self.estimator is None or not self._reports.take(1, now_s):
@@ -217,7 +228,7 @@ class Downlink:
         known = self.known
         # What reports of losses alone tell is too coarse: after a line that was dead for a moment they
         # would have a picture stand that could go on.
-        if not isinstance(known, Estimator) or known.estimate_bps >= ample_bps:
+        if known is None or isinstance(known, Coarse) or known.estimate_bps >= ample_bps:
             self.narrow = False
         elif known.link_bps < ample_bps:
             self.narrow = True

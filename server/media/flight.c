@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "flight.h"
+
 #define RING 4096 /* a power of two */
 #define MAX_STATUSES 4096
 #define FIRST 65536
@@ -32,13 +34,6 @@
 #define BIN_S 0.05
 
 enum { LOST, SMALL, LARGE };
-
-struct state { /* what Python reads; flight.State */
-    double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
-    int64_t arrived_bytes;
-    int32_t arrived, lost, total;
-    uint8_t overused, draining;
-};
 
 struct sent {
     double at_s;
@@ -101,6 +96,8 @@ struct state *diemcau_flight_open(void *memory) {
     restart_delays(&f->delays);
     return &f->state;
 }
+
+struct state *diemcau_flight_state(struct flight *f) { return &f->state; }
 
 uint16_t diemcau_sent(struct flight *f, int size, double now_s) {
     struct sent *sent = &f->sent[f->next & (RING - 1)];

@@ -65,6 +65,9 @@ class Receiver(Protocol):
     def handle_media(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
         """RTP of a stream that its inlet knows."""
 
+    def handle_fall(self, now_s: float) -> None:
+        """RTCP that its ear has taken lowered its budget."""
+
     def handle_reachable(self) -> None:
         """A valid check came in (each time)."""
 
@@ -344,7 +347,7 @@ class IceLite:
         self.on_read(now_s)
 
     def _read(self, now_s: float) -> None:
-        for data, address, arrival in self._reader.read():
+        for data, address, arrival in self._reader.read(now_s):
             try:
                 if arrival is None:
                     self.receive(data, address, now_s)
@@ -361,7 +364,11 @@ class IceLite:
         binding: Binding = arrival.owner
         if arrival.first:
             binding.heard(address, now_s)
-        if arrival.kind == reading.MEDIA:
+        if arrival.kind == reading.HEARD:
+            return
+        if arrival.kind == reading.FELL:
+            binding.receiver.handle_fall(now_s)
+        elif arrival.kind == reading.MEDIA:
             binding.receiver.handle_media(bytes(data), arrival, now_s)
         else:
             binding.receiver.handle_plain(data, arrival.kind == reading.RTCP, now_s)

@@ -11,6 +11,8 @@ MIN_COUNTED = 25
 """fewer packets than this say nothing of losses"""
 OWN_LOSS_S = 30.0
 """so long the line is believed to lose as much by itself"""
+MAX_COUNTS = 128
+"""reports at most: of a receiver that sends more than 50 a second no more are read"""
 
 
 class Losses:
@@ -26,11 +28,12 @@ class Losses:
 
     def report(self, lost: int, total: int, now_s: float) -> None:
         """Of ``total`` packets ``lost`` were missing."""
-        self._counts.append((now_s, lost, total))
+        counts = self._counts
+        counts.append((now_s, lost, total))
         self._lost += lost
         self._total += total
-        while self._counts and self._counts[0][0] < now_s - LOSS_S:
-            _, lost, total = self._counts.popleft()
+        while counts and (counts[0][0] < now_s - LOSS_S or len(counts) > MAX_COUNTS):
+            _, lost, total = counts.popleft()
             self._lost -= lost
             self._total -= total
 

@@ -1,6 +1,4 @@
-"""The compiled code (``forward.c``, ``seal.c``, ``flight.c``, ``receive.c``), where ``setup.py`` could
-build it.
-"""
+"""The compiled code (the ``*.c`` beside this), where ``setup.py`` could build it."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 6
+VERSION = 7
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
@@ -34,14 +32,14 @@ int diemcau_seal_open(void *seal, const struct ciphers *, void *context, const v
 int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
 
 struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16]; };
-struct inlet { void *srtp; int32_t streams, transport_id, level_id, rid_id;
+struct inlet { void *srtp, *ear; int32_t streams, transport_id, level_id, rid_id;
                struct known_stream stream[8]; };
 unsigned long diemcau_arrivals_bytes(void);
 void diemcau_arrivals_open(void *arrivals, int fd, void *unprotect, void *unprotect_rtcp,
                            uint8_t **rows, uint8_t **addresses, uint8_t **data);
 int diemcau_lead(void *arrivals, const uint8_t *address, int size, struct inlet *, uint32_t number);
 void diemcau_tidy(void *arrivals);
-int diemcau_receive(void *arrivals);
+int diemcau_receive(void *arrivals, double now_s);
 void diemcau_read_packet(const struct inlet *, const uint8_t *data, int size, void *row);
 
 struct state { double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;
@@ -54,6 +52,18 @@ void diemcau_count_anew(void *flight);
 void diemcau_rebase(void *flight);
 int diemcau_hear(void *flight, const uint8_t *fci, int size, int anew);
 int64_t diemcau_arrived_within(const void *flight, double seconds);
+
+struct estimate { double rtt_s; int64_t estimate_bps, delivered_bps, link_bps, blind_bps, lost, counted;
+                  int32_t reason; uint8_t heard, silent; };
+unsigned long diemcau_estimator_bytes(void);
+struct estimate *diemcau_estimator_open(void *estimator, void *flight, double now_s);
+int diemcau_report(void *estimator, const uint8_t *fci, int size, double now_s);
+double diemcau_loss(const void *estimator);
+void diemcau_tick(void *estimator, double now_s);
+int64_t diemcau_probe(void *estimator, int64_t wanted_bps, double now_s);
+
+struct ear { void *estimator; const uint8_t *told; double left, at_s; uint32_t packets; };
+int diemcau_listen(struct ear *, const uint8_t *packet, int size, double now_s);
 """
 
 

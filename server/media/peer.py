@@ -24,6 +24,7 @@ from server.media import rtp, srtp, tcp
 from server.media.bursts import Burst
 from server.media.flight import Flight
 from server.media.ice import Binding, IceLite
+from server.media.listening import Ear
 from server.media.reading import Arrival, Ids, Inlet, Stream
 from server.media.sending import Lane, Lanes
 from server.media.srtp import SALT_BYTES, Sealing, Srtp, can_seal
@@ -143,6 +144,8 @@ class Peer:
         """is it told when we close? Who is not finds out by checks without an answer"""
         self.on_rtp: Callable[[memoryview, float], None] = lambda packet, now_s: None
         self.on_rtcp: Callable[[memoryview], None] = lambda packet: None
+        self._ear: Ear | None = None
+        """is done with most RTCP before ``on_rtcp``"""
         self.on_media: Callable[[bytes, Arrival, float], None] = lambda packet, arrival, now_s: None
         self.on_connected: Callable[[], None] = lambda: None
         self.on_ended: Callable[[str], None] = lambda reason: None
@@ -192,6 +195,8 @@ class Peer:
         self._inbound = Srtp(self._dtls._rx_srtp)
         self._inlet = self.binding.open(self._inbound)
         self.know(*self._known)
+        if self._ear is not None:
+            self.listen(self._ear)
         self._outbound = self._make_outbound()
         self._dtls.on("statechange", self._state_changed)
         self.on_connected()
@@ -201,6 +206,12 @@ class Peer:
         self._known = ids, streams
         if self._inlet is not None:
             self._inlet.know(ids, streams)
+
+    def listen(self, ear: Ear) -> None:
+        """What it is done with does not come to ``on_rtcp``."""
+        self._ear = ear
+        if self._inlet is not None:
+            self._inlet.hear(ear)
 
     def _make_outbound(self) -> Srtp:
         """What protects our packets: compiled code where it can, and libsrtp elsewhere."""
@@ -267,7 +278,8 @@ class Peer:
         packet = self._inbound.unprotect(data, rtcp=rtcp)
         if packet is None:
             return False
-        self.handle_plain(packet, rtcp, now_s)
+        if not (rtcp and self._ear is not None and self._ear.hear(packet, now_s)):
+            self.handle_plain(packet, rtcp, now_s)
         return True
 
     def handle_plain(self, packet: memoryview, rtcp: bool, now_s: float) -> None:
@@ -283,6 +295,11 @@ class Peer:
         """The same of a stream that is known."""
         if not self._closed:
             self.on_media(packet, arrival, now_s)
+
+    def handle_fall(self, now_s: float) -> None:
+        """What our ear has heard on the way lowered the budget."""
+        if self._ear is not None and not self._closed:
+            self._ear.on_fall(now_s)
 
     # To the socket.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from server.media import native, rtp
+from server.media.listening import Ear
 from server.media.srtp import UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS, Srtp
 
 Address = tuple[Any, ...]
@@ -26,8 +27,9 @@ MAX_KNOWN = 4096
 ROW = struct.Struct("=IHHB?xxii?BHIIHHHHHxx")
 """what ``receive.c`` tells of a datagram; from the eighth on a ``rtp.Header``"""
 ADDRESS_BYTES = 28
-STRANGE, FORGED, RTCP, RTP, MEDIA = range(5)
-"""what a datagram is: anything, not authentic, plain RTCP, plain RTP, and RTP of a known stream"""
+STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL = range(7)
+"""what a datagram is: anything, not authentic, plain RTCP, plain RTP, RTP of a known stream, and RTCP
+that an ear is done with; ``FELL``: and a budget is less since then"""
 MAX_STREAMS, MAX_RID_BYTES = 8, 16
 """of one peer, and of a RID, that compiled code knows"""
 
@@ -68,7 +70,7 @@ class Arrival(NamedTuple):
 class Reader(Protocol):
     """See the module."""
 
-    def read(self) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
+    def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """What has come, ``MAX_BATCH`` at most, where from, and what is known of it; never empty
         datagrams. Each is valid until the next."""
 
@@ -94,7 +96,7 @@ class Plain:
     def lead(self, address: Address, inlet: Inlet | None) -> None:
         """Nothing changes."""
 
-    def read(self) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
+    def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
         for _ in range(MAX_BATCH):
             try:
@@ -114,6 +116,7 @@ class Inlet:
         self.owner = owner
         self.memory = ffi.new("struct inlet *")
         self._ffi, self._srtp = ffi, srtp
+        self._ear: Ear | None = None
         self.memory.srtp = ffi.cast("void *", srtp.context_address)
 
     def know(self, ids: Ids, streams: Sequence[Stream]) -> None:
@@ -127,6 +130,11 @@ class Inlet:
             row.rid_size = len(stream.rid)
             self._ffi.memmove(row.rid, stream.rid, len(stream.rid))
         memory.streams = len(short)
+
+    def hear(self, ear: Ear) -> None:
+        """RTCP goes by it first from now on."""
+        self._ear = ear
+        self.memory.ear = ear.memory
 
     def close(self) -> None:
         """Whatever comes is left as it came."""
@@ -186,9 +194,9 @@ class Compiled:
             self._numbers[address] = number
             self._places[number] = address, inlet
 
-    def read(self) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
+    def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
-        count = self._receive(self._memory)
+        count = self._receive(self._memory, now_s)
         rows = ROW.iter_unpack(self._rows[: ROW.size * count])
         for i, row in enumerate(rows):
             number, size, address_size, kind, first, transport, level = row[:7]
@@ -199,6 +207,8 @@ class Compiled:
                 address = self._known.get(written) or self._know(written)
                 yield self._views[i][:size], address, None
             elif (place := self._places.get(number)) is not None:
+                if kind == HEARD and not first:
+                    continue  # nothing is left to do
                 address, inlet = place
                 header = _new(rtp.Header, row[7:])
                 arrival = _new(Arrival, (inlet.owner, kind, first, transport, level, header))

@@ -1,8 +1,8 @@
 /* The compiled way of reading.py: what has come on the UDP socket, all of it by one call.
  *
  * What comes over an address that leads to a peer is unprotected in place (by the SRTP library that Python has
- * loaded: its functions come as pointers), and RTP of streams that are known is read as rtp.py does. Whatever
- * is anything else is Python's. All of it came from the network: every length is looked at before it is
+ * loaded: its functions come as pointers), RTP of streams that are known is read as rtp.py does, and RTCP goes
+ * by listen.c. Whatever is anything else is Python's. All of it came from the network: every length is looked at before it is
  * believed.
  */
 #define _GNU_SOURCE
@@ -20,7 +20,12 @@
 #define STREAMS 8
 #define RID_BYTES 16
 
-enum { STRANGE, FORGED, RTCP, RTP, MEDIA }; /* kinds of datagrams: as in reading.py */
+enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL }; /* kinds of datagrams: as in reading.py */
+
+struct ear;
+
+/* listen.c: 0: done with, 1: and the budget is less than before; else the size. */
+int diemcau_listen(struct ear *ear, const uint8_t *packet, int size, double now_s);
 
 struct known_stream {
     uint32_t ssrc;
@@ -30,6 +35,7 @@ struct known_stream {
 
 struct inlet { /* one peer's */
     void *srtp;
+    struct ear *ear; /* of who receives; may be NULL */
     int32_t streams;
     int32_t transport_id, level_id, rid_id; /* of header extensions, 0 where not agreed on */
     struct known_stream stream[STREAMS];
@@ -234,7 +240,13 @@ void diemcau_read_packet(const struct inlet *inlet, const uint8_t *data, int siz
     }
 }
 
-static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, struct row *row) {
+static uint8_t listen_to(struct ear *ear, const uint8_t *packet, int size, double now_s) {
+    int left = ear ? diemcau_listen(ear, packet, size, now_s) : size;
+    return left > 1 ? RTCP : left ? FELL : HEARD;
+}
+
+static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, struct row *row,
+                 double now_s) {
     row->kind = STRANGE;
     row->first = 0;
     if (!row->size || data[0] >> 6 != 2 || !row->address_size)
@@ -250,13 +262,14 @@ static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, stru
     row->first = place->batch != a->batch;
     place->batch = a->batch;
     row->size = (uint16_t)size;
-    row->kind = RTCP;
-    if (!is_rtcp)
+    if (is_rtcp)
+        row->kind = listen_to(place->inlet->ear, data, size, now_s);
+    else
         diemcau_read_packet(place->inlet, data, size, row);
 }
 
 /* How many have come; 0: none (any more). */
-int diemcau_receive(struct arrivals *a) {
+int diemcau_receive(struct arrivals *a, double now_s) {
     for (int i = 0; i < DATAGRAMS; i++)
         a->messages[i].msg_hdr.msg_namelen = ADDRESS_BYTES;
     int count = -1;
@@ -270,7 +283,7 @@ int diemcau_receive(struct arrivals *a) {
         socklen_t size = a->messages[i].msg_hdr.msg_namelen;
         a->rows[i].size = (uint16_t)a->messages[i].msg_len;
         a->rows[i].address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
-        take(a, a->data[i], a->addresses[i], &a->rows[i]);
+        take(a, a->data[i], a->addresses[i], &a->rows[i], now_s);
     }
     return count < 0 ? 0 : count;
 }

@@ -106,6 +106,7 @@ class Subscriber:
         peer.on_restarted = self._restarted
         peer.on_moved = self._moved
         self.downlink.settle = self._settle
+        self.downlink.on_fall = self._shed
 
     def assign(
         self, wanted: Mapping[str, Track | None], floor: Collection[str], now_s: float
@@ -246,6 +247,7 @@ class Subscriber:
         if calm and now_s - self._looked_at_s < CALM_S:
             return
         self._looked_at_s = now_s
+        self._asked(self.downlink.take_heard(), now_s)
         self.downlink.tick(now_s, self._wanted_bps, self._spent_bps, self._pad())
         self._shed(now_s)
         for waiting in tuple(self._waiting):

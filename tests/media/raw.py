@@ -157,8 +157,9 @@ class RawPeer:
         *,
         vp8: bool = True,
         rtx: bool = False,
+        tells: bool = False,
     ) -> None:
-        """Receive by slots as a page does."""
+        """Receive by slots as a page does. ``tells``: it will say what arrives."""
         offered = await worker.web.ask(messages.Receive, conference=SLUG, holder=holder, wall=wall)
         assert isinstance(offered, messages.Answered), offered
         self.session = offered.session
@@ -168,8 +169,7 @@ class RawPeer:
                 section.mid,
                 section.kind,
                 [c for c in section.codecs.values() if vp8 or c.name != "VP8"],
-                # It tells nothing of what arrives.
-                {u: n for u, n in section.extensions.items() if u != rtp.TRANSPORT_CC_URI},
+                {u: n for u, n in section.extensions.items() if tells or u != rtp.TRANSPORT_CC_URI},
                 rtx=section.rtx if rtx else {},
             )
             for section in description.sections
@@ -181,6 +181,8 @@ class RawPeer:
             messages.Accept, session=self.session, holder=holder, sdp=answer
         )
         assert isinstance(accepted, messages.Answered), accepted
+        extensions = description.sections[0].extensions
+        self.transport_id = extensions.get(rtp.TRANSPORT_CC_URI, 0)
         self.slots = {section.mid: section.ssrcs[0] for section in description.sections}
         await self.connect(description)
 

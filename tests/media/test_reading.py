@@ -7,12 +7,16 @@ from __future__ import annotations
 import os
 import random
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 from pylibsrtp import Policy, Session
 
 from server.media import native, reading, rtcp, rtp
+from server.media.estimator import Compiled
+from server.media.feedback import Feedback
+from server.media.listening import Ear
 from server.media.reading import DATAGRAM_BYTES, MAX_BATCH, Arrival, Ids, Reader, Stream
 from server.media.srtp import Srtp
 from tests.media.harness import HAS_IPV6
@@ -58,11 +62,11 @@ def test_what_comes_is_read_in_order_cut_where_too_long_and_says_where_from(
 ) -> None:
     ours, theirs = sockets
     reader = _reader(ours, way)
-    assert list(reader.read()) == []
+    assert list(reader.read(time.monotonic())) == []
     sent = [bytes([i]) * size for i, size in enumerate([1, 0, 1200, 1200, 2048, 3000, 7])]
     for data in sent:
         theirs.send(data)
-    found = [(bytes(data), address) for data, address, _ in reader.read()]
+    found = [(bytes(data), address) for data, address, _ in reader.read(time.monotonic())]
     assert [data for data, _ in found] == [data[:DATAGRAM_BYTES] for data in sent if data]
     theirs.setblocking(True)
     theirs.settimeout(2)
@@ -87,7 +91,7 @@ def test_a_flood_is_read_in_parts_and_an_error_of_an_earlier_send_hides_nothing(
             theirs.sendto(i.to_bytes(2, "big"), ours.getsockname())
         numbers: list[int] = []
         for most in (MAX_BATCH, 3, 0):
-            read = [int.from_bytes(data, "big") for data, *_ in reader.read()]
+            read = [int.from_bytes(data, "big") for data, *_ in reader.read(time.monotonic())]
             assert len(read) <= max(most, MAX_BATCH)
             numbers += read
         assert numbers == list(range(MAX_BATCH + 3))
@@ -101,7 +105,7 @@ def test_strangers_do_not_fill_the_memory_of_addresses(monkeypatch: pytest.Monke
             strangers = [_bound("127.0.0.1") for _ in range(6)]
             for stranger in strangers:
                 stranger.sendto(b"hello", ours.getsockname())
-            found = [address for _, address, _ in reader.read()]
+            found = [address for _, address, _ in reader.read(time.monotonic())]
             assert found == [stranger.getsockname() for stranger in strangers]
             for stranger in strangers:
                 stranger.close()
@@ -137,7 +141,7 @@ class Way:
         assert self.inlet is not None
         self.inlet.know(IDS, STREAMS)
         theirs.send(b"who")
-        self.address = next(self.reader.read())[1]
+        self.address = next(self.reader.read(time.monotonic()))[1]
         self.reader.lead(self.address, self.inlet)
 
     def send(self, *packets: bytes, kind: bool = False) -> list[bytes]:
@@ -152,7 +156,10 @@ class Way:
 
     def read(self) -> list[tuple[bytes, Arrival | None]]:
         """All that has come."""
-        found = [(bytes(data), where, arrival) for data, where, arrival in self.reader.read()]
+        found = [
+            (bytes(data), where, arrival)
+            for data, where, arrival in self.reader.read(time.monotonic())
+        ]
         assert {where for _, where, _ in found} <= {self.address}
         return [(data, arrival) for data, _, arrival in found]
 
@@ -208,6 +215,39 @@ def test_what_comes_from_a_peer_is_unprotected_and_streams_that_are_known_are_re
     ]
 
 
+def test_rtcp_goes_by_the_ear_of_who_has_one(way: Way) -> None:
+    line = Compiled(100.0)
+    falls: list[float] = []
+    ear, feedback = Ear(line, falls.append), Feedback()
+    assert way.inlet is not None
+    way.inlet.hear(ear)
+
+    def tell(at_s: float, lost: int = 0) -> bytes:
+        numbers = [line.send(1000, at_s + i * 0.005) for i in range(40)]
+        for number in numbers[lost:]:
+            feedback.receive(number, at_s + 0.2)
+        return b"".join(feedback.report(9, 7))
+
+    report, remb = rtcp.receiver_report(1, [], "cname"), rtcp.remb(9, 500_000, [7])
+    way.send(tell(100.0), report, remb, tell(100.2), kind=True)
+    forged = bytearray(way.protecting.protect(report, b"", rtcp=True) or b"")
+    forged[9] ^= 1
+    way.theirs.send(forged)
+    arrivals = [(bytes(data), arrival) for data, _, arrival in way.reader.read(100.4)]
+    assert [arrival and (arrival.kind, arrival.first) for _, arrival in arrivals] == [
+        (reading.HEARD, True),  # its address is alive, and all others that were heard say no more
+        (reading.RTCP, False),
+        (reading.FORGED, False),
+    ]
+    assert arrivals[1][0] == remb
+    assert line.counted == 80 and ear.take_count() == 3
+    kinds: list[int] = []
+    for i in range(2, 20):
+        way.send(tell(100.0 + i * 0.2, 30), kind=True)
+        kinds += [a.kind for *_, a in way.reader.read(100.2 + i * 0.2) if a is not None]
+    assert set(kinds) == {reading.HEARD, reading.FELL} and not falls, "whoever reads says so"
+
+
 def test_who_has_closed_or_is_led_no_more_is_a_stranger_again(way: Way) -> None:
     assert way.inlet is not None
     for end in (way.inlet.close, lambda: way.reader.lead(way.address, None)):
@@ -216,7 +256,7 @@ def test_who_has_closed_or_is_led_no_more_is_a_stranger_again(way: Way) -> None:
         assert way.read() == [(sent[0], None)], "as it came"
         way = Way(way.ours, way.theirs)
     way.send(_packet(7, 1, [], 96), _packet(7, 2, [], 96))
-    rows = way.reader.read()
+    rows = way.reader.read(time.monotonic())
     next(rows)
     way.reader.lead(way.address, None)
     assert list(rows) == [], "what was read with the one that ended it is lost"
@@ -244,7 +284,7 @@ def test_addresses_are_written_as_the_kernel_does(
         pytest.skip("no compiler, so nothing compiled")
     reader = reading.Compiled(ours)
     theirs.send(b"who")
-    ((_, address, _),) = reader.read()
+    ((_, address, _),) = reader.read(time.monotonic())
     (written,) = reader._known
     assert reading._written(ours.family, address) == written
 
