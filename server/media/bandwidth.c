@@ -23,6 +23,7 @@
 #define CLEAR_WEIGHT 0.02
 #define BETA 0.85
 #define DRAIN_BETA 0.7
+#define SPARSE 0.5
 #define GROWTH_PER_S 1.08
 #define NEAR_GROWTH_PER_S 1.02
 #define HEADROOM 1.5
@@ -36,6 +37,7 @@
 #define PROBE_S 0.2
 #define PROBE_FACTOR 1.6
 #define PROBE_AFTER_SUCCESS_S 0.8
+#define PROBE_ON_S 0.1
 #define PROBE_AFTER_CUT_S 1.2
 #define PROBE_AFTER_FAILURE_S 2.5
 #define PROBE_LATEST_S 5.0
@@ -75,6 +77,7 @@ struct estimator {
     double part_until_s, clear_loss, grown_at_s;
     double probe_until_s, probe_at_s, probe_wait_s;
     int64_t probe_bps; /* of the probe under way; 0: none */
+    int sparse;
 };
 
 static double least(double a, double b) { return b < a ? b : a; }
@@ -187,9 +190,21 @@ static void probe_later(struct estimator *e, double now_s) {
     e->probe_wait_s = least(PROBE_LATEST_S, e->probe_wait_s * 1.5);
 }
 
+static int sends_little(const struct estimator *e) {
+    double sent_bps = (double)diemcau_sent_within(e->flight, WINDOW_S) * 8 / WINDOW_S;
+    return sent_bps < SPARSE * (double)e->estimate.estimate_bps;
+}
+
+static int64_t kept_bps(const struct estimator *e, int standing) {
+    if (!(e->probe_bps ? e->sparse : sends_little(e)))
+        return 0;
+    double share = e->probe_bps && !standing ? BETA : SPARSE;
+    return rounded(share * (double)e->estimate.estimate_bps);
+}
+
 static void cut(struct estimator *e, int64_t bps, int reason, double now_s) {
+    e->estimate.link_bps = -at_most(-bps, -queued_bps(e));
     set(e, bps, reason);
-    e->estimate.link_bps = queued_bps(e);
     e->cut_at_s = now_s;
     diemcau_count_anew(e->flight);
     restart_losses(&e->losses);
@@ -228,7 +243,7 @@ static void probed(struct estimator *e, double now_s) {
             e->estimate.link_bps = MAX_BPS;
     }
     e->probe_wait_s = PROBE_AFTER_FAILURE_S;
-    e->probe_at_s = now_s + PROBE_AFTER_SUCCESS_S;
+    e->probe_at_s = now_s + (e->sparse ? PROBE_ON_S : PROBE_AFTER_SUCCESS_S);
 }
 
 static int falls_short(const struct estimator *e) {
@@ -278,7 +293,7 @@ static void decide(struct estimator *e, double now_s) {
         int64_t left_bps = rounded((standing ? DRAIN_BETA : BETA) * (double)queued_bps(e));
         if (!e->probe_bps)
             left_bps = at_most(left_bps, e->estimate.estimate_bps);
-        cut(e, left_bps, DELAY, now_s);
+        cut(e, -at_most(-left_bps, -kept_bps(e, standing)), DELAY, now_s);
     } else if (settled && congested(&e->losses, now_s)) {
         int64_t left_bps = rounded(0.95 * (double)e->estimate.delivered_bps);
         cut(e, at_most(left_bps, e->estimate.estimate_bps), LOSS, now_s);
@@ -335,5 +350,6 @@ int64_t diemcau_probe(struct estimator *e, int64_t wanted_bps, double now_s) {
     int64_t target_bps = at_most(rounded(now_bps * PROBE_FACTOR), rounded((double)wanted_bps * 1.1));
     e->probe_bps = at_most(target_bps, MAX_BPS);
     e->probe_until_s = now_s + PROBE_S;
+    e->sparse = sends_little(e);
     return e->probe_bps;
 }

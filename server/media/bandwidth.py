@@ -43,6 +43,8 @@ CLEAR_WEIGHT = 0.02
 BETA = 0.85
 """what is left of the delivered rate after overuse (draft, 5.5)"""
 DRAIN_BETA = 0.7
+SPARSE = 0.5
+"""who sends less than this share of the estimate learns of a queue only that the line carries less"""
 GROWTH_PER_S = 1.08
 NEAR_GROWTH_PER_S = 1.02
 """where the line was last found to end"""
@@ -61,6 +63,8 @@ LOST_IN_SILENCE = 0.1
 PROBE_S = 0.2
 PROBE_FACTOR = 1.6
 PROBE_AFTER_SUCCESS_S = 0.8
+PROBE_ON_S = 0.1
+"""at once, where little is sent: from the least there is to a large picture it takes five of them"""
 PROBE_AFTER_CUT_S = 1.2
 PROBE_AFTER_FAILURE_S = 2.5
 PROBE_LATEST_S = 5.0
@@ -92,6 +96,8 @@ class Plain:
         self._grown_at_s = now_s
         self._probe: tuple[float, int] | None = None
         """(end, target bit/s) of the probe under way"""
+        self._sparse = False
+        """was little sent before it?"""
         self._probe_at_s = now_s + 0.3
         self._probe_wait_s = PROBE_AFTER_FAILURE_S
 
@@ -162,7 +168,7 @@ class Plain:
             left_bps = round((DRAIN_BETA if standing else BETA) * self._queued_bps())
             if self._probe is None:
                 left_bps = min(left_bps, self.estimate_bps)
-            self._cut(left_bps, "delay", now_s)
+            self._cut(max(left_bps, self._kept_bps(standing=standing)), "delay", now_s)
         elif settled and self._losses.congested(now_s):
             left_bps = round(0.95 * self.delivered_bps)
             self._cut(min(left_bps, self.estimate_bps), "loss", now_s)
@@ -201,9 +207,21 @@ class Plain:
         late = self.flight.arrived_within(QUEUED_S)
         return min(self.delivered_bps, round(late * 8 / QUEUED_S))
 
+    def _kept_bps(self, *, standing: bool) -> int:
+        """What is left at least where a queue is seen: where little is sent, what comes through is that,
+        not what the line carries; and its queue may be of a probe alone.
+        """
+        probing = self._probe is not None
+        if not (self._sparse if probing else self._sends_little()):
+            return 0
+        return round((BETA if probing and not standing else SPARSE) * self.estimate_bps)
+
+    def _sends_little(self) -> bool:
+        return self.flight.sent_within(WINDOW_S) * 8 / WINDOW_S < SPARSE * self.estimate_bps
+
     def _cut(self, bps: int, reason: str, now_s: float) -> None:
+        self.link_bps = max(bps, self._queued_bps())
         self._set(bps, reason)
-        self.link_bps = self._queued_bps()
         self._cut_at_s = now_s
         self.flight.count_anew()
         self._losses.restart()
@@ -240,6 +258,7 @@ class Plain:
         now_bps = max(self.estimate_bps, self.delivered_bps)
         target_bps = min(round(now_bps * PROBE_FACTOR), round(wanted_bps * 1.1), MAX_BPS)
         self._probe = (now_s + PROBE_S, target_bps)
+        self._sparse = self._sends_little()
         return target_bps
 
     def _probed(self, now_s: float) -> None:
@@ -258,4 +277,4 @@ class Plain:
             if target_bps > 1.2 * self.link_bps:
                 self.link_bps = MAX_BPS
         self._probe_wait_s = PROBE_AFTER_FAILURE_S
-        self._probe_at_s = now_s + PROBE_AFTER_SUCCESS_S
+        self._probe_at_s = now_s + (PROBE_ON_S if self._sparse else PROBE_AFTER_SUCCESS_S)

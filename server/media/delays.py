@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 GROUP_S = 0.005
-"""packets sent within this are one group: a frame is a burst (draft, 4.1)"""
+"""packets sent within this are one group: a frame is a burst (draft, 4.1); so are those that arrive
+within this of one another, quicker than they were sent: their reader was late (draft, 5.2)"""
+MAX_BURST_S = 0.1
+"""of arrivals; a queue that drains is no single burst"""
 WINDOW_GROUPS = 20
 SMOOTHING = 0.9
 GAIN = 4.0
@@ -39,7 +42,7 @@ class Delays:
         self._bin_until_s = float("-inf")
         self._least_s = float("inf")
         self._group: list[float] | None = None
-        """first sent, last sent, last arrived"""
+        """first sent, last sent, last arrived, first arrived"""
         self._before: tuple[float, float] | None = None
         """last sent and last arrived of the group before"""
         self._groups = 0
@@ -64,8 +67,8 @@ class Delays:
         self.queue_s += (delay_s - self._least_s - self.queue_s) * 0.1
         group = self._group
         if group is None:
-            self._group = [sent_s, sent_s, arrived_s]
-        elif sent_s - group[0] <= GROUP_S:
+            self._group = [sent_s, sent_s, arrived_s, arrived_s]
+        elif sent_s - group[0] <= GROUP_S or self._bursts(group, sent_s, arrived_s):
             group[1] = sent_s
             if arrived_s > group[2]:
                 group[2] = arrived_s
@@ -74,7 +77,13 @@ class Delays:
                 arrival_s = group[2] - self._before[1]
                 self._change((arrival_s - (group[1] - self._before[0])) * 1000, group[2])
             self._before = (group[1], group[2])
-            self._group = [sent_s, sent_s, arrived_s]
+            self._group = [sent_s, sent_s, arrived_s, arrived_s]
+
+    @staticmethod
+    def _bursts(group: list[float], sent_s: float, arrived_s: float) -> bool:
+        after_s = arrived_s - group[2]
+        quicker = after_s <= GROUP_S and after_s < sent_s - group[1]
+        return quicker and arrived_s - group[3] < MAX_BURST_S
 
     @property
     def floor_s(self) -> float:

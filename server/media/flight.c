@@ -18,6 +18,7 @@
 #define CLOCK_S (REFERENCE_S * (1 << 24))
 #define WINDOW_S 0.5
 #define GROUP_S 0.005
+#define MAX_BURST_S 0.1
 #define POINTS 20
 #define SMOOTHING 0.9
 #define GAIN 4.0
@@ -47,8 +48,8 @@ struct arrival {
     uint32_t size;
 };
 
-struct group { /* of packets sent within GROUP_S */
-    double first_sent_s, last_sent_s, arrived_s;
+struct group { /* of packets sent within GROUP_S, or read together */
+    double first_sent_s, last_sent_s, arrived_s, first_arrived_s;
 };
 
 struct delays {
@@ -218,6 +219,12 @@ static void change(struct delays *d, double change_ms, double arrived_s) {
     adapt(d, modified_ms, arrived_s);
 }
 
+static int bursts(const struct group *group, double sent_s, double arrived_s) {
+    double after_s = arrived_s - group->arrived_s;
+    return after_s <= GROUP_S && after_s < sent_s - group->last_sent_s &&
+           arrived_s - group->first_arrived_s < MAX_BURST_S;
+}
+
 static void delayed(struct delays *d, double sent_s, double arrived_s) {
     double delay_s = arrived_s - sent_s;
     if (delay_s < d->least_s || sent_s > d->part_until_s)
@@ -225,7 +232,7 @@ static void delayed(struct delays *d, double sent_s, double arrived_s) {
     sort_into_bin(d, arrived_s, delay_s);
     d->queue_s += (delay_s - d->least_s - d->queue_s) * 0.1;
     struct group *group = &d->group;
-    if (d->has_group && sent_s - group->first_sent_s <= GROUP_S) {
+    if (d->has_group && (sent_s - group->first_sent_s <= GROUP_S || bursts(group, sent_s, arrived_s))) {
         group->last_sent_s = sent_s;
         if (arrived_s > group->arrived_s)
             group->arrived_s = arrived_s;
@@ -242,7 +249,7 @@ static void delayed(struct delays *d, double sent_s, double arrived_s) {
     }
     d->has_group = 1;
     group->first_sent_s = group->last_sent_s = sent_s;
-    group->arrived_s = arrived_s;
+    group->arrived_s = group->first_arrived_s = arrived_s;
 }
 
 /* Reports. */
@@ -393,5 +400,17 @@ int64_t diemcau_arrived_within(const struct flight *f, double seconds) {
     for (uint32_t i = f->arrivals_begin; i != f->arrivals_end; i++)
         if (f->arrivals[i & (RING - 1)].at_s > begin_s)
             octets += f->arrivals[i & (RING - 1)].size;
+    return octets;
+}
+
+int64_t diemcau_sent_within(const struct flight *f, double seconds) {
+    int64_t first = f->next - RING > FIRST ? f->next - RING : FIRST, octets = 0;
+    double begin_s = f->sent[(f->next - 1) & (RING - 1)].at_s - seconds;
+    for (int64_t number = f->next - 1; number >= first; number--) {
+        const struct sent *sent = &f->sent[number & (RING - 1)];
+        if (sent->at_s <= begin_s)
+            break;
+        octets += sent->size;
+    }
     return octets;
 }

@@ -15,3 +15,4 @@ int diemcau_hear(struct flight *flight, const uint8_t *fci, int size, int anew);
 void diemcau_count_anew(struct flight *flight);
 void diemcau_rebase(struct flight *flight);
 int64_t diemcau_arrived_within(const struct flight *flight, double seconds);
+int64_t diemcau_sent_within(const struct flight *flight, double seconds);

@@ -76,6 +76,9 @@ class Flight(Protocol):
     def arrived_within(self, seconds: float) -> int:
         """The bytes of the last ``seconds`` (up to half a second), by the receiver's clock."""
 
+    def sent_within(self, seconds: float) -> int:
+        """The bytes that were sent in the ``seconds`` up to the latest packet."""
+
 
 class Plain:
     """In Python."""
@@ -186,6 +189,16 @@ class Plain:
         begin_s = self._arrivals[-1][0] - seconds if self._arrivals else 0.0
         return sum(size for arrived_s, size in self._arrivals if arrived_s > begin_s)
 
+    def sent_within(self, seconds: float) -> int:
+        """See ``Flight``."""
+        begin_s = self._sent_s[(self._next - 1) % RING] - seconds
+        octets = 0
+        for number in range(self._next - 1, max(FIRST, self._next - RING) - 1, -1):
+            if self._sent_s[number % RING] <= begin_s:
+                break
+            octets += self._sizes[number % RING]
+        return octets
+
 
 class Compiled:
     """By ``flight.c``. Raises: RuntimeError where that was not built."""
@@ -225,6 +238,10 @@ class Compiled:
     def arrived_within(self, seconds: float) -> int:
         """See ``Flight``."""
         return int(self._code.diemcau_arrived_within(self.memory, seconds))
+
+    def sent_within(self, seconds: float) -> int:
+        """See ``Flight``."""
+        return int(self._code.diemcau_sent_within(self.memory, seconds))
 
 
 def flight() -> Flight:

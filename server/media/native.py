@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 7
+VERSION = 8
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
@@ -52,6 +52,7 @@ void diemcau_count_anew(void *flight);
 void diemcau_rebase(void *flight);
 int diemcau_hear(void *flight, const uint8_t *fci, int size, int anew);
 int64_t diemcau_arrived_within(const void *flight, double seconds);
+int64_t diemcau_sent_within(const void *flight, double seconds);
 
 struct estimate { double rtt_s; int64_t estimate_bps, delivered_bps, link_bps, blind_bps, lost, counted;
                   int32_t reason; uint8_t heard, silent; };

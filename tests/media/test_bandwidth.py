@@ -106,7 +106,9 @@ class Line:
         self._credit = 0.0
 
     def _send(self, size: int) -> None:
-        number = self.estimator.send(size, self.now_s)
+        self._carry(self.estimator.send(size, self.now_s), size)
+
+    def _carry(self, number: int, size: int) -> None:
         begin_s = max(self.now_s, self._free_s)
         queued_s = begin_s - self.now_s
         if self.down or queued_s > 0.5 or self._random.random() < self.loss:
@@ -131,7 +133,7 @@ class Line:
             self.estimator.tick(self.now_s)
             target_bps = self.estimator.probe(round(demand_bps), self.now_s)
             if target_bps:
-                self._credit += max(0, target_bps - self.estimator.budget_bps) * 0.01 / 8
+                self._credit += max(0, target_bps - self.sends_bps(demand_bps)) * 0.01 / 8
                 self._flush()
             self._receive(tick)
 

@@ -107,3 +107,55 @@ def test_a_full_queue_is_never_taken_for_a_longer_way(loss: float) -> None:
     line.run(30, 0.45e6 / (1 - loss))
     assert line.estimator.flight.state.floor_s > 0.3
     assert line.estimator.estimate_bps < 0.4e6
+
+
+LAYERS_BPS = (450e3, 225e3, 100e3)
+"""as a browser sends a calm picture; the smallest is always shown"""
+ENOUGH_BPS = 1.15 * LAYERS_BPS[0]
+
+
+class Climber(LateReader):
+    """Late on the way to its line too. Its source has layers, of which one is sent: mostly less than
+    the line may carry."""
+
+    def __init__(self, pause_s: Callable[[random.Random], float], seed: int) -> None:
+        super().__init__(pause_s, seed)
+        self._held: list[tuple[int, int]] = []
+        self._goes_on_at_s = self.now_s
+
+    def sends_bps(self, demand_bps: float) -> float:
+        fits = (bps for bps in LAYERS_BPS if 1.15 * bps <= self.estimator.budget_bps)
+        return next(fits, LAYERS_BPS[-1])
+
+    def _carry(self, number: int, size: int) -> None:
+        self._held.append((number, size))
+
+    def _receive(self, tick: int) -> None:
+        if self.now_s >= self._goes_on_at_s:
+            self._goes_on_at_s = self.now_s + self._pause_s(self._chance)
+            for held in self._held:
+                super()._carry(*held)
+            self._held.clear()
+        super()._receive(tick)
+
+    def climb_s(self, narrow_bps: float) -> float:
+        """The time from a narrow line's end until the largest layer fits."""
+        self.run(5, 1.15 * ENOUGH_BPS)
+        self.rate_bps = steady(narrow_bps)
+        self.run(10, 1.15 * ENOUGH_BPS)
+        self.rate_bps = steady(2e6)
+        begin_s = self.now_s
+        while self.now_s < begin_s + 20 and self.estimator.budget_bps < ENOUGH_BPS:
+            self.run(0.1, 1.15 * ENOUGH_BPS)
+        return self.now_s - begin_s
+
+
+@pytest.mark.parametrize("narrow_bps", [120e3, 400e3])
+@pytest.mark.parametrize("pauses", ["busy", "stops now and then"])
+def test_a_line_that_widens_is_found_out_by_those_who_are_late(
+    pauses: str, narrow_bps: float
+) -> None:
+    """Where little is sent, what comes late is no queue of a line that carries no more than that."""
+    times_s = sorted(Climber(PAUSES[pauses], seed).climb_s(narrow_bps) for seed in range(12))
+    assert times_s[-1] < 13
+    assert times_s[len(times_s) // 2] < 5.5
