@@ -110,9 +110,9 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
 
     Raises: sdp.InvalidDescription, also where no connection could come of it.
     """
-    usable = [s for s in description.sections if s.fingerprints and s.setup]
+    usable = [s for s in description.sections if s.fingerprints and s.setup and s.ufrag]
     if not usable:
-        raise sdp.InvalidDescription("no fingerprint")
+        raise sdp.InvalidDescription("no fingerprint, setup or ice-ufrag")
     first = usable[0]
     roles = {"passive": True, "active": False}
     if offer:
@@ -121,8 +121,6 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
         raise sdp.InvalidDescription("setup")
     if not any(_comparable(*fingerprint) for fingerprint in first.fingerprints):
         raise sdp.InvalidDescription("fingerprint")
-    if not first.ufrag:
-        raise sdp.InvalidDescription("no ice-ufrag")
     return Remote(list(first.fingerprints), roles[first.setup])
 
 
