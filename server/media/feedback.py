@@ -41,8 +41,14 @@ class Feedback:
 
     def due(self) -> bool:
         """Has enough come to be told, or waited?"""
-        self._waited = not self._waited and 0 < len(self._arrivals) < FEW
+        self._waited = not self._waited and 0 < self._news() < FEW
         return not self._waited
+
+    def _news(self) -> int:
+        """Of how many packets there is something to tell, lost ones included."""
+        if self._next is None or not self._arrivals:
+            return 0
+        return max(len(self._arrivals), self._highest + 1 - self._next)
 
     def receive(self, sequence: int, now_s: float) -> None:
         """The packet with transport-wide number ``sequence`` has come."""

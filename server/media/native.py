@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 8
+VERSION = 9
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
@@ -33,7 +33,7 @@ int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payl
 
 struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16]; };
 struct inlet { void *srtp, *ear; int32_t streams, transport_id, level_id, rid_id;
-               struct known_stream stream[8]; };
+               struct known_stream stream[8]; int32_t ssrcs; uint32_t ssrc[1024]; };
 unsigned long diemcau_arrivals_bytes(void);
 void diemcau_arrivals_open(void *arrivals, int fd, void *unprotect, void *unprotect_rtcp,
                            uint8_t **rows, uint8_t **addresses, uint8_t **data);

@@ -19,6 +19,7 @@
 #define MOST_PLACES 3072
 #define STREAMS 8
 #define RID_BYTES 16
+#define MAX_SSRCS 1024 /* as srtp.py's */
 
 enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL }; /* kinds of datagrams: as in reading.py */
 
@@ -39,6 +40,8 @@ struct inlet { /* one peer's */
     int32_t streams;
     int32_t transport_id, level_id, rid_id; /* of header extensions, 0 where not agreed on */
     struct known_stream stream[STREAMS];
+    int32_t ssrcs; /* that authentic packets had */
+    uint32_t ssrc[MAX_SSRCS];
 };
 
 struct row { /* about one datagram; what reading.ROW unpacks */
@@ -208,7 +211,7 @@ static int read_extensions(const struct inlet *inlet, const struct known_stream 
         if (one_byte) {
             size = (id & 15) + 1;
             id >>= 4;
-            if (id == 15)
+            if (!id || id == 15)
                 return 1;
         } else {
             if (at >= end)
@@ -240,6 +243,14 @@ void diemcau_read_packet(const struct inlet *inlet, const uint8_t *data, int siz
     }
 }
 
+/* Where it is among those of authentic packets; their number where it is new. */
+static int32_t find_ssrc(const struct inlet *inlet, uint32_t ssrc) {
+    int32_t at = 0;
+    while (at < inlet->ssrcs && inlet->ssrc[at] != ssrc)
+        at++;
+    return at;
+}
+
 static uint8_t listen_to(struct ear *ear, const uint8_t *packet, int size, double now_s) {
     int left = ear ? diemcau_listen(ear, packet, size, now_s) : size;
     return left > 1 ? RTCP : left ? FELL : HEARD;
@@ -252,20 +263,28 @@ static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, stru
     if (!row->size || data[0] >> 6 != 2 || !row->address_size)
         return;
     struct place *place = find(a, address, row->address_size);
-    if (!place->address_size || !place->inlet || !place->inlet->srtp)
+    struct inlet *inlet = place->address_size ? place->inlet : NULL;
+    if (!inlet || !inlet->srtp)
         return;
     row->place = place->number;
     row->kind = FORGED;
     int size = row->size, is_rtcp = size > 1 && data[1] >= 192 && data[1] <= 223; /* RFC 5761, 4 */
-    if (size < 8 || (is_rtcp ? a->unprotect_rtcp : a->unprotect)(place->inlet->srtp, data, &size))
+    if (size < (is_rtcp ? 8 : 12))
         return;
+    uint32_t ssrc = read32(data + (is_rtcp ? 4 : 8));
+    int32_t at = find_ssrc(inlet, ssrc);
+    if (at == MAX_SSRCS || (is_rtcp ? a->unprotect_rtcp : a->unprotect)(inlet->srtp, data, &size))
+        return;
+    inlet->ssrc[at] = ssrc;
+    if (at == inlet->ssrcs)
+        inlet->ssrcs++;
     row->first = place->batch != a->batch;
     place->batch = a->batch;
     row->size = (uint16_t)size;
     if (is_rtcp)
-        row->kind = listen_to(place->inlet->ear, data, size, now_s);
+        row->kind = listen_to(inlet->ear, data, size, now_s);
     else
-        diemcau_read_packet(place->inlet, data, size, row);
+        diemcau_read_packet(inlet, data, size, row);
 }
 
 /* How many have come; 0: none (any more). */

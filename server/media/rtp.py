@@ -89,7 +89,7 @@ def extensions(data: Bytes, header: Header) -> Iterator[tuple[int, Bytes]]:
             position += 1
             if first == 0:
                 continue
-            if first >> 4 == 15:  # RFC 8285, 4.2: stop
+            if first >> 4 in (0, 15):  # RFC 8285, 4.2: stop; as well at a 0 that has a length
                 return
             size = (first & 15) + 1
             if position + size > end:

@@ -28,6 +28,9 @@ PRIVATE_NAMES: tuple[tuple[object, str], ...] = (
 BUFFER_BYTES = 2048
 MAX_TRAILER_BYTES = 148
 """SRTP_MAX_SRTCP_TRAILER_LEN of libsrtp"""
+MAX_SSRCS = 1024
+"""of one sender: libsrtp keeps something of each, and looks for them one after the other. None is given up,
+since its replays would pass then"""
 MAX_PACKET_BYTES = BUFFER_BYTES - MAX_TRAILER_BYTES
 PROTECT_ADDRESS = int(ffi.cast("intptr_t", ffi.addressof(lib, "srtp_protect")))
 UNPROTECT_ADDRESS = int(ffi.cast("intptr_t", ffi.addressof(lib, "srtp_unprotect")))
@@ -73,6 +76,7 @@ class Srtp:
         self._data = ffi.new("char[]", BUFFER_BYTES)
         self._length = ffi.new("int *")
         self._view = memoryview(ffi.buffer(self._data))
+        self._ssrcs: set[bytes] = set()
 
     def _run(self, function: Any, size: int) -> memoryview | None:
         self._length[0] = size
@@ -81,12 +85,17 @@ class Srtp:
         return self._view[: self._length[0]]
 
     def unprotect(self, data: memoryview, *, rtcp: bool) -> memoryview | None:
-        """The plain packet, valid until the next call; None if not authentic."""
+        """The plain packet, valid until the next call; None if not authentic, or of too many SSRCs."""
         size = len(data)
-        if size > BUFFER_BYTES:
+        ssrc = bytes(data[4:8] if rtcp else data[8:12])
+        is_new = ssrc not in self._ssrcs
+        if size > BUFFER_BYTES or (is_new and len(self._ssrcs) == MAX_SSRCS):
             return None
         self._view[:size] = data
-        return self._run(lib.srtp_unprotect_rtcp if rtcp else lib.srtp_unprotect, size)
+        plain = self._run(lib.srtp_unprotect_rtcp if rtcp else lib.srtp_unprotect, size)
+        if is_new and plain is not None:
+            self._ssrcs.add(ssrc)
+        return plain
 
     def protect(
         self, head: bytes | bytearray, payload: bytes | memoryview, *, rtcp: bool

@@ -18,7 +18,7 @@ from server.media.estimator import Compiled
 from server.media.feedback import Feedback
 from server.media.listening import Ear
 from server.media.reading import DATAGRAM_BYTES, MAX_BATCH, Arrival, Ids, Reader, Stream
-from server.media.srtp import Srtp
+from server.media.srtp import MAX_SSRCS, Srtp
 from tests.media.harness import HAS_IPV6
 
 WAYS = ("plain", "compiled")
@@ -262,6 +262,26 @@ def test_who_has_closed_or_is_led_no_more_is_a_stranger_again(way: Way) -> None:
     assert list(rows) == [], "what was read with the one that ended it is lost"
 
 
+@pytest.mark.parametrize("is_rtcp", [False, True])
+def test_of_one_peer_as_many_streams_are_taken_as_can_be_looked_for_quickly(
+    way: Way, is_rtcp: bool
+) -> None:
+    plain = _srtp(Policy.SSRC_ANY_INBOUND)
+
+    def passes(ssrc: int, number: int) -> list[bool]:
+        """By compiled code, and by Python."""
+        report = rtcp.receiver_report(ssrc, [], "cname")
+        (sent,) = way.send(report if is_rtcp else _packet(ssrc, number, [], 96), kind=is_rtcp)
+        ((_, arrival),) = way.read()
+        heard = plain.unprotect(memoryview(sent), rtcp=is_rtcp)
+        return [arrival is not None and arrival.kind != reading.FORGED, heard is not None]
+
+    for ssrc in range(MAX_SSRCS):
+        assert passes(ssrc, 1) == [True, True]
+    assert passes(MAX_SSRCS, 1) == [False, False]
+    assert passes(0, 2) == passes(MAX_SSRCS - 1, 2) == [True, True], "who was there before goes on"
+
+
 def test_more_addresses_than_there_is_room_for_are_read_as_they_come(way: Way) -> None:
     hosts = [f"10.{i >> 8}.{i & 255}.1" for i in range(4000)]
     prefix, rest = ("::ffff:", (0, 0)) if len(way.address) == 4 else ("", ())
@@ -320,7 +340,7 @@ def test_packets_of_any_kind_are_read_as_python_reads_them(way: Way) -> None:
     for _ in range(4000):
         elements = [
             (
-                chance.choice((1, 3, 4, 5)),
+                chance.choice((0, 1, 3, 4, 5)),
                 chance.choice((b"\x81", b"\x12\x34", b"hi", b"lo", b"abc")),
             )
             for _ in range(chance.randrange(4))

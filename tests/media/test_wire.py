@@ -100,6 +100,11 @@ def test_rtp_agrees_with_another_implementation() -> None:
     assert ours is not None
     found = [(i, bytes(value)) for i, value in rtp.extensions(head + b"payload", ours)]
     assert found == [(1, b"stage"), (4, b"\x85")]
+    ending = b"\x10a" + bytes(2) + b"\x01bc" + b"\x10d" + bytes(3)  # an id of 0 has no length
+    named = struct.pack("!HH", 0xBEDE, len(ending) // 4) + ending
+    header = rtp.parse(ended := bytes([0x90]) + head[1:12] + named)
+    assert header is not None
+    assert [(i, bytes(value)) for i, value in rtp.extensions(ended, header)] == [(1, b"a")]
     padded = bytes([head[0] | 0x20]) + head[1:] + b"payload" + bytes([0, 0, 3])
     ours = rtp.parse(padded)
     assert ours is not None
@@ -181,6 +186,8 @@ def test_feedback_on_few_packets_waits_once_for_more() -> None:
             number += 1
         told.append(feedback.due() and bool(feedback.report(1, 2)))
     assert told == [False, True, False, False, True, True, True, False, True]
+    feedback.receive(number + 30, 2.0)
+    assert feedback.due(), "thirty are missing"
 
 
 @given(st.sets(st.integers(0, 1999), min_size=1), st.randoms())
