@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sqlite3
@@ -10,13 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 import pytest
 import structlog
 from sqlalchemy import Engine, StaticPool, create_engine
 from sqlalchemy.orm import Session
+from xdist.scheduler import LoadFileScheduling
 
 from server.db.engine import Database, make_engine, migrate
 from tests.cast import Cast, bring_in
@@ -32,6 +34,27 @@ structlog.configure(
 )
 
 KINDS = ("sqlite", "postgresql")
+
+
+class Sharing(LoadFileScheduling):
+    """A worker takes whole files: one of them all that drive a browser, one all that are ``alone``."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _mark(file) or file
+
+
+@functools.cache
+def _mark(file: str) -> str:
+    """Read from the file's text: only the workers import it."""
+    text = (Path(__file__).parents[1] / file).read_text()
+    return next((mark for mark in ("browser", "alone") if f"pytest.mark.{mark}" in text), "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
+    """What ``-n 2`` shares out."""
+    return Sharing(config, log)
 
 
 def _postgres_binary(name: str) -> str:
