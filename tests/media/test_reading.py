@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -24,9 +25,15 @@ from tests.media.harness import HAS_IPV6
 WAYS = ("plain", "compiled")
 
 
-def _reader(sock: socket.socket, way: str) -> Reader:
-    if way == "compiled" and native.library() is None:
+def _needs_compiled() -> None:
+    """Where there is a compiler, what was not built is a failure."""
+    if native.library() is None and shutil.which("cc") is None:
         pytest.skip("no compiler, so nothing compiled")
+
+
+def _reader(sock: socket.socket, way: str) -> Reader:
+    if way == "compiled":
+        _needs_compiled()
     return reading.reader(sock, way)
 
 
@@ -132,8 +139,7 @@ class Way:
     """A compiled reader to which a peer has proven itself; ``theirs`` is its socket."""
 
     def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
-        if native.library() is None:
-            pytest.skip("no compiler, so nothing compiled")
+        _needs_compiled()
         self.reader = reading.Compiled(ours)
         self.ours, self.theirs = ours, theirs
         self.protecting = _srtp(Policy.SSRC_ANY_OUTBOUND)
@@ -300,8 +306,7 @@ def test_addresses_are_written_as_the_kernel_does(
     sockets: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = sockets
-    if native.library() is None:
-        pytest.skip("no compiler, so nothing compiled")
+    _needs_compiled()
     reader = reading.Compiled(ours)
     theirs.send(b"who")
     ((_, address, _),) = reader.read(time.monotonic())
