@@ -108,10 +108,6 @@ class Gateway:
         await self._delivery.stop()
         await self._server.shutdown()
 
-    async def drop(self, seat: str) -> None:
-        """Cut a revoked seat's connections at once."""
-        await self._drop(self.connections.of_seats([seat]))
-
     @property
     def presences(self) -> Mapping[int, presence.Presence]:
         """By conference, who is there; as of the last ``tick``."""

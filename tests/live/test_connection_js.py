@@ -73,7 +73,8 @@ async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, pa
 
     # The line is cut while a command is sent: it is answered after the page has come back.
     moderator = await venue.open(venue.cast.moderator)
-    await venue.gateway.drop(venue.cast.trainee.holder)
+    for connection in venue.gateway.connections.of_seats([venue.cast.trainee.holder]):
+        connection.socket.cut_off()
     await moderator.send("site.mute", {"site": venue.cast.hue, "muted": True}, "k")
     assert await page.evaluate("window.line.send('question.ask', {text: 'Lại là tôi'})")
     await page.wait_for_function(f"window.line.state.sites['{venue.cast.hue}'].muted")

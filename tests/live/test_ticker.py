@@ -113,11 +113,3 @@ async def test_media_is_for_those_who_may(
 ) -> None:
     page = await venue.open(getattr(venue.cast, who))
     assert (await page.send(type_, payload, "k"))["error"] == "forbidden"
-
-
-async def test_drop_cuts_every_connection_of_a_seat(venue: Venue) -> None:
-    await venue.open(venue.cast.operator)
-    await venue.gateway.drop(venue.cast.operator.holder)
-    page = venue.pages[0]
-    await page.until(lambda p: p.closed)
-    assert len(venue.gateway.connections) == 0
