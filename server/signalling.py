@@ -37,12 +37,23 @@ class NoCodec(DomainError):
     message = N_("Hình hoặc tiếng ở dạng máy chủ không nhận. Cần hình H.264 hoặc VP8, tiếng Opus.")
 
 
+class SeveralPaths(DomainError):
+    """The offer wants more than one path: no BUNDLE, or no RTP/RTCP multiplexing (RFC 9725: 422)."""
+
+    code = "paths"
+    status = 422
+    message = N_(
+        "Hình, tiếng và RTCP phải đi chung một đường: bản mô tả SDP cần a=group:BUNDLE và a=rtcp-mux."
+    )
+
+
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "forbidden": Forbidden,
     "not_found": NotFound,
     "invalid": Invalid,
     "busy": partial(SlowDown, retry_after_s=messages.SILENCE_S),
     "codec": NoCodec,
+    "paths": SeveralPaths,
 }
 
 

@@ -173,8 +173,8 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """A request that was not done; ``code`` is ``forbidden``, ``not_found``, ``invalid``, ``busy``
-    or ``codec`` (no codec in common)."""
+    """A request that was not done; ``code`` is ``forbidden``, ``not_found``, ``invalid``, ``busy``,
+    ``codec`` (no codec in common) or ``paths`` (the offer wants more than one)."""
 
     request: int
     code: str

@@ -55,6 +55,10 @@ class NoCommonCodec(ValueError):
     """The description is fine, but nothing in it can be carried."""
 
 
+class SeveralPaths(sdp.InvalidDescription):
+    """It wants a path for each section, or for RTCP; we have one for everything (RFC 9725, 4.4)."""
+
+
 @dataclass(slots=True)
 class Line:
     """One media section that is agreed on."""
@@ -148,8 +152,9 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
     The first picture and the first sound are accepted. A publisher gets one codec, and its
     simulcast layers; a player keeps all codecs in common.
 
-    Raises: sdp.InvalidDescription where nothing goes the way that is meant; NoCommonCodec, also where
-    it is of one kind only: a room without its picture, or without its sound, would notice too late.
+    Raises: sdp.InvalidDescription where nothing goes the way that is meant, SeveralPaths where it cannot
+    go over one path; NoCommonCodec, also where it is of one kind only: a room without its picture, or
+    without its sound, would notice too late.
     """
     wrong = ("recvonly", "inactive") if publishing else ("sendonly", "inactive")
     taken: set[str] = set()
@@ -188,6 +193,10 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
         raise sdp.InvalidDescription("no picture or sound in this direction")
     if taken != meant:
         raise NoCommonCodec
+    used = [s for s, line in zip(description.sections, lines, strict=True) if line is not None]
+    bundled = len(used) == 1 or all(section.mid in description.bundle for section in used)
+    if not bundled or not all(section.mux for section in used):
+        raise SeveralPaths
     return lines
 
 

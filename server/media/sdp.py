@@ -57,6 +57,8 @@ class Section:
     ufrag: str = ""
     fingerprints: list[tuple[str, str]] = field(default_factory=list)
     setup: str = ""
+    mux: bool = False
+    """RTCP on the path of RTP (RFC 5761)"""
     bundle_only: bool = False
     """port 0 stands for the bundle's transport (RFC 9143, 6), as Firefox offers its second section"""
 
@@ -184,6 +186,8 @@ def _attribute(section: Section, name: str, value: str) -> None:
         section.mid = value.strip()
     elif name == "bundle-only":
         section.bundle_only = True
+    elif name == "rtcp-mux":
+        section.mux = True
     elif name == "setup":
         section.setup = value.strip()
     elif name == "ice-ufrag":

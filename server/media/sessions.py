@@ -136,6 +136,8 @@ class Negotiator:
             offer = sdp.parse(text)
             lines = negotiation.accept_offer(offer, publishing=publishing)
             return offer, lines, negotiation.remote(offer, offer=True, publishing=publishing)
+        except negotiation.SeveralPaths as error:
+            raise Refusal("paths") from error
         except sdp.InvalidDescription as error:
             raise Refusal("invalid") from error
         except negotiation.NoCommonCodec as error:

@@ -225,7 +225,7 @@ def test_descriptions_are_negotiated_by_preference() -> None:
         "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 2\r\n"
         f"a=fingerprint:SHA-256 {digest.lower()}\r\na=setup:passive\r\na=ice-ufrag:abcd\r\n"
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n"
-        "m=video 9 UDP/TLS/RTP/SAVPF 39 40 45 97 98\r\na=mid:1\r\na=sendonly\r\n"
+        "m=video 9 UDP/TLS/RTP/SAVPF 39 40 45 97 98\r\na=mid:1\r\na=sendonly\r\na=rtcp-mux\r\n"
         "a=rtpmap:39 VP8/90000\r\na=rtpmap:40 H264/90000\r\na=rtpmap:45 H264/90000\r\n"
         "a=rtpmap:97 H264/90000\r\na=rtpmap:98 rtx/90000\r\n"
         "a=fmtp:40 packetization-mode=0;profile-level-id=42e01f\r\n"
@@ -347,6 +347,19 @@ def test_an_offer_of_which_no_connection_could_come_is_invalid(was: str, becomes
     assert negotiation.remote(sdp.parse(offer), offer=True).client
     with pytest.raises(sdp.InvalidDescription):
         negotiation.remote(sdp.parse(offer.replace(was, becomes)), offer=True)
+
+
+@pytest.mark.parametrize("captured", sorted(PACKETS.glob("*.sdp")), ids=lambda path: path.stem)
+def test_an_offer_of_more_than_one_path_is_told_apart(captured: Path) -> None:
+    """Nobody would ever hear us on the second one, nor send RTCP on its own."""
+    offer = captured.read_text()
+    audio, video = negotiation.accept_offer(sdp.parse(offer), publishing=True)
+    assert audio is not None and video is not None
+    for was, becomes in (("a=group:BUNDLE", "a=x"), ("BUNDLE ", "BUNDLE x"), ("rtcp-mux\n", "x\n")):
+        with pytest.raises(negotiation.SeveralPaths):
+            negotiation.accept_offer(sdp.parse(offer.replace(was, becomes, 1)), publishing=True)
+    alone = offer.replace("m=audio", "m=text").replace("a=group:BUNDLE", "a=x")
+    assert any(negotiation.accept_offer(sdp.parse(alone), publishing=True)), "one section is one path"
 
 
 @pytest.mark.parametrize("direction", ["recvonly", "inactive"])

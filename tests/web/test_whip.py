@@ -195,6 +195,8 @@ async def test_what_is_refused_and_how(house: House, peers: list[RTCPeerConnecti
     assert await status(encoder, only_vp9) == 406, "a site without its picture"
     assert await status(encoder, offer.replace("sendrecv", "recvonly")) == 422
     assert await status(encoder, offer.replace("ice-ufrag", "ice-ufrage")) == 422
+    assert await status(encoder, offer.replace("a=group:BUNDLE", "a=x")) == 422
+    assert await status(encoder, offer.replace("a=rtcp-mux", "a=x")) == 422
     assert await status(viewer, offer, "/whep/tap-huan?source=../x") == 400
     assert await status(viewer, offer, "/whep/tap-huan?source=site:khong-co") == 404
     with house.database.write_session() as session:
