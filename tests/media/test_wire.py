@@ -359,7 +359,7 @@ def test_an_offer_of_more_than_one_path_is_told_apart(captured: Path) -> None:
         with pytest.raises(negotiation.SeveralPaths):
             negotiation.accept_offer(sdp.parse(offer.replace(was, becomes, 1)), publishing=True)
     alone = offer.replace("m=audio", "m=text").replace("a=group:BUNDLE", "a=x")
-    assert any(negotiation.accept_offer(sdp.parse(alone), publishing=True)), "one section is one path"
+    assert any(negotiation.accept_offer(sdp.parse(alone), publishing=True)), "one is a path alone"
 
 
 @pytest.mark.parametrize("direction", ["recvonly", "inactive"])
