@@ -74,4 +74,6 @@ def reduced_bps(downlink: messages.Downlink) -> int | None:
 def withheld(downlink: messages.Downlink) -> tuple[str, ...]:
     """Slots in sight whose source sends a picture, of which the line carries not even the smallest."""
     slots = downlink.slots.items()
-    return tuple(sorted(mid for mid, slot in slots if not slot.height_px and slot.reason == "line"))
+    return tuple(
+        sorted(mid for mid, slot in slots if not slot.bitrate_bps and slot.reason == "line")
+    )

@@ -261,10 +261,11 @@ class Slot(msgspec.Struct, frozen=True):
     """What the picture of one slot of a receiver gets of its line, and why."""
 
     height_px: int
-    """of the layer that is meant to be sent, 0 for none"""
+    """of the layer that flows, 0 while none does"""
     worth_px: int
     """of the layer that the size shown is worth, 0: nobody sees it"""
     bitrate_bps: int
+    """of the line's budget that is meant for it, 0 for none"""
     reason: str
     """why it is no better: ``size``, ``line``, or ``publisher`` (does not send it, yet)"""
 

@@ -46,6 +46,11 @@ class Choice(NamedTuple):
         return self.worth.bitrate_bps if self.worth is not None else 0
 
     @property
+    def worth_px(self) -> int:
+        """How high it would be then."""
+        return self.worth.height_px if self.worth is not None else 0
+
+    @property
     def reason(self) -> str:
         """Why it is no better: the ``size`` shown, the ``line``, or the ``publisher`` who does
         not send what is meant (yet)."""

@@ -70,9 +70,9 @@ class Subscriber:
         self.sources: dict[str, Sources] = {}
         """mid → SSRCs of our streams"""
         self.choices: Mapping[str, Choice] = {}
-        """mid → what pictures get, and why"""
-        self._slots: dict[str, messages.Slot] = {}
-        """the same as web is told"""
+        """mid → what pictures are meant to get"""
+        self._reasons: dict[str, str] = {}
+        """the same: why it is no better"""
         self._budget_bps = self._spent_bps = self._wanted_bps = 0
         """of the last choice: the line's budget, what it took of it, what it could use"""
         self._content = False
@@ -158,11 +158,10 @@ class Subscriber:
         self._spent_bps = sound_bps + sum(c.bitrate_bps for c in self.choices.values())
         worth_bps = sum(c.worth_bps for c in self.choices.values())
         self._wanted_bps = round(sound_bps + UP_MARGIN * worth_bps)
-        reasons = {
+        self._reasons = reasons = {
             mid: "line" if self.outputs[mid].thinned(now_s) else choice.reason
             for mid, choice in self.choices.items()
         }
-        self._slots = {mid: self._slot(self.choices[mid], why) for mid, why in reasons.items()}
         self._content = set(reasons.values()) <= {"size"} and not self._waiting
         if "line" not in reasons.values():
             self._reduced_since_s = None
@@ -286,17 +285,22 @@ class Subscriber:
             loss=downlink.take_loss(),
             reason=known.reason if known is not None else "unknown",
             reduced=self.reduced(now_s),
-            slots=self._slots,
+            slots={
+                mid: messages.Slot(
+                    self._flowing_px(mid, now_s),
+                    choice.worth_px,
+                    choice.bitrate_bps,
+                    self._reasons[mid],
+                )
+                for mid, choice in self.choices.items()
+            },
         )
 
-    @staticmethod
-    def _slot(choice: Choice, reason: str) -> messages.Slot:
-        return messages.Slot(
-            choice.meant.height_px if choice.meant is not None else 0,
-            choice.worth.height_px if choice.worth is not None else 0,
-            choice.bitrate_bps,
-            reason,
-        )
+    def _flowing_px(self, mid: str, now_s: float) -> int:
+        """How high the picture is that a slot gets now, whatever it was meant to get; 0 for none."""
+        shown, track = self.outputs[mid].shown, self._wanted.get(mid)
+        flows = shown is not None and shown.track is track and shown.alive(now_s)
+        return shown.height_px if shown is not None and flows else 0
 
     def _send_reports(self, now_s: float) -> None:
         """Sender reports on what is new and on those whose turn it is, a few to a packet."""

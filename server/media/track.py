@@ -90,6 +90,13 @@ class Layer:
             at_s = resumed_s
         return now_s - at_s < LAYER_SILENT_S
 
+    @property
+    def height_px(self) -> int:
+        """Of its picture; a guess until that is known."""
+        if self.size is not None:
+            return self.size[1]
+        return layers.nominal_height_px(self.place, len(self.track.layers))
+
     def wanted(self, now_s: float) -> bool:
         """Has anybody received it, or meant to, of late?"""
         if self.outputs:
@@ -285,11 +292,7 @@ class Track:
         """
         if self._offers[0] == now_s:
             return self._offers[1]
-        count = len(self.layers)
-        known = []
-        for layer in self.layers:
-            guess_px = layers.nominal_height_px(layer.place, count)
-            known.append((layer.size[1] if layer.size else guess_px, layer.place, layer))
+        known = [(layer.height_px, layer.place, layer) for layer in self.layers]
         found: list[tuple[Layer, Offer]] = []
         below_px = 0
         for height_px, _, layer in sorted(known, key=lambda each: each[:2]):

@@ -48,6 +48,7 @@ def test_a_page_is_told_which_pictures_are_withheld() -> None:
         "stage": Slot(180, 720, 150_000, "line"),
         "wall0": Slot(0, 180, 0, "line"),
         "wall1": Slot(0, 0, 0, "size"),
+        "wall2": Slot(0, 180, 90_000, "line"),  # its keyframe is awaited
     }
     narrow = msgspec.structs.replace(line("a", 300_000), slots=slots)
     told = Reductions()

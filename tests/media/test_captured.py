@@ -48,6 +48,8 @@ class Browser(Captured):
     ssrcs: tuple[int, ...]
     heights_px = (176, 352, 720)
     """of the layers, in the order of their RIDs"""
+    stopped: int | None = None
+    """the layer that its line, or its processor, has no room for"""
 
     def picture(self, place: int) -> bytes:
         """What tells a layer's size."""
@@ -58,9 +60,9 @@ class Browser(Captured):
         raise NotImplementedError
 
     async def film(self) -> None:
-        """All layers, 20 pictures a second."""
+        """All layers but the one that stopped, 20 pictures a second."""
         while True:
-            for place in range(3):
+            for place in {0, 1, 2} - {self.stopped}:
                 self.send(place)
             self.number += 1
             await asyncio.sleep(0.05)
@@ -222,6 +224,28 @@ async def test_each_slot_gets_the_layer_that_fits(
         await eventually(lambda: (height("stage"), height("wall0")) == (height_px, 352))
     numbers = [header.sequence for header, _ in page.got("stage")]
     assert [(n - numbers[0]) & 0xFFFF for n in numbers] == list(range(len(numbers)))
+    filming.cancel()
+    await camera.close()
+
+
+async def test_what_is_told_of_a_slot_is_what_flows(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """The publisher's line may carry less than the receiver's."""
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = Chromium(), raw()
+    camera.stopped = 2
+    await camera.publish(worker, "seat-a", "site:a")
+    filming = asyncio.create_task(camera.film())
+    await page.receive(worker, "display")
+
+    def told() -> tuple[int, int, str]:
+        page.check()
+        latest = worker.web.last(messages.Downlinks)
+        slot = latest.downlinks[page.session].slots.get("stage") if latest else None
+        return (slot.height_px, slot.worth_px, slot.reason) if slot else (0, 0, "")
+
+    await eventually(lambda: told() == (352, 720, "publisher"))
     filming.cancel()
     await camera.close()
 
