@@ -1,7 +1,7 @@
 """What clients ask for: to the inbox or to media, and back as acknowledgements.
 
-A command is decoded and enqueued at once, without a task; its answer is written when the inbox has
-it. Whatever goes wrong is answered: a client that hears nothing would have to guess.
+A command is counted, decoded and enqueued at once, without a task; its answer is written when the
+inbox has it. Whatever goes wrong is answered: a client that hears nothing would have to guess.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from functools import partial
 from typing import Any
 
 import structlog
-from msgspec import Raw
 
 from server.batch import Answer, CommandJob, Told
 from server.errors import Broken, DomainError, SlowDown, Unauthenticated, Unavailable
 from server.i18n import Language
-from server.inbox import Inbox
+from server.inbox import RETRY_AFTER_S, Inbox
 from server.live import metrics
 from server.live.client import Message, Socket
 from server.live.connections import Connection
-from server.live.decode import Plain, decode
+from server.live.decode import NoCommand, Plain, cut, decode
 from server.live.intake import Sent
 from server.live.limits import Limits
 from server.live.sockets import acknowledgement
@@ -29,6 +28,7 @@ from server.protocol import Command, MediaRequest
 
 MOST_IN_FLIGHT = 64
 """Commands of one socket that may wait for their acknowledgement."""
+IN_FLIGHT_RETRY_S = 1.0
 
 Media = Callable[[Connection, MediaRequest], Coroutine[Any, Any, dict[str, Any]]]
 """Does a request. Raises: DomainError."""
@@ -62,33 +62,73 @@ class Commands:
         jobs: list[CommandJob] = []
         try:
             for connection, number, head, key in sent:
+                if not self._admitted(connection, number, now_s):
+                    continue
                 command = self._plain.decode(head)
-                if command is None or connection.in_flight >= MOST_IN_FLIGHT:
-                    self._post(jobs)
+                if command is None:
+                    self._post(jobs)  # what came first is done first
                     jobs = []
-                    self._hear(connection, b'42%b%b"%b"]' % (number, head, key))
+                    self._begin(connection, number, (b'%b"%b"]' % (head, key)).decode())
                     continue
-                actor = connection.actor
-                try:
-                    self._limits.admit(actor.holder, actor.conference_id, now_s)
-                except SlowDown as error:
-                    metrics.SLOWED.inc()
-                    self._answer(connection.socket, number, error, connection.language)
-                    continue
-                connection.in_flight += 1
                 asker = (connection, number)
-                jobs.append(CommandJob(self._told, actor, command, key.decode(), asker))
+                jobs.append(CommandJob(self._told, connection.actor, command, key.decode(), asker))
         finally:  # those counted in are answered, whatever one did
             self._post(jobs)
 
-    def _hear(self, connection: Connection, packet: bytes) -> None:
-        socket = connection.socket
+    def one(self, socket: Socket, number: bytes, text: str) -> None:
+        """One command, ``[name, payload, key]`` in whatever form."""
+        connection: Connection | None = socket.owner
+        if connection is None:
+            self._answer(socket, number, Unauthenticated(), self._strangers_language())
+        elif self._admitted(connection, number, asyncio.get_running_loop().time()):
+            self._begin(connection, number, text)
+
+    def _admitted(self, connection: Connection, number: bytes, now_s: float) -> bool:
+        """Count it in, before anything is known of it: garbage takes as long to read as what is right.
+        Else it is answered."""
         try:
-            if socket.line is not None:
-                socket.heard(socket.line, packet.decode())
-        except Exception:  # nobody else's fault
-            log.exception("commands.failed")
-            socket.cut_off()
+            if connection.in_flight >= MOST_IN_FLIGHT:
+                raise SlowDown(retry_after_s=IN_FLIGHT_RETRY_S)
+            self._limits.admit(connection.actor.holder, connection.conference_id, now_s)
+        except SlowDown as error:
+            metrics.SLOWED.inc()
+            self._answer(connection.socket, number, error, connection.language)
+            return False
+        connection.in_flight += 1
+        return True
+
+    def _release(self, connection: Connection) -> None:
+        """One that was counted in waits no more."""
+        connection.in_flight -= 1
+        self._limits.done(connection.conference_id)
+
+    def _begin(self, connection: Connection, number: bytes, text: str) -> None:
+        """Decode and enqueue one that was counted in."""
+        try:
+            command, key = decode(*cut(text))
+        except NoCommand:
+            self._release(connection)
+            connection.socket.malformed("no command")
+        except Exception as error:
+            self._release(connection)
+            if not isinstance(error, DomainError):
+                log.exception("commands.failed")
+            refused = error if isinstance(error, DomainError) else Broken()
+            self._answer(connection.socket, number, refused, connection.language)
+        else:
+            self._enqueue(connection, number, command, key)
+
+    def _enqueue(
+        self, connection: Connection, number: bytes, command: Command | MediaRequest, key: str
+    ) -> None:
+        if isinstance(command, Command):
+            asker = (connection, number)
+            self._post([CommandJob(self._told, connection.actor, command, key, asker)])
+            return
+        task = asyncio.create_task(self._media(connection, command))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._media_done, connection, number))
 
     def _post(self, jobs: Sequence[CommandJob]) -> None:
         """To the inbox, or back as refused."""
@@ -101,54 +141,21 @@ class Commands:
                 metrics.SLOWED.inc(len(jobs))
             self._done([Answer(job, error=error) for job in jobs])
 
-    def one(
-        self, socket: Socket, type_: str, arguments: Sequence[Raw] | None, number: bytes
-    ) -> None:
-        """One command, in whatever form."""
-        connection: Connection | None = socket.owner
-        if connection is None:
-            self._answer(socket, number, Unauthenticated(), self._strangers_language())
-            return
-        try:
-            self._begin(connection, type_, arguments, number)
-        except DomainError as error:
-            if isinstance(error, SlowDown):
-                metrics.SLOWED.inc()
-            self._answer(socket, number, error, connection.language)
-        except Exception:
-            log.exception("commands.failed", type=type_[:80])
-            self._answer(socket, number, Broken(), connection.language)
-
-    def _begin(
-        self, connection: Connection, type_: str, arguments: Sequence[Raw] | None, number: bytes
-    ) -> None:
-        """Decode and enqueue. Raises: DomainError."""
-        if connection.in_flight >= MOST_IN_FLIGHT:
-            raise SlowDown(retry_after_s=1.0)
-        actor, now_s = connection.actor, asyncio.get_running_loop().time()
-        command, key = decode(type_, arguments)
-        self._limits.admit(actor.holder, connection.conference_id, now_s)
-        connection.in_flight += 1
-        if isinstance(command, Command):
-            self._post([CommandJob(self._told, actor, command, key, (connection, number))])
-        else:
-            task = asyncio.create_task(self._media(connection, command))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(partial(self._media_done, connection, number))
-
     def _media_done(
         self, connection: Connection, number: bytes, task: asyncio.Task[dict[str, Any]]
     ) -> None:
-        connection.in_flight -= 1
-        self._limits.done(connection.conference_id)
+        self._release(connection)
         problem = None if task.cancelled() else task.exception()
         if problem is None and not task.cancelled():
             self._acknowledge(connection.socket, number, task.result())
             return
         if problem is not None and not isinstance(problem, DomainError):
             log.error("commands.failed", exc_info=problem)
-        refused = problem if isinstance(problem, DomainError) else Unavailable(retry_after_s=2.0)
+        refused = (
+            problem
+            if isinstance(problem, DomainError)
+            else Unavailable(retry_after_s=RETRY_AFTER_S)
+        )
         self._answer(connection.socket, number, refused, connection.language)
 
     def _done(self, answers: Sequence[Answer]) -> None:

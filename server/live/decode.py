@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -29,6 +30,12 @@ _OF_COMMANDS: dict[bytes, msgspec.json.Decoder[Command]] = {
     if kind not in INTERNAL
 }
 _KEY = msgspec.json.Decoder(Key)
+_array = msgspec.json.Decoder(list[Raw])
+_name = msgspec.json.Decoder(str)
+
+
+class NoCommand(ValueError):
+    """Not even an array that begins with a name."""
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -46,6 +53,27 @@ def decode_hello(auth: object) -> Hello:
         return msgspec.convert(auth, Hello)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         raise Invalid() from error
+
+
+def cut(text: str) -> tuple[str, Sequence[Raw] | None]:
+    """The name of ``[name, payload, key]``, and what stands behind it as it came; None where that is no
+    Unicode text. Raises: NoCommand."""
+    try:
+        return _parts(text)
+    except (ValueError, RecursionError) as error:
+        raise NoCommand() from error
+
+
+def _parts(text: str) -> tuple[str, Sequence[Raw] | None]:
+    try:
+        name, *arguments = _array.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        # Half of a surrogate pair is JSON, though no text: browsers send it as it was typed.
+        name = json.loads(text)[0]
+        if not isinstance(name, str):
+            raise
+        return name, None
+    return _name.decode(name), arguments
 
 
 def decode(type_: str, arguments: Sequence[Raw] | None) -> tuple[Command | MediaRequest, str]:

@@ -1,12 +1,14 @@
 """The Socket.IO server itself, as ``Gateway`` needs it.
 
 Handshakes and ends go the way of python-socketio. Events, which are commands here, are read at
-once and handed to ``on_command`` without a task; nothing else is expected of a client.
+once and handed to ``on_command`` without a task, as they came: what is in them is looked at when
+they are counted. Nothing else is expected of a client.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +16,6 @@ import msgspec
 import socketio
 import structlog
 from aiohttp import web
-from msgspec import Raw
 from socketio.packet import CONNECT_ERROR
 
 from server.live.client import Message, Socket
@@ -22,19 +23,17 @@ from server.live.decode import MAX_MESSAGE_BYTES
 from server.live.engine import Engine
 from server.live.intake import Sent
 
-LONGEST_NUMBER = 15
-"""Digits of an acknowledgement's number: what a double holds (``Number.MAX_SAFE_INTEGER``)."""
+_EVENT = re.compile(r"2([0-9]{0,15})(?=\[)")
+"""An acknowledgement's number is one that a double holds (``Number.MAX_SAFE_INTEGER``)."""
 
 OnForeign = Callable[[Socket, web.Request | None], dict[str, Any]]
 """(socket, its handshake, which is forgotten once it has greeted) → the answer"""
-OnCommand = Callable[[Socket, str, Sequence[Raw] | None, bytes], None]
-"""(socket, type, arguments, number to acknowledge or b""); None where text cannot be stored"""
+OnCommand = Callable[[Socket, bytes, str], None]
+"""(socket, number to acknowledge or b"", ``[name, …]`` or whatever begins so)"""
 OnCommands = Callable[[Sequence[Sent]], None]
 """of sockets that have an owner"""
 
 log = structlog.get_logger(__name__)
-_event = msgspec.json.Decoder(list[Raw])
-_name = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -72,7 +71,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             max_http_buffer_size=MAX_MESSAGE_BYTES,
             json=_Json,
         )
-        self.on_command: OnCommand = lambda _socket, _type, _arguments, _number: None
+        self.on_command: OnCommand = lambda _socket, _number, _text: None
         self.on_commands: OnCommands = lambda _sent: None
         self.on_foreign: OnForeign = lambda _socket, _request: {}
         self.eio.take = self._take
@@ -94,32 +93,14 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     def _take(self, socket: Socket, data: str | bytes) -> None:
         """One packet. Order among commands is that of their arrival."""
-        if isinstance(data, str) and data.startswith("2") and data[1:2] not in ("/", ""):
-            try:
-                self._command(socket, data)
-            except (ValueError, RecursionError):
-                socket.malformed()
-        elif isinstance(data, bytes) or data.startswith(("5", "6")):
+        if isinstance(data, bytes) or data.startswith(("5", "6")):
             socket.malformed("binary")  # nothing that clients send has attachments
-        else:
+        elif not data.startswith("2"):
             self.eio.keep(self._handle_eio_message(socket.sid, data))
-
-    def _command(self, socket: Socket, data: str) -> None:
-        """``2{number}[name, …]``. Raises: ValueError, RecursionError where it is something else."""
-        begin = data.index("[")
-        number, text = data[1:begin], data[begin:]
-        if number and not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
-            raise ValueError("no acknowledgement number")
-        try:
-            name, *arguments = _event.decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            # Half of a surrogate pair is JSON, though no text: browsers send it as it was typed.
-            name = json.loads(text)[0]
-            if not isinstance(name, str):
-                raise
-            self.on_command(socket, name, None, number.encode())
+        elif (begun := _EVENT.match(data)) is not None:
+            self.on_command(socket, begun[1].encode(), data[begun.end(1) :])
         else:
-            self.on_command(socket, _name.decode(name), arguments, number.encode())
+            socket.malformed("no command")  # of another namespace it is none either
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         try:
@@ -144,10 +125,6 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             await super()._handle_connect(eio_sid, namespace, data)
         finally:
             self._greeting.discard(eio_sid)
-
-    async def _handle_event(self, eio_sid: str, namespace: str, id: object, data: object) -> None:
-        """Events of other namespaces, or with binary attachments: there are none."""
-        raise ValueError("no command")
 
 
 def make_server() -> Server:

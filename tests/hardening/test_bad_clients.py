@@ -194,6 +194,14 @@ class Raw:
                     raise ConnectionResetError
                 held = held[-100:] + data
 
+    def answers(self) -> list[bytes]:
+        """Why commands were refused, of the answers that have come."""
+        held = b""
+        with contextlib.suppress(BlockingIOError):
+            while data := self.socket.recv(1 << 16):
+                held += data
+        return re.findall(rb'{"ok":false,"error":"(\w+)"', held)
+
     async def ended(self) -> None:
         """Until the server has hung up, whatever it sends before."""
         with contextlib.suppress(ConnectionError):
@@ -326,9 +334,15 @@ async def test_floods(bridge: Bridge) -> None:
     async with undisturbed(bridge):
         # A megabyte and more a second of commands, whose answers are not read.
         flood = await Raw(bridge).open(phone)
+        began_s = time.monotonic()
         with contextlib.suppress(OSError, TimeoutError):
             for number in range(100):
                 await flood.send(frame(ask % (number, number)))
+        await flood.read(b'430[{"ok":false,"error":"invalid"')
+        answered = flood.answers()
+        most = 2 * FRAMES_BURST + FRAMES_PER_S * (time.monotonic() - began_s)
+        assert set(answered) <= {b"invalid"}, "too long, each of them"
+        assert len(answered) <= 1 + most / (1 + 60_000 / BYTES_OF_FRAME), "more waits"
         # Pings whose pongs are not read (section 5.5.2): cut off like who does not read events.
         pings = await Raw(bridge).open(phone)
         with pytest.raises((OSError, TimeoutError)):
