@@ -23,7 +23,7 @@ from server.errors import (
     Unavailable,
 )
 from server.i18n import Language, choose
-from server.inbox import Inbox, utc_now
+from server.inbox import RETRY_AFTER_S, Inbox, utc_now
 from server.live import presence, seats
 from server.live.client import Socket
 from server.live.commands import Commands, refusal
@@ -91,7 +91,6 @@ class Gateway:
         self._asked = itertools.count(1)
         self._ticks = itertools.count(1)
         self._rights_changes = 0
-        self.live = self._facts.tell
         signalling.steering.telling.on_live = self._facts.tell
         inbox.listen(self)
         server.on("connect", self._on_connect)
@@ -148,10 +147,10 @@ class Gateway:
             raise self._refuse(error, language) from None
         except Exception:
             log.exception("gateway.connect_failed")
-            raise self._refuse(Unavailable(retry_after_s=2.0), language) from None
+            raise self._refuse(Unavailable(retry_after_s=RETRY_AFTER_S), language) from None
         socket = self._server.socket_of(sid)
         if socket is None or socket.closing:
-            raise self._refuse(Unavailable(retry_after_s=2.0), language)
+            raise self._refuse(Unavailable(retry_after_s=RETRY_AFTER_S), language)
         others = self.connections.of_seats([actor.holder])
         self._server.forget_request(sid)
         connection = socket.owner = Connection(

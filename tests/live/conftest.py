@@ -22,6 +22,7 @@ from server.permissions import Actor
 from server.signalling import Signalling
 from server.state import State, apply
 from server.steering import Steering
+from server.telling import OnLive
 from tests.cast import Cast
 
 PATIENCE_S = 10.0
@@ -94,6 +95,8 @@ class Venue:
     inbox: Inbox
     database: Database
     cast: Cast
+    tell: OnLive
+    """as media workers do"""
     pages: list[Page] = field(default_factory=list)
 
     async def open(
@@ -149,7 +152,8 @@ async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    venue = Venue(f"http://127.0.0.1:{port}", gateway, inbox, database, cast)
+    tell = steering.telling.on_live
+    venue = Venue(f"http://127.0.0.1:{port}", gateway, inbox, database, cast, tell)
     yield venue
     for page in venue.pages:
         if page.client.connected:

@@ -419,12 +419,13 @@ async def test_live_facts_go_where_they_belong(venue: Venue) -> None:
     ]
     for page in (moderator, operator, trainee):
         await page.until(lambda p: "clock" in p.live)
-    tell = venue.gateway.live
-    tell(cast.conference_id, "lines", {"site:hue": {}, "site:da-nang": {}})
-    tell(cast.conference_id, "lines", {"site:da-nang": {}}, site=cast.da_nang)
-    tell(cast.conference_id, "slots", {"session": "s", "slots": {}}, holder=cast.moderator.holder)
-    tell(cast.conference_id, "recording", {"state": "recording", "duration_ms": 1})
-    tell(cast.conference_id, "test", {"behind": "them"})
+    venue.tell(cast.conference_id, "lines", {"site:hue": {}, "site:da-nang": {}})
+    venue.tell(cast.conference_id, "lines", {"site:da-nang": {}}, site=cast.da_nang)
+    venue.tell(
+        cast.conference_id, "slots", {"session": "s", "slots": {}}, holder=cast.moderator.holder
+    )
+    venue.tell(cast.conference_id, "recording", {"state": "recording", "duration_ms": 1})
+    venue.tell(cast.conference_id, "test", {"behind": "them"})
     for page in (moderator, operator, trainee):
         await page.until(lambda p: "test" in p.live)
     assert "recording" in moderator.live and "recording" in operator.live

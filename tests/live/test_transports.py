@@ -99,7 +99,7 @@ async def test_order_is_kept_through_an_upgrade(venue: Venue) -> None:
     async def tell() -> None:
         nonlocal told
         while True:
-            venue.gateway.live(venue.cast.conference_id, "lines", {"n": told})
+            venue.tell(venue.cast.conference_id, "lines", {"n": told})
             told += 1
             await asyncio.sleep(0.002)
 
@@ -184,7 +184,7 @@ async def test_who_does_not_read_is_cut_off_and_nobody_else(venue: Venue) -> Non
     before = metrics.CUT_OFF._value.get()
     size, count = 200_000, 2 * MOST_QUEUED_BYTES // 200_000 + 40
     for number in range(count):
-        venue.gateway.live(venue.cast.conference_id, "lines", {"n": number, "x": "x" * size})
+        venue.tell(venue.cast.conference_id, "lines", {"n": number, "x": "x" * size})
         await reader.until(lambda p, n=number: p.live.get("lines", {}).get("n") == n)  # type: ignore[misc]
     assert metrics.CUT_OFF._value.get() == before + 1
     with pytest.raises(ConnectionError):
@@ -324,7 +324,7 @@ async def test_who_does_not_poll_is_cut_off_as_well(venue: Venue) -> None:
     count = 0
     async with one_who_polls_no_more(venue):
         while len(venue.gateway.connections) == 1:
-            venue.gateway.live(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
+            venue.tell(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
             count += 1
             await asyncio.sleep(0.01)
     assert count < 2 * MOST_QUEUED_BYTES / 200_000 + LOOKED_AT
@@ -336,7 +336,7 @@ async def test_who_does_not_poll_counts_among_all_together(
     relieve = venue.gateway._server.eio._relieve
     async with one_who_polls_no_more(venue):
         for _ in range(3):
-            venue.gateway.live(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
+            venue.tell(venue.cast.conference_id, "lines", {"x": "x" * 200_000})
             await asyncio.sleep(0.01)
         assert relieve() > 400_000 and len(venue.gateway.connections) == 1
         monkeypatch.setattr(engine, "MOST_QUEUED_IN_ALL", 300_000)
@@ -375,7 +375,7 @@ async def test_memory_is_bounded_for_all_together(
     deaf, reader = Raw(venue, venue.cast.moderator), await venue.open(venue.cast.organiser)
     await deaf.connect()
     for number in range(40):
-        venue.gateway.live(venue.cast.conference_id, "lines", {"n": number, "x": "x" * 200_000})
+        venue.tell(venue.cast.conference_id, "lines", {"n": number, "x": "x" * 200_000})
         await reader.until(lambda p, n=number: p.live.get("lines", {}).get("n") == n)  # type: ignore[misc]
         if venue.gateway._server.eio._relieve() == 0 and number > 30:
             break
@@ -398,10 +398,9 @@ async def test_one_large_message_alone_cuts_nobody_off(venue: Venue) -> None:
     slow = Raw(venue, venue.cast.moderator)
     await slow.connect()
     before = metrics.CUT_OFF._value.get()
-    tell = venue.gateway.live
-    tell(venue.cast.conference_id, "lines", {"x": "x" * (3 * MOST_QUEUED_BYTES)})
+    venue.tell(venue.cast.conference_id, "lines", {"x": "x" * (3 * MOST_QUEUED_BYTES)})
     await asyncio.sleep(0.05)
-    tell(venue.cast.conference_id, "lines", {"n": "behind it"})
+    venue.tell(venue.cast.conference_id, "lines", {"n": "behind it"})
     await slow.until(b"behind it")
     assert metrics.CUT_OFF._value.get() == before
     slow.socket.close()
