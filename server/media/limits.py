@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+PLEA = 10
+"""what a plea for a keyframe counts, where a packet or a number in a NACK is one"""
+
 
 class Allowance:
     """``rate_per_s`` units a second on average, ``burst`` of them at once."""
@@ -24,6 +29,36 @@ class Allowance:
             return False
         self._left -= units
         return True
+
+
+class Asking:
+    """Does a receiver ask for more than any honest one would?
+
+    A browser that gets nothing of a picture asks five times a second for a keyframe, each time in a
+    packet of its own. That a packet is missing it says up to ten times (Chromium does), and a machine
+    that is too busy to read loses thousands at once.
+    """
+
+    PER_S, PER_PICTURE_S, TRIES = 500, 5 * (PLEA + 1) + 5, 10
+    WINDOW_S = 6.0
+
+    def __init__(self, pictures: int) -> None:
+        self.per_s = self.PER_S + self.PER_PICTURE_S * pictures
+        self._began_s = float("-inf")
+        self._asked = self._sent = 0
+        self._bound = 0.0
+
+    def take(self, units: int, sent: Callable[[], int], now_s: float) -> bool:
+        """Is it honest that so much is asked for now? ``sent()``: how many packets it was sent, ever."""
+        if now_s - self._began_s >= self.WINDOW_S:
+            self._began_s, self._asked = now_s, 0
+            self._bound, self._sent = self.WINDOW_S * self.per_s, sent()
+        self._asked += units
+        if self._asked <= self._bound:
+            return True
+        tries = self.TRIES * (sent() - self._sent)
+        self._bound = max(self._bound, self.WINDOW_S * self.per_s + tries)
+        return self._asked <= self._bound
 
 
 class Repairs:

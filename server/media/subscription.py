@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from server.media import messages, rtcp
 from server.media.allocation import UP_MARGIN, Priority
 from server.media.downlink import Downlink
-from server.media.limits import Allowance
+from server.media.limits import PLEA, Asking
 from server.media.negotiation import Line, Sources
 from server.media.output import REPORT_S, Output
 from server.media.peer import Peer
@@ -42,11 +42,8 @@ REDUCED_S = 3.0
 """a picture that is smaller for so long is told of"""
 
 
-ASKED_PER_S, ASKED_BURST, PLEA = 500, 3000, 10
-"""what a subscriber may ask for before the log tells of it: numbers in NACKs and RTCP packets, a plea
-for a keyframe counting as so many. What it gets is bounded elsewhere"""
 TOLD_S = 60.0
-"""how soon the log tells of it again"""
+"""how soon the log tells again of who asks too much; what it gets is bounded elsewhere"""
 
 
 class Subscriber:
@@ -99,7 +96,7 @@ class Subscriber:
             output.waiting = self._waiting
             output.unreported = self._unreported
         self._rota = Rota(list(self.outputs.values()), REPORT_S)
-        self._asks = Allowance(ASKED_PER_S, ASKED_BURST)
+        self._asks = Asking(sum(line.kind == "video" for line in lines))
         self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
@@ -236,9 +233,10 @@ class Subscriber:
         self._shed(now_s)
 
     def _asked(self, units: int, now_s: float) -> None:
-        if not self._asks.take(units, now_s) and now_s - self._told_greedy_s > TOLD_S:
+        honest = self._asks.take(units, lambda: self.packets, now_s)
+        if not honest and now_s - self._told_greedy_s > TOLD_S:
             self._told_greedy_s = now_s
-            log.warning("asks too much: holder=%s limit_per_s=%d", self.holder, ASKED_PER_S)
+            log.warning("asks too much: holder=%s limit_per_s=%d", self.holder, self._asks.per_s)
 
     def tick(self, now_s: float) -> None:
         """Every 100 ms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from server.media.layers import (
     playable,
     rates_bps,
 )
-from server.media.limits import Allowance, Repairs
+from server.media.limits import PLEA, Allowance, Asking, Repairs
 from server.media.rewrite import Rewriter
 from server.media.timeline import SourceClock, Timeline
 
@@ -179,3 +180,20 @@ def test_an_allowance_is_a_burst_and_a_rate() -> None:
     assert sum(allowance.take(1, 10.0) for _ in range(9)) == 5
     assert sum(allowance.take(1, 11.0) for _ in range(9)) == 2
     assert sum(allowance.take(1, 1000.0) for _ in range(9)) == 5
+
+
+@pytest.mark.parametrize("pictures", [2, 62])
+def test_who_waits_for_every_picture_and_loses_all_is_not_greedy(pictures: int) -> None:
+    """A desk that has just opened, on a machine that is too busy to read."""
+    asking = Asking(pictures)
+    sent = 0
+    for second in range(60):
+        for _ in range(5 * pictures):
+            assert asking.take(1 + PLEA, lambda: sent, second)
+        assert asking.take(40 + pictures, lambda: sent, second)
+        sent += 25 * pictures
+        assert asking.take(Asking.TRIES * 25 * pictures, lambda: sent, second + 0.5)
+    asked = 0
+    while asking.take(100, lambda: sent, 70.0):  # of what it was never sent
+        asked += 100
+    assert asked <= Asking.WINDOW_S * asking.per_s
