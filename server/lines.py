@@ -31,9 +31,12 @@ class Report(msgspec.Struct, frozen=True):
     rtt_ms: int
     loss: float
     freezes: int
+    """of the worst picture"""
     frozen_ms: int
     limited: str
     """``qualityLimitationReason`` of what it sends: none, cpu, bandwidth or other"""
+    line_freezes: int = 0
+    """of the freezes, those for which the line can be blamed: packets were lost or late"""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -60,6 +63,8 @@ class Row(msgspec.Struct, frozen=True):
     freezes: int = 0
     """in the last minute, as the browser counts them"""
     frozen_ms: int = 0
+    line_freezes: int = 0
+    """of these, those for which the line can be blamed"""
 
 
 @dataclass(slots=True)
@@ -165,6 +170,7 @@ class Lines:
             reduced=line.reduced,
             freezes=sum(each.freezes for each in minute),
             frozen_ms=sum(each.frozen_ms for each in minute),
+            line_freezes=sum(each.line_freezes for each in minute),
         )
 
     def _said(self, session: str, now_s: float) -> Report | None:

@@ -143,7 +143,10 @@ class Signalling:
         derived = self.steering.derived.get(actor.conference_id or 0)
         grant = derived.grants.get(actor.holder) if derived is not None else None
         if grant is not None and actor.conference_id is not None:
-            report = Report(said.rtt_ms, said.loss, said.freezes, said.frozen_ms, said.limited)
+            report = Report(
+                *(said.rtt_ms, said.loss, said.freezes, said.frozen_ms, said.limited),
+                said.line_freezes,
+            )
             lines = self.steering.telling.lines[actor.conference_id]
             lines.report(grant, said.session, actor.holder, report, time.monotonic())
 

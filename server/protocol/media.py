@@ -104,14 +104,16 @@ class ReportMedia(MediaRequest, frozen=True, kw_only=True):
     loss: Annotated[float, Meta(ge=0, le=1)]
     freezes: Annotated[int, Meta(ge=0, le=1000)] = 0
     frozen_ms: Annotated[int, Meta(ge=0, le=60_000)] = 0
+    line_freezes: Annotated[int, Meta(ge=0, le=1000)] = 0
     limited: Literal["none", "cpu", "bandwidth", "other"] = "none"
 
 
 class SeeLines(MediaRequest, frozen=True, kw_only=True):
     """How the lines are that one may see; result ``{"lines": [{site, way, what, bitrate_bps, loss,
     rtt_ms, height_px, worth_px, carries_bps, reason, silent, reduced, limited, freezes,
-    frozen_ms}]}``, ``way`` up or down; freezes are those of the last minute, and of what is silent
-    all the rest is of before."""
+    frozen_ms, line_freezes}]}``, ``way`` up or down; freezes are those of the last minute, line_freezes
+    those of them while packets were lost or late, and of what is silent all the rest is of before.
+    """
 
     type = "media.lines"
     permission = P.SEE_LINES

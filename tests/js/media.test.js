@@ -28,7 +28,7 @@ const { countdown, optionRows, siteRows } = await import("../../static/js/rooms/
 
 /** @param {Record<string, number>} changed */
 const sum = (changed) => ({
-  at_ms: 0, bytes: 0, packets: 0, lost: 0, freezes: 0, rtt_ms: 20, fraction_lost: 0, ...changed,
+  at_ms: 0, bytes: 0, packets: 0, lost: 0, freezes: 0, line_freezes: 0, rtt_ms: 20, fraction_lost: 0, ...changed,
 });
 
 test("a line's quality follows loss, delay, freezes and silence", () => {
@@ -37,7 +37,8 @@ test("a line's quality follows loss, delay, freezes and silence", () => {
     between(start, sum({ at_ms: 2000, ...end }), silent_ms).level;
   assert.equal(level({ packets: 1000 }), 4);
   assert.equal(level({ packets: 970, lost: 30 }), 3);
-  assert.equal(level({ packets: 1000, freezes: 1 }), 2);
+  assert.equal(level({ packets: 1000, freezes: 1 }), 4, "the processor may be full");
+  assert.equal(level({ packets: 1000, freezes: 1, line_freezes: 1 }), 2);
   assert.equal(level({ packets: 800, lost: 200 }), 1);
   assert.equal(level({ packets: 1000, fraction_lost: 0.06 }), 2);
   assert.equal(level({ packets: 1000, rtt_ms: 700 }), 2);
@@ -98,7 +99,7 @@ test("what pauses because another source, or none, is shown is no freeze of the 
       [mid, { type: "inbound-rtp", mid, freezeCount: count, totalFreezesDuration: count / 2 }];
     const report = new Map(/** @type {any} */ ([slot("stage", stage), slot("wall0", wall),
       ["audio0", { type: "inbound-rtp", mid: "audio0" }]]));
-    const told = freezes.add(/** @type {any} */ (report), now_ms);
+    const told = freezes.add(/** @type {any} */ (report), now_ms, 40);
     assert.equal(told.frozen_ms, told.freezes * 500);
     return told.freezes;
   };
@@ -117,14 +118,33 @@ test("what pauses because another source, or none, is shown is no freeze of the 
   assert.equal(second(5, 3), 3);
   assert.equal(second(5, 3), 3);
   assert.equal(second(5, 4), 4);
+  assert.equal(second(6, 5), 5, "pictures that stand together stand once");
+});
+
+test("the line is blamed for what stands while packets are lost or late, and for nothing else", () => {
+  const freezes = new Freezes(() => "site:a");
+  let now_ms = 0;
+  /** @param {number} freezeCount @param {number} nackCount @param {number} rtt_ms */
+  const blamed = (freezeCount, nackCount, rtt_ms = 40) => {
+    now_ms += 2500;
+    const entry = { type: "inbound-rtp", mid: "stage", freezeCount, nackCount };
+    return freezes.add(/** @type {any} */ (new Map([["a", entry]])), now_ms, rtt_ms).line_freezes;
+  };
+  blamed(0, 0);
+  assert.equal(blamed(1, 0), 0);
+  assert.equal(blamed(1, 7), 0);
+  assert.equal(blamed(2, 7), 1, "it is counted when it ends");
+  assert.equal(blamed(3, 7), 1);
+  assert.equal(blamed(4, 7, 900), 2);
 });
 
 test("the server is told what happened since the last report, within its bounds", () => {
-  const before = sum({ at_ms: 0, freezes: 3, frozen_ms: 1000, packets: 10, limited: "none" });
-  const after = sum({ at_ms: 10_000, freezes: 5, frozen_ms: 91_000.4, packets: 100, lost: 10,
+  const before = sum({ at_ms: 0, freezes: 3, line_freezes: 1, frozen_ms: 1000, packets: 10, limited: "none" });
+  const after = sum({ at_ms: 10_000, freezes: 5, line_freezes: 2, frozen_ms: 91_000.4, packets: 100, lost: 10,
     rtt_ms: 90_000, limited: "cpu" });
   assert.deepEqual(reportBetween(before, after), {
-    rtt_ms: 60_000, loss: 0.1, freezes: 2, frozen_ms: 60_000, limited: "cpu",
+    rtt_ms: 60_000, loss: 0.1, freezes: 2, frozen_ms: 60_000, line_freezes: 1,
+    limited: "cpu",
   });
 });
 
@@ -169,7 +189,7 @@ test("lines are told in words: the worst of each way, and why", () => {
   const now = Date.parse("2023-06-03T02:00:00Z");
   const line = { site: 7, way: "down", what: "room", bitrate_bps: 400_000, loss: 0, rtt_ms: 40,
     height_px: 180, worth_px: 720, carries_bps: 612_000, reason: "delay", silent: false, reduced: true,
-    limited: "none", freezes: 0, frozen_ms: 0 };
+    limited: "none", freezes: 0, frozen_ms: 0, line_freezes: 0 };
   const up = { ...line, way: "up", what: "camera", height_px: 720, reduced: false, loss: 0.04 };
   const [row] = lineRows(sites, [line, up, { ...line, what: "display", reduced: false }], now);
   assert.equal(row.name, "Huế");
@@ -183,9 +203,15 @@ test("lines are told in words: the worst of each way, and why", () => {
   assert.equal(dead.up, "Camera: mất đường truyền, máy chủ không nhận được gì");
   assert.equal(dead.down, "Trang kỹ thuật: mất đường truyền, không nhận được gì");
   assert.deepEqual([dead.upLevel, dead.upFigures, dead.downLevel], [0, "", 0]);
-  const stands = { ...line, reduced: false, freezes: 20, frozen_ms: 9000 };
+  const stands = { ...line, reduced: false, freezes: 20, line_freezes: 19, frozen_ms: 9000 };
   assert.equal(lineRows(sites, [{ ...stands, frozen_ms: 900 }], now)[0].downLevel, 2);
   assert.equal(lineRows(sites, [stands], now)[0].downLevel, 1);
+  assert.equal(lineRows(sites, [stands], now)[0].down, "Trang kỹ thuật: hình đứng 19 lần trong một phút qua");
+  const [machine] = lineRows(sites, [{ ...stands, line_freezes: 0, frozen_ms: 900 }], now);
+  assert.match(machine.down, /đứng 20 lần trong một phút qua, không do đường truyền này/);
+  assert.equal(machine.downLevel, 3);
+  const [small] = lineRows(sites, [{ ...line, reduced: false }], now);
+  assert.deepEqual([small.down, small.downLevel], ["Trang kỹ thuật: tốt, nơi gửi chỉ gửi hình nhỏ", 4]);
   const gone = "Màn hình phòng: vắng từ 16:40 02/06/2023";
   assert.equal(row.presence, `Trang kỹ thuật: từ 08:12 · ${gone}`);
   const [silent] = lineRows(sites, [], null);

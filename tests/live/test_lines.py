@@ -20,7 +20,7 @@ from server.signalling import Signalling
 from server.steering import Steering
 from server.web.media_metrics import MediaCollector
 
-SAID = Report(rtt_ms=80, loss=0.01, freezes=2, frozen_ms=900, limited="bandwidth")
+SAID = Report(rtt_ms=80, loss=0.01, freezes=2, frozen_ms=900, limited="bandwidth", line_freezes=1)
 GRANTS = {
     "op": Grant(publish=("site:hue", "site:hue:screen"), receive=True, own="site:hue"),
     "display": Grant(receive=True, own="site:hue"),
@@ -52,7 +52,7 @@ def test_every_line_is_a_row_with_what_browser_and_worker_know() -> None:
     lines.report(GRANTS["op"], "d-1", "op", SAID, 110.0)
     up, room, display, desk = lines.rows(DERIVED, 111.0)
     assert up == Row(7, "up", "camera", 1_200_000, 0.04, 80, 720, limited="bandwidth")
-    assert (room.what, room.freezes, room.frozen_ms) == ("room", 4, 1800)
+    assert (room.what, room.freezes, room.frozen_ms, room.line_freezes) == ("room", 4, 1800, 2)
     assert (room.height_px, room.worth_px, room.carries_bps) == (180, 720, 600_000)
     assert (display.site, display.what, display.reduced, display.freezes) == (7, "display", True, 0)
     assert (desk.site, desk.what) == (None, "desk")

@@ -10,8 +10,9 @@ import { Freezes } from "./freezes.js";
  * @property {number} bytes
  * @property {number} packets
  * @property {number} lost packets
- * @property {number} freezes of the line's doing
+ * @property {number} freezes of the worst picture
  * @property {number} frozen_ms
+ * @property {number} line_freezes those for which the line can be blamed
  * @property {number} rtt_ms the newest round-trip time
  * @property {number} fraction_lost newest report of the other side, 0 to 1 (senders)
  * @property {string} limited why the picture sent is no better: none, cpu, bandwidth or other
@@ -23,7 +24,6 @@ import { Freezes } from "./freezes.js";
  * @property {number} bitrate_bps
  * @property {number} loss 0 to 1
  * @property {number} rtt_ms
- * @property {number} freezes
  * @property {number} silent_ms for how long no packet has come or gone
  * @property {string} limited why the picture sent is no better: none, cpu, bandwidth or other
  */
@@ -34,6 +34,7 @@ import { Freezes } from "./freezes.js";
  * @property {number} loss 0 to 1
  * @property {number} freezes
  * @property {number} frozen_ms
+ * @property {number} line_freezes
  * @property {string} limited
  */
 
@@ -44,7 +45,7 @@ const REPORT_MS = 10_000;
  * Add up a report.
  * @param {RTCStatsReport} report
  * @param {number} now_ms
- * @returns {Omit<Totals, "freezes" | "frozen_ms">}
+ * @returns {Omit<Totals, "freezes" | "frozen_ms" | "line_freezes">}
  */
 export function totals(report, now_ms) {
   const sum = { at_ms: now_ms, bytes: 0, packets: 0, lost: 0, rtt_ms: 0, fraction_lost: 0, limited: "none" };
@@ -78,13 +79,12 @@ export function between(before, after, silent_ms) {
   const got = Math.max(0, after.packets - before.packets);
   const lost = Math.max(0, after.lost - before.lost);
   const loss = Math.max(after.fraction_lost, got + lost ? lost / (got + lost) : 0);
-  const freezes = Math.max(0, after.freezes - before.freezes);
+  const freezes = Math.max(0, after.line_freezes - before.line_freezes);
   return {
     level: grade(loss, after.rtt_ms, freezes, silent_ms),
     bitrate_bps: Math.round((Math.max(0, after.bytes - before.bytes) * 8) / seconds),
     loss,
     rtt_ms: after.rtt_ms,
-    freezes,
     silent_ms,
     limited: after.limited,
   };
@@ -97,13 +97,16 @@ export function between(before, after, silent_ms) {
  * @returns {Report}
  */
 export function reportBetween(before, after) {
-  const { loss, rtt_ms, freezes } = between(before, after, 0);
+  const { loss, rtt_ms } = between(before, after, 0);
+  /** @param {"freezes" | "line_freezes"} name */
+  const count = (name) => Math.min(1000, Math.max(0, after[name] - before[name]));
   const frozen_ms = Math.max(0, Math.round(after.frozen_ms - before.frozen_ms));
   return {
     rtt_ms: Math.min(60_000, Math.round(rtt_ms)),
     loss: Math.min(1, loss),
-    freezes: Math.min(1000, freezes),
+    freezes: count("freezes"),
     frozen_ms: Math.min(60_000, frozen_ms),
+    line_freezes: count("line_freezes"),
     limited: after.limited,
   };
 }
@@ -113,7 +116,7 @@ export function reportBetween(before, after) {
  * retransmission bear about 2 % of loss unseen and break up from 10 %.
  * @param {number} loss
  * @param {number} rtt_ms
- * @param {number} freezes
+ * @param {number} freezes for which the line can be blamed
  * @param {number} silent_ms
  * @returns {0 | 1 | 2 | 3 | 4}
  */
@@ -175,7 +178,8 @@ export class LineWatch {
     if (this.connection.connectionState === "closed") return this.stop();
     const now_ms = performance.now();
     const report = await this.connection.getStats();
-    const sum = { ...totals(report, now_ms), ...this.#freezes.add(report, now_ms) };
+    const line = totals(report, now_ms);
+    const sum = { ...line, ...this.#freezes.add(report, now_ms, line.rtt_ms) };
     const last = this.#window.at(-1);
     // On a path that is lost the browser still counts some as sent, each time that it tries another.
     const arrives = this.connection.connectionState === "connected";

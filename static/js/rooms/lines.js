@@ -30,6 +30,7 @@ import { presenceText } from "./presence.js";
  * @property {string} limited
  * @property {number} freezes
  * @property {number} frozen_ms
+ * @property {number} line_freezes
  */
 
 const EVERY_MS = 3000;
@@ -64,8 +65,10 @@ function nameOf(what) {
  */
 function level(line) {
   if (line.silent) return 0;
-  if (line.frozen_ms > MUCH_FROZEN_MS) return 1;
-  const worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.freezes, 0);
+  const stands = line.frozen_ms > MUCH_FROZEN_MS;
+  if (stands && line.line_freezes) return 1;
+  let worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.line_freezes, 0);
+  if (line.freezes) worst = /** @type {0 | 1 | 2 | 3} */ (Math.min(worst, stands ? 2 : 3));
   return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
 }
 
@@ -87,15 +90,28 @@ function sentence(line) {
       return t("hình đã giảm, đường truyền chỉ tải được %(rate)s kbit/s", values);
     }
     if ((line.loss ?? 0) > MUCH_LOSS) return t("đường xuống mất %(loss)s gói", { loss });
-    if (line.freezes) return freezesText(line.freezes);
+    if (line.line_freezes) return freezesText(line.line_freezes);
   }
   if ((line.rtt_ms ?? 0) > MUCH_DELAY_MS) return t("tiếng và hình đến chậm");
+  if (line.freezes) return otherFreezesText(line.freezes);
+  if (line.height_px && line.height_px < (line.worth_px ?? 0)) return t("tốt, nơi gửi chỉ gửi hình nhỏ");
   return t("tốt");
 }
 
 /** @param {number} n */
 const freezesText = (n) =>
   tn("hình đứng %(n)s lần trong một phút qua", "hình đứng %(n)s lần trong một phút qua", n);
+
+/**
+ * Nothing was lost or late meanwhile.
+ * @param {number} n
+ */
+const otherFreezesText = (n) =>
+  tn(
+    "hình đứng %(n)s lần trong một phút qua, không do đường truyền này: xem lại máy hoặc nơi gửi",
+    "hình đứng %(n)s lần trong một phút qua, không do đường truyền này: xem lại máy hoặc nơi gửi",
+    n,
+  );
 
 /**
  * For a technician on the telephone.
