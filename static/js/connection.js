@@ -33,6 +33,11 @@ const SOONEST_RETRY_S = 0.5;
 /** What the server asks to be sent later is sent again so often, where it is soon; else a person decides. */
 const MOST_SLOWED = 5;
 const SOON_S = 5;
+/**
+ * Rooms whose commands bear on each other: who is given the floor may be shown, and the end clears both.
+ * @type {Record<string, string | undefined>}
+ */
+const GOES_WITH = { stage: "floor", conference: "floor" };
 /** Phones of a whole conference lose their line at once: each comes back at a moment of its own. */
 const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, randomizationFactor: 0.5 };
 const COME_BACK_WITHIN_MS = 1500;
@@ -91,7 +96,7 @@ export class Connection {
     this.asked = new Set();
     /** @type {(() => void)[]} commands that wait for a line, or for its refusal */
     this.waiting = [];
-    /** @type {Map<string, Promise<unknown>>} room → the end of the command that it was given last */
+    /** @type {Map<string, Promise<unknown>>} room → the end of the command that was given last */
     this.last = new Map();
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
@@ -123,8 +128,9 @@ export class Connection {
   async send(type, payload = {}) {
     const [room] = type.split(".");
     if (room === "media") return this.persist(type, payload);
-    const sent = (this.last.get(room) ?? Promise.resolve()).then(() => this.persist(type, payload));
-    this.last.set(room, sent.catch(() => {})); // who sent it hears why it was refused
+    const queue = GOES_WITH[room] ?? room;
+    const sent = (this.last.get(queue) ?? Promise.resolve()).then(() => this.persist(type, payload));
+    this.last.set(queue, sent.catch(() => {})); // who sent it hears why it was refused
     return sent;
   }
 

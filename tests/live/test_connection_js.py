@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from server.inbox import REFUSED
+from server import inbox
+from server.permissions import Actor
 from server.snapshot import build_with_seq
 from tests.cast import START
 from tests.live.conftest import PATIENCE_S, Venue
@@ -20,10 +21,10 @@ pytestmark = [
     pytest.mark.parametrize("kind", ["sqlite"]),
 ]
 
-CONNECT = """async (boot) => {
+CONNECT = """async ([name, boot]) => {
   const { connect } = await import("/static/js/connection.js");
   window.told = [];
-  window.line = connect({
+  window[name] = connect({
     ...boot,
     onChange: (state, events) => window.told.push(...events.map((event) => event.seq)),
   });
@@ -42,25 +43,30 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def page(venue: Venue) -> AsyncIterator[Page]:
     """A trainee's page, connected from what the server put into it."""
-    actor = venue.cast.trainee
-    state, seq = venue.database.read_now(build_with_seq, actor, START)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
-        context = await browser.new_context()
-        name, secret = f"seat_{actor.holder}", venue.cast.secrets[actor.holder]
-        await context.add_cookies([{"name": name, "value": secret, "url": venue.url}])
-        page = await context.new_page()
+        page = await browser.new_page()
         await page.goto(f"{venue.url}/blank")
-        boot = {"seat": actor.holder, "role": "trainee", "seq": seq, "state": state}
-        await page.evaluate(CONNECT, json.loads(json.dumps(boot)))
-        await page.wait_for_function("window.line.online && window.line.state.live.clock")
+        await sit_down(venue, page, venue.cast.trainee, "line")
         yield page
         await browser.close()
 
 
-async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, page: Page) -> None:
+async def sit_down(venue: Venue, page: Page, actor: Actor, name: str) -> None:
+    """Connect one more seat, as a page of its own does."""
+    state, seq = venue.database.read_now(build_with_seq, actor, START)
+    cookie, secret = f"seat_{actor.holder}", venue.cast.secrets[actor.holder]
+    await page.context.add_cookies([{"name": cookie, "value": secret, "url": venue.url}])
+    boot = {"seat": actor.holder, "role": actor.role.value, "seq": seq, "state": state}
+    await page.evaluate(CONNECT, [name, json.loads(json.dumps(boot))])
+    await page.wait_for_function(f"window.{name}.online && window.{name}.state.live.clock")
+
+
+async def test_a_page_sends_hears_resumes_and_learns_of_its_end(
+    venue: Venue, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = await page.evaluate("window.line.send('question.ask', {text: 'Có ai nghe không?'})")
     state = f"window.line.state.questions['{asked['question']}']"
     assert await page.evaluate(f"{state}.text") == "Có ai nghe không?"
@@ -70,6 +76,19 @@ async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, pa
         "window.line.send('stage.show', {source: null}).catch((e) => [e.code, e.message])"
     )
     assert refusal[0] == "forbidden" and refusal[1]
+
+    # There is no room for a moment: it is sent again without anybody's doing.
+    full = inbox.REFUSED.labels("full")._value
+    before = full.get()
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "CAPACITY", 0)
+        patch.setattr(inbox, "RETRY_AFTER_S", 0.1)
+        await page.evaluate("void (window.later = line.send('question.ask', {text: 'Còn tôi?'}))")
+        async with asyncio.timeout(PATIENCE_S):
+            while full.get() == before:
+                await asyncio.sleep(0.01)
+    asked = await page.evaluate("window.later")
+    assert await page.evaluate(f"window.line.state.questions['{asked['question']}'].text")
 
     # The line is cut while a command is sent: it is answered after the page has come back.
     moderator = await venue.open(venue.cast.moderator)
@@ -85,28 +104,47 @@ async def test_a_page_sends_hears_resumes_and_learns_of_its_end(venue: Venue, pa
     async with page.expect_navigation():  # to the server's own page, which says why
         await organiser.send("seat.revoke", {"seat": venue.cast.trainee.holder}, "k")
     boot = {"seat": venue.cast.trainee.holder, "role": "trainee", "seq": 0, "state": {"live": {}}}
-    await page.evaluate(CONNECT, boot)  # a page that is served all the same does not go round
+    await page.evaluate(
+        CONNECT, ["line", boot]
+    )  # a page that is served all the same does not go round
     await page.wait_for_function("window.line.refusal?.code === 'unauthenticated'")
+
+
+DIRECT = """(site) => {
+  let n = 0;
+  Math.random = () => (n += 1) % 2; // what is sent first waits longest
+  window.directed = Promise.all([
+    window.desk.send("floor.give", { site, stage: true }),
+    window.desk.send("stage.show", { source: null }),
+  ]);
+}"""
 
 
 async def test_what_is_sent_again_keeps_its_place(
     impatient: None, database_url: str, venue: Venue, page: Page
 ) -> None:
-    refused = REFUSED.labels("database")._value
+    """Questions among each other; the floor and the stage too, which is shown who is given the floor."""
+    refused = inbox.REFUSED.labels("database")._value
     before = refused.get()
+    await sit_down(venue, page, venue.cast.moderator, "desk")
     with sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
+        await page.evaluate(DIRECT, venue.cast.hue)
         await page.evaluate(
             """(texts) => void (window.sent = Promise.all(
               texts.map((text) => window.line.send("question.ask", { text }))))""",
             TEXTS,
         )
         async with asyncio.timeout(PATIENCE_S):
-            while refused.get() == before:
+            while refused.get() < before + 2:
                 await asyncio.sleep(0.01)
         other.execute("ROLLBACK")
     numbers = await page.evaluate("window.sent.then((all) => all.map((each) => each.question))")
     assert numbers == sorted(numbers)
+    await page.evaluate("window.directed.then(() => {})")
+    state = await page.evaluate("window.desk.state")
+    assert state["sites"][str(venue.cast.hue)]["floor_since"]
+    assert state["conference"]["stage"] is None, "what was chosen last"
 
 
 STAGE = """async () => {
