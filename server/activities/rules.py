@@ -24,7 +24,8 @@ TRANSITIONS: dict[tuple[str, str], str] = {
 }
 """``next`` after the last item finishes the run instead"""
 
-TIME_IS_UP = N_("Đã hết giờ")
+TOO_LATE = N_("Lựa chọn này đến sau khi câu đã đóng nên không được tính. Hãy chờ câu tiếp theo.")
+_ALL_OVER = N_("Lựa chọn này đến sau khi bài trắc nghiệm kết thúc nên không được tính.")
 _WHY: dict[str, str] = {
     OPEN: N_("Câu này còn đang mở. Hãy đóng câu trước khi công bố đáp án."),
     CLOSED: N_("Câu này đã đóng."),
@@ -36,7 +37,8 @@ def step(state: str, name: str) -> str:
     """The state after a step. Raises: Conflict, saying why, where there is no such step."""
     after = TRANSITIONS.get((state, name))
     if after is None:
-        raise Conflict(TIME_IS_UP if (state, name) == (CLOSED, RESPOND) else _WHY[state])
+        late = _ALL_OVER if state == FINISHED else TOO_LATE
+        raise Conflict(late if name == RESPOND else _WHY[state])
     return after
 
 

@@ -245,7 +245,7 @@ def _accepted(shown: Shown, command: Answer, now: datetime) -> Answered | Domain
     except DomainError as error:
         return error
     if item.id != command.item or rules.is_over(now, run.deadline_at):
-        return Conflict(rules.TIME_IS_UP)
+        return Conflict(rules.TOO_LATE)
     if command.option >= len(item.options):
         return Invalid(N_("Câu này không có lựa chọn đó."))
     return Answered(item=command.item, run=command.run, option=command.option, answered_at=now)

@@ -103,7 +103,7 @@ def test_the_servers_clock_closes_an_item(play: Play) -> None:
     play.later(0.001)
     with pytest.raises(Conflict) as late:
         play.does(play.an, Answer(run=run, item=item, option=1))
-    assert late.value.message == "Đã hết giờ"
+    assert late.value.message == rules.TOO_LATE
     assert shown(play, run)["state"] == "open"
     play.ticks(ExpireItems())
     assert play.told() == ["activity.item_closed"]
@@ -140,8 +140,9 @@ def test_a_run_goes_through_its_items(play: Play) -> None:
         "activity.item_opened",
         "activity.key_known",
     ]
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict) as late:
         play.does(play.an, Answer(run=run, item=first, option=0))
+    assert late.value.message == rules.TOO_LATE
     play.does(play.an, Answer(run=run, item=second, option=0))
     play.does(play.chau, Answer(run=run, item=second, option=1))
     with pytest.raises(Invalid):
@@ -154,6 +155,9 @@ def test_a_run_goes_through_its_items(play: Play) -> None:
     assert play.told() == []
     assert play.does(play.mai, NextItem(run=run)) == {"item": None}
     assert play.sees(play.an)["runs"] == {}
+    with pytest.raises(Conflict) as too_late:
+        play.does(play.an, Answer(run=run, item=second, option=0))
+    assert "không được tính" in too_late.value.message
     for command in (NextItem(run=run), FinishRun(run=run), CloseItem(run=run)):
         with pytest.raises(Conflict):
             play.does(play.mai, command)

@@ -55,11 +55,18 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     await expect(desk.at("#run-chart li")).to_have_count(len(ITEM.options))
     await expect(desk.at("#run-chart progress:visible")).to_have_count(0)
     await expect(desk.at("#run-card [data-run=close]")).to_be_in_viewport(ratio=1)
+    # A choice that is made while the line is lost, and comes when the item is closed, is no choice.
+    await phone.page.context.set_offline(True)
+    await expect(phone.at("#connection-banner")).to_be_visible()
+    await phone.press("#options button", ITEM.options[0])
     await desk.press("#run-card [data-run=close]")
+    await expect(display.at("#quiz-bars li")).to_have_count(len(ITEM.options))
+    await phone.page.context.set_offline(False)
+    await phone.sees(".toast.wrong", "không được tính")
+    await phone.sees("#quiz-card", "Lựa chọn B của bạn được tính.")
     await expect(phone.at("#options button").first).to_be_disabled()
 
     # The chart is the same everywhere, and this phone's second choice is in it, not its first.
-    await expect(display.at("#quiz-bars li")).to_have_count(len(ITEM.options))
     figures = await display.at("#quiz-bars li b").all_inner_texts()
     votes = [int(figure.split("·")[0].replace(".", "")) for figure in figures]
     assert sum(votes) == await answered() > OTHERS and votes[ITEM.correct] >= 1
@@ -84,3 +91,12 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     await desk.press("#run-card [data-run=finish]")
     await expect(display.at("#quiz")).to_be_hidden()
     await expect(phone.at("#quiz-empty")).to_be_visible()
+
+    # Run again, it begins anew.
+    await desk.press("#quiz-button")
+    await desk.press(f"#activities li:has-text('{QUIZZES[0].title}') [data-launch]")
+    await phone.sees("#quiz-card", "Chọn một phương án.")
+    await expect(phone.at("#options .mine")).to_have_count(0)
+    await desk.press("#run-card [data-run=close]")
+    await phone.sees("#quiz-card", "Bạn không có lựa chọn nào được tính.")
+    await desk.press("#run-card [data-run=finish]")

@@ -139,7 +139,8 @@ function renderQuiz(state) {
   byId("quiz-soon").hidden = isOver(state);
   const open = run?.state === "open";
   byId("quiz-call").hidden = !open;
-  const mine = run && state.responses[String(run.item)];
+  const last = run && state.responses[String(run.item)];
+  const mine = last?.run === run?.run ? last : undefined; // a quiz may be run again
   // What waits for this person: once answered, nothing does.
   byId("quiz-badge").textContent = open && !mine ? "1" : "";
   if (!run) return;
@@ -173,9 +174,13 @@ function renderQuiz(state) {
 function quizNote(run, mine) {
   const choice = mine ? letters[mine.option] : "";
   if (run.state !== "open") {
-    if (run.correct === null) return t("Đã hết giờ.");
+    if (run.correct === null) {
+      return mine
+        ? t("Đã hết giờ. Lựa chọn %(choice)s của bạn được tính.", { choice })
+        : t("Đã hết giờ. Bạn không có lựa chọn nào được tính.");
+    }
     const right = letters[run.correct];
-    if (!mine) return t("Đáp án đúng: %(right)s.", { right });
+    if (!mine) return t("Bạn không có lựa chọn nào được tính. Đáp án đúng: %(right)s.", { right });
     return mine.option === run.correct
       ? t("Bạn trả lời đúng: %(right)s.", { right })
       : t("Bạn chọn %(choice)s, đáp án đúng là %(right)s.", { choice, right });
