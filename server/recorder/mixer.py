@@ -197,6 +197,11 @@ class Mixer:
         self._position = position
         self._skip = 1
 
+    @property
+    def heard_us(self) -> int:
+        """The newest arrival of any voice."""
+        return max((voice.heard_us for voice in self._voices.values()), default=0)
+
     def push(self, source: str, packet: rtp.Packet, at_us: int) -> None:
         """Take one Opus packet; a fourth voice at once is not heard."""
         voice = self._voices.get(source)

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 QUIET_S = 0.4
 """what came longer ago is told by now: the worker gathers it for a shorter time"""
+REST_S = 2.0
+"""where neither picture nor sound is recorded, only the card"""
 REPORT_US = 1_000_000
 SAVE_US = 5_000_000
 """from one writing of the time line to the next while nothing is cut: players get the picture in
@@ -146,8 +148,9 @@ class Scribe(threading.Thread):
 
     def _take(self, recording: Recording | None) -> None:
         """Wait for something to come, and take what waits; of very much only some, to write in between."""
+        rests = recording is not None and self._finish is None and recording.rests(self._known_us)
+        wait_s = REST_S if rests else QUIET_S
         until = time.monotonic() + QUIET_S
-        wait_s = QUIET_S
         while not self._stopped and time.monotonic() < until:
             try:
                 message = self._queue.get(timeout=wait_s)

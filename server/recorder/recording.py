@@ -23,6 +23,8 @@ the sound must be encoded first"""
 KEYFRAME_INTERVAL_US = 500_000
 STEP_US = 1_000_000
 MAX_SOURCES = 200
+REST_US = 2_000_000
+"""so long after the last packet of sound, while the card stands, a crash would leave out nothing else"""
 _SCREEN = Patience(keyframe_us=8_000_000, silence_us=2_000_000)
 
 
@@ -82,8 +84,13 @@ class Recording:
 
     @property
     def duration_ms(self) -> int:
-        """What is safely on disk, from time zero."""
+        """What is on disk, from time zero."""
         return self._timeline.duration_ms if self.ended else self._segments.end // 90
+
+    def rests(self, now_us: int) -> bool:
+        """Is there neither a picture nor sound, but the card?"""
+        shows = any(composer.showing is not None for composer in self._composers.values())
+        return not shows and now_us - self._mixer.heard_us > REST_US
 
     def show(self, message: messages.Show) -> None:
         """A cut; an unknown track is ignored."""
@@ -142,7 +149,7 @@ class Recording:
             self._segments.sound(frame)
         for composer in self._composers.values():
             composer.advance(horizon_us)
-        self._segments.keep((horizon_us - self._zero_us) * 9 // 100)
+        self._segments.keep((horizon_us - self._zero_us) * 9 // 100, calm=self.rests(now_us))
         self._presentation.keep(horizon_us)
 
     def _prune(self) -> None:

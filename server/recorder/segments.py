@@ -1,6 +1,7 @@
 """Frames to fragments to segments on disk: ``{name}-00001.m4s`` … and ``{name}.m3u8``.
 
-A fragment is appended whole and synced; a segment begins at an IDR (but for an encoder that gives none
+A fragment is appended whole, so that a killed process loses none; each second of them is synced, and a
+segment is before it is listed. A segment begins at an IDR (but for an encoder that gives none
 in time) and is listed once it is whole. A frame's duration is known when the next comes, so the last
 one stays open; where it stands for long, ``{name}.tail`` holds what the next fragment would be by now.
 After a crash the file is cut back to its last whole fragment, the tail appended, and listed as it is.
@@ -25,6 +26,10 @@ FRAGMENT = VIDEO_HZ // 5
 """ticks from which on what has come makes a fragment"""
 HELD = VIDEO_HZ // 4
 """ticks after which what is no fragment yet is kept in the tail; with ten frames a second it never is"""
+CALM = 3 * VIDEO_HZ // 2
+"""for both, where a crash would leave out nothing but the card"""
+SYNC = VIDEO_HZ
+"""ticks of fragments that a machine without power may lose: to sync costs as much as a hundred packets"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,9 @@ class Segments:
         self._audio: deque[bytes] = deque()
         self._number = self._count = 0
         self._tail = folder / f"{name}.tail"
-        self._tail_end = 0
+        self._tail_end = self._synced = 0
         self.end = 0
-        """up to here all is safely on disk"""
+        """up to here all is written"""
         self.audio_frames = 0
         """AAC frames on disk"""
         self._repair()
@@ -149,15 +154,13 @@ class Segments:
         if self._open is not None:
             self._close(max(at, self._open[0] + VIDEO_HZ // 1000))
             self._flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._close_file()
 
-    def keep(self, at: int) -> None:
-        """No frame comes before ``at``: have on disk what stands until then."""
-        if self._open is not None and self._open[0] - self._start >= FRAGMENT:
+    def keep(self, at: int, *, calm: bool = False) -> None:
+        """No frame comes before ``at``: have on disk what stands until then; where it is ``calm``, later."""
+        if self._open is not None and self._open[0] - self._start >= (CALM if calm else FRAGMENT):
             self._flush()
-        if self._open is None or at - max(self._start, self._tail_end) < HELD:
+        if self._open is None or at - max(self._start, self._tail_end) < (CALM if calm else HELD):
             return
         start, data, key = self._open
         if at > start:
@@ -191,10 +194,12 @@ class Segments:
             self._file = self._path(self._number).open("ab", buffering=0)
             sync_folder(self._folder)
         _write(self._file, data)
-        os.fsync(self._file.fileno())
         offset = sum(item.size for item in self._fragments)
         self._fragments.append(replace(fragment, offset=offset))
         self.end = fragment.end
+        if self.end - self._synced >= SYNC:
+            os.fsync(self._file.fileno())
+            self._synced = self.end
         if fragment.audio_end is not None:
             self.audio_frames = fragment.audio_end // AAC_SAMPLES
 
@@ -208,10 +213,14 @@ class Segments:
         sound = [Sample(frame, AAC_SAMPLES, True) for frame in frames]
         return [picture, Run(fmp4.AUDIO, self.audio_frames * AAC_SAMPLES, sound)]
 
-    def _end_segment(self) -> None:
+    def _close_file(self) -> None:
         if self._file is not None:
+            os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
+
+    def _end_segment(self) -> None:
+        self._close_file()
         if self._fragments:
             self._list_segment()
         self._fragments, self._segment_start = [], self.end
