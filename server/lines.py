@@ -23,6 +23,10 @@ LEAST_S = 5.0
 MINUTE_REPORTS = 6
 FORGET_S = 30.0
 """a report older than that says nothing of now"""
+CUT_S = 60.0
+"""so long it is told that somebody was cut off"""
+EXCESS = "excess"
+"""reason of a line up: more is sent than one may send (``messages.Closed``)"""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -54,7 +58,7 @@ class Row(msgspec.Struct, frozen=True):
     """of what the stage's size there is worth"""
     carries_bps: int | None = None
     reason: str = ""
-    """of the estimate's last change"""
+    """down: of the estimate's last change; up: ``excess`` where more is sent than may be"""
     silent: bool = False
     """nothing comes over it any more; the rest is of before"""
     reduced: bool = False
@@ -83,6 +87,8 @@ class Lines:
         self._downlinks: Mapping[str, messages.Downlink] = {}
         self._published: dict[str, messages.Publication] = {}
         self._reported: dict[str, _Reported] = {}
+        self._cut: dict[str, tuple[messages.Closed, float]] = {}
+        """source → who was cut off for sending too much, and until when that is told"""
 
     def published(self, message: messages.Published) -> None:
         """What is being published now."""
@@ -98,6 +104,11 @@ class Lines:
         """The worker's estimates of its receivers' lines."""
         self._downlinks = message.downlinks
         self._prune()
+
+    def closed(self, message: messages.Closed, now_s: float) -> None:
+        """A session has ended by itself."""
+        if message.reason == EXCESS and message.source is not None:
+            self._cut[message.source] = message, now_s + CUT_S
 
     def report(
         self, grant: messages.Grant, session: str, holder: str, said: Report, now_s: float
@@ -125,6 +136,11 @@ class Lines:
             site_id = sites.get(source.removesuffix(":screen"))
             if source in self._published and site_id is not None:
                 yield self._up(site_id, self._published[source], line, now_s)
+        for source, (closed, until_s) in self._cut.items():
+            site_id = sites.get(source.removesuffix(":screen"))
+            if now_s < until_s and site_id is not None and source not in self._uplinks:
+                what = _sender(source, closed.holder)
+                yield Row(site_id, "up", what, 0, None, None, None, reason=EXCESS, silent=True)
         for session, downlink in self._downlinks.items():
             grant = derived.grants.get(downlink.holder)
             if grant is not None:
@@ -136,15 +152,15 @@ class Lines:
         self, site_id: int, published: messages.Publication, line: messages.Line, now_s: float
     ) -> Row:
         said = self._said(published.session, now_s)
-        what = "encoder" if published.holder.startswith("link:") else "camera"
         return Row(
             site=site_id,
             way="up",
-            what="screen" if published.source.endswith(":screen") else what,
+            what=_sender(published.source, published.holder),
             bitrate_bps=line.bitrate_bps,
             loss=line.loss,
             rtt_ms=said.rtt_ms if said else None,
             height_px=line.height if published.picture else 0,
+            reason=EXCESS if line.excess else "",
             silent=not published.alive,
             limited=said.limited if said else "none",
         )
@@ -185,6 +201,12 @@ class Lines:
         """Only sessions that are; so there are never more than workers allow."""
         standing = self._downlinks.keys() | {p.session for p in self._published.values()}
         self._reported = {s: told for s, told in self._reported.items() if s in standing}
+
+
+def _sender(source: str, holder: str) -> str:
+    if source.endswith(":screen"):
+        return "screen"
+    return "encoder" if holder.startswith("link:") else "camera"
 
 
 def _receiver(holder: str, grant: messages.Grant, site_id: int | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any, Protocol
 
 from server.desired import Derived
 from server.downlinks import Reductions
-from server.lines import Lines
+from server.lines import EXCESS, Lines
 from server.media import messages
 
 
@@ -75,8 +76,7 @@ class Telling:
             layers = {"session": message.session, "rids": message.rids}
             self.on_live(conference_id, "layers", layers, holder=message.holder)
         elif isinstance(message, messages.Closed):
-            ended = {"session": message.session, "source": message.source, "reason": message.reason}
-            self.on_live(conference_id, "media_closed", ended, holder=message.holder)
+            self._closed(conference_id, derived, message)
         elif derived is None:
             return
         elif isinstance(message, messages.Published):
@@ -87,6 +87,19 @@ class Telling:
             self._uplinks(conference_id, derived, message)
         elif isinstance(message, messages.Downlinks):
             self._downlinks(conference_id, derived, message)
+
+    def _closed(
+        self, conference_id: int, derived: Derived | None, message: messages.Closed
+    ) -> None:
+        """Who holds it; an encoder has no page, so its site's people are told why it was cut off."""
+        ended = {"session": message.session, "source": message.source, "reason": message.reason}
+        self.on_live(conference_id, "media_closed", ended, holder=message.holder)
+        if derived is None or message.source is None or message.reason != EXCESS:
+            return
+        self.lines[conference_id].closed(message, time.monotonic())
+        slug = message.source.removeprefix("site:").removesuffix(":screen")
+        if message.holder.startswith("link:") and slug in derived.sites:
+            self.on_live(conference_id, "media_closed", ended, site=derived.sites[slug])
 
     def _published(self, conference_id: int, message: messages.Published) -> None:
         self.lines[conference_id].published(message)

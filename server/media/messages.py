@@ -248,6 +248,8 @@ class Line(msgspec.Struct, frozen=True):
     """0 to 1"""
     width: int | None = None
     height: int | None = None
+    excess: bool = False
+    """more came than one may send: what was beyond it is lost, and soon the session ends"""
 
 
 class Lines(msgspec.Struct, frozen=True, tag="lines"):

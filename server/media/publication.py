@@ -69,6 +69,8 @@ class Publication:
         self._packets = Allowance(MAX_PACKETS_PER_S, MAX_PACKETS_PER_S * UPLINK_BURST_S)
         self._excess: tuple[float, float] | None = None
         """first and latest packet beyond the allowance"""
+        self._exceeded = False
+        """was there any since ``line`` was last asked?"""
         self._rebinds = Allowance(REBINDS_PER_S, REBINDS_BURST)
         self._resizes = Allowance(RESIZES_PER_S, RESIZES_BURST)
         self._resizes_told_at_s = float("-inf")
@@ -280,7 +282,7 @@ class Publication:
             first_s = now_s
             limits = f"limit_bps={MAX_UPLINK_BPS} limit_packets_per_s={MAX_PACKETS_PER_S}"
             self.warn("sends too much", limits)
-        self._excess = (first_s, now_s)
+        self._excess, self._exceeded = (first_s, now_s), True
         if now_s - first_s > EXCESS_S:
             self.warn("cut off", f"after_s={EXCESS_S:.0f}")
             self._excess = None
@@ -343,12 +345,14 @@ class Publication:
         self._line_counts = (octets, expected, received)
         due = expected - before[1]
         lost = due - (received - before[2])
+        excess, self._exceeded = self._exceeded, False
         width, height = (self.video.size if self.video else None) or (None, None)
         return messages.Line(
             bitrate_bps=max(0, round((octets - before[0]) * 8 / elapsed_s)),
             loss=min(1.0, max(0.0, lost / due)) if due > 0 else 0.0,
             width=width,
             height=height,
+            excess=excess,
         )
 
 

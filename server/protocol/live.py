@@ -15,7 +15,8 @@ LIVE = {
     "downlinks": "such lines, staff only: {source of the site: bit/s}",
     "recording": "how the recording stands: {state, duration_ms}",
     "layers": "which simulcast layers of a publication of this seat are to be sent: {session, rids}",
-    "media_closed": "a media session of this seat ended: {session, source, reason}",
+    "media_closed": "a media session of this seat, or an encoder of its site that sent too much, ended:"
+    " {session, source, reason}",
     "media_ready": "the media worker is there again after an outage: {}",
 }
 """Types of the Socket.IO event ``live`` (a list of {type, data}); clients keep state.live[type]."""

@@ -203,6 +203,10 @@ test("lines are told in words: the worst of each way, and why", () => {
   assert.equal(dead.up, "Camera: mất đường truyền, máy chủ không nhận được gì");
   assert.equal(dead.down, "Trang kỹ thuật: mất đường truyền, không nhận được gì");
   assert.deepEqual([dead.upLevel, dead.upFigures, dead.downLevel], [0, "", 0]);
+  const [greedy] = lineRows(sites, [{ ...up, reason: "excess" }, line], now);
+  assert.match(greedy.up, /^Camera: gửi quá nhiều nên bị bỏ bớt/);
+  assert.equal(greedy.upLevel, 1);
+  assert.match(lineRows(sites, [{ ...up, reason: "excess", silent: true }], now)[0].up, /đã bị ngắt vì/);
   const stands = { ...line, reduced: false, freezes: 20, line_freezes: 19, frozen_ms: 9000 };
   assert.equal(lineRows(sites, [{ ...stands, frozen_ms: 900 }], now)[0].downLevel, 2);
   assert.equal(lineRows(sites, [stands], now)[0].downLevel, 1);

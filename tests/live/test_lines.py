@@ -18,6 +18,7 @@ from server.media.messages import Downlink, Grant, Line, Publication, Slot
 from server.permissions import Actor, Role
 from server.signalling import Signalling
 from server.steering import Steering
+from server.telling import Telling
 from server.web.media_metrics import MediaCollector
 
 SAID = Report(rtt_ms=80, loss=0.01, freezes=2, frozen_ms=900, limited="bandwidth", line_freezes=1)
@@ -67,6 +68,42 @@ def test_a_line_over_which_nothing_comes_is_told_as_silent() -> None:
     lines.downlinks(messages.Downlinks("c", {"d-1": down("op", reason="silence")}))
     assert [row.silent for row in lines.rows(DERIVED, 100.0)] == [True, True]
     assert not any(row.silent for row in told().rows(DERIVED, 100.0))
+
+
+def test_who_sends_too_much_is_told_so_and_a_minute_later_that_it_was_cut_off() -> None:
+    lines = told()
+    lines.uplinks(messages.Lines("c", {"site:hue": Line(15_000_000, 0.8, 1280, 720, True)}))
+    up, *_ = lines.rows(DERIVED, 100.0)
+    assert (up.reason, up.silent) == ("excess", False)
+    lines.published(messages.Published("c", ()))
+    lines.closed(messages.Closed("c", "up-1", "link:3", "site:hue", "excess"), 100.0)
+    cut, *_ = lines.rows(DERIVED, 101.0)
+    assert (cut.site, cut.way, cut.what, cut.reason, cut.silent) == (
+        7,
+        "up",
+        "encoder",
+        "excess",
+        True,
+    )
+    assert not [row for row in lines.rows(DERIVED, 161.0) if row.way == "up"]
+
+
+def test_a_site_is_told_why_its_encoder_was_cut_off() -> None:
+    telling = Telling()
+    telling.open(1)
+    heard: list[tuple[object, ...]] = []
+    telling.on_live = lambda _, type, data, holder=None, site=None: heard.append(
+        (type, data["reason"], holder, site)
+    )
+    for holder, reason in (("link:3", "excess"), ("op", "excess"), ("link:3", "left")):
+        telling.hear(1, DERIVED, messages.Closed("c", "up-1", holder, "site:hue", reason))
+    assert heard == [
+        ("media_closed", "excess", "link:3", None),
+        ("media_closed", "excess", None, 7),
+        ("media_closed", "excess", "op", None),
+        ("media_closed", "left", "link:3", None),
+    ]
+    assert [row.what for row in telling.lines[1].rows(DERIVED, 0.0)] == ["camera"]
 
 
 def test_reports_of_others_sessions_are_let_be_and_too_many_refused() -> None:

@@ -397,6 +397,7 @@ async def test_who_sends_far_too_much_is_cut_off(
         if ended:
             break
     assert ended == ["site:a"]
+    assert found.line(2.0).excess and not found.line(2.0).excess, "told while it goes on"
     assert "sends too much: source=site:a holder=seat-a" in caplog.text
 
 

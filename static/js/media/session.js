@@ -6,6 +6,7 @@
  * stale when it arrives.
  */
 
+import { t } from "../i18n.js";
 import { onWake } from "../wake.js";
 import { LineWatch } from "./quality.js";
 
@@ -33,6 +34,11 @@ const CONNECT_TIMEOUT_MS = 15_000;
 const RESTART_EVERY_MS = 2500;
 /** A path that failed may still come back by itself, or be mended once signalling is back. */
 const FAILED_FOR_MS = 15_000;
+
+/** Why the server has cut off who published, page or encoder. */
+export function excessText() {
+  return t("Máy chủ đã ngắt vì gửi lên quá nhiều: hơn 15 Mbit/s hoặc 4.000 gói mỗi giây. Hãy giảm chất lượng ở nơi gửi.");
+}
 
 export class MediaSession {
   /** @type {SessionState} */
@@ -130,6 +136,7 @@ export class MediaSession {
         this.disconnect();
         this.become("taken_over");
       } else if (data.reason === "silent") this.start(); // the line was down: keep asking for it
+      else if (data.reason === "excess") this.#retry(new Error(excessText()));
       else if (data.reason !== "left") this.#retry(null);
     }
   }

@@ -10,6 +10,7 @@ import { clearSent, keep, keepDraft, kept } from "../kept.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
+import { excessText } from "../media/session.js";
 import { Receiver } from "../media/receive.js";
 import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
@@ -38,6 +39,7 @@ const connection = connect({
   onChange: render,
   onLive: ({ type, data }) => {
     for (const media of [camera, screen, receiver]) media.handleLive(type, data);
+    if (type === "media_closed" && data.reason === "excess") toast(excessText(), { kind: "wrong" });
   },
   onStatus: (online, refusal) => {
     for (const media of [camera, screen, receiver]) {

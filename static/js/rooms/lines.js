@@ -65,6 +65,7 @@ function nameOf(what) {
  */
 function level(line) {
   if (line.silent) return 0;
+  if (line.way === "up" && line.reason === "excess") return 1;
   const stands = line.frozen_ms > MUCH_FROZEN_MS;
   if (stands && line.line_freezes) return 1;
   let worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.line_freezes, 0);
@@ -79,6 +80,10 @@ function level(line) {
 function sentence(line) {
   const loss = formatPercent(line.loss ?? 0);
   if (line.way === "up") {
+    if (line.reason === "excess") {
+      if (line.silent) return t("đã bị ngắt vì gửi quá nhiều: hãy giảm tốc độ bit ở nơi gửi");
+      return t("gửi quá nhiều nên bị bỏ bớt, sắp bị ngắt: hãy giảm tốc độ bit ở nơi gửi");
+    }
     if (line.silent) return t("mất đường truyền, máy chủ không nhận được gì");
     if (line.limited === "bandwidth") return t("hình gửi lên đã giảm, đường lên hẹp");
     if ((line.loss ?? 0) > MUCH_LOSS) return t("đường lên mất %(loss)s gói", { loss });
