@@ -26,7 +26,9 @@ from server.permissions import Actor, Permission, Target, may
 from server.protocol import ReportMedia
 from server.steering import Steering
 
-ANSWER_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 5.0
+"""a worker that was killed is there again within 2 s, which is worth waiting for; one that hangs is not: who
+asks by HTTP has a timeout of its own"""
 
 
 class NoCodec(DomainError):
