@@ -49,7 +49,7 @@ class Message:
         return Packet(MESSAGE, self._text.decode())
 
 
-_PING = frame(b"2")
+PING_FRAME = frame(b"2")
 
 
 class _Payload(Payload):  # type: ignore[misc]
@@ -323,17 +323,17 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         if self.line is not None or abort:
             self.server.sockets.pop(self.sid, None)
 
-    def beat(self) -> None:
-        """Its turn of the wheel: ping, or hang up where the last one was not answered."""
+    def beat(self) -> bool:
+        """Its turn of the wheel: hang up where the last ping was not answered. True where ``PING_FRAME`` is
+        to be sent to its line now; to one that polls it is."""
         self._unowned_beats = 0 if self.owner is not None else self._unowned_beats + 1
         if not self._answered or self._unowned_beats > 1:
             self.hang_up(self.server.reason.PING_TIMEOUT)
-            return
+            return False
         self._answered = False
-        if self.line is not None:
-            self.line.write(_PING)
-        else:
+        if self.line is None:
             self._enqueue(Packet(PING))
+        return self.line is not None
 
     def schedule_ping(self) -> None:
         """The wheel does it."""

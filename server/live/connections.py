@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from server.db.journal import Published
@@ -70,6 +70,21 @@ class Hall:
     """who catches up; the others are the audience"""
     stirred: bool = True
     """somebody came or went, is somewhere else, or hears with another page, since presence was counted"""
+    _placed: dict[Place, list[Connection]] | None = None
+    """``by_place`` as it was last asked for; None since somebody came, went or moved"""
+
+    def stir(self) -> None:
+        """Somebody came or went, is somewhere else, or hears with another page."""
+        self.stirred = True
+        self._placed = None
+
+    def by_place(self) -> Mapping[Place, Sequence[Connection]]:
+        """All of them, by where they are."""
+        if self._placed is None:
+            self._placed = {}
+            for each in self.members.values():
+                self._placed.setdefault(each.place, []).append(each)
+        return self._placed
 
 
 class Connections:
@@ -96,7 +111,7 @@ class Connections:
             hall = self._by_conference[connection.conference_id] = Hall()
         hall.members[connection.sid] = connection
         hall.behind.add(connection)
-        hall.stirred = True
+        hall.stir()
 
     def remove(self, sid: str) -> Connection | None:
         """Forget it; None where it is unknown."""
@@ -109,7 +124,7 @@ class Connections:
             hall = self._by_conference[connection.conference_id]
             hall.audience.leave(connection)
             hall.behind.discard(connection)
-            hall.stirred = True
+            hall.stir()
             del hall.members[sid]
             if not hall.members:
                 del self._by_conference[connection.conference_id]
@@ -118,7 +133,7 @@ class Connections:
     def stir(self, connection: Connection) -> None:
         """It is somewhere else, or hears with another page."""
         if connection.sid in self._by_sid:
-            self._by_conference[connection.conference_id].stirred = True
+            self._by_conference[connection.conference_id].stir()
 
     def caught_up(self, connection: Connection) -> None:
         """From now on it hears what is published at once; nothing where it has gone meanwhile."""

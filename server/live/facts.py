@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from server.live.audience import Place
 from server.live.connections import Connection, Connections
 from server.live.presence import Presence
 from server.permissions import Actor, Permission, Reach, reach
@@ -98,26 +97,28 @@ class Facts:
         self._flushing = None
         facts, self._waiting = self._waiting, []
         for conference_id in {fact.conference_id for fact in facts}:
-            self._send(
-                self._connections.of_conference(conference_id),
-                [fact for fact in facts if fact.conference_id == conference_id],
-            )
+            self._send(conference_id, [f for f in facts if f.conference_id == conference_id])
 
-    def _send(self, connections: Iterable[Connection], facts: list[Fact]) -> None:
-        holders = {fact.holder for fact in facts if fact.holder is not None}
-        at: dict[Place, tuple[int, ...]] = {}
+    def _send(self, conference_id: int, facts: list[Fact]) -> None:
+        hall = self._connections.hall(conference_id)
+        if hall is None:
+            return
         groups: dict[tuple[int, ...], list[Connection]] = {}
-        for each in connections:
-            named = each.actor.holder in holders
-            heard = None if named else at.get(each.place)
-            if heard is None:
-                heard = tuple(n for n, fact in enumerate(facts) if fact.heard_by(each.actor))
-                if not named:
-                    at[each.place] = heard
+        holders = {fact.holder for fact in facts if fact.holder is not None}
+        named = {c for c in self._connections.of_seats(holders) if c.conference_id == conference_id}
+        for each in named:
+            heard = tuple(n for n, fact in enumerate(facts) if fact.heard_by(each.actor))
+            groups.setdefault(heard, []).append(each)
+        for_all = [(n, fact) for n, fact in enumerate(facts) if fact.holder is None]
+        for members in hall.by_place().values() if for_all else ():
+            # What is for no holder is heard by a role at a site, or not.
+            heard = tuple(n for n, fact in for_all if fact.heard_by(members[0].actor))
+            others = [each for each in members if each not in named] if named else members
             if heard:
-                groups.setdefault(heard, []).append(each)
-        for heard, members in groups.items():
-            self._emit(members, "live", [facts[n].wire() for n in heard])
+                groups.setdefault(heard, []).extend(others)
+        for heard, receivers in groups.items():
+            if receivers:
+                self._emit(receivers, "live", [facts[n].wire() for n in heard])
 
     def welcome(self, connection: Connection, facts: Mapping[str, Any], now: datetime) -> None:
         """The clock, and the last fact of each type, to who has just come."""
