@@ -40,7 +40,7 @@ class Report(msgspec.Struct, frozen=True):
     limited: str
     """``qualityLimitationReason`` of what it sends: none, cpu, bandwidth or other"""
     line_freezes: int = 0
-    """of the freezes, those for which the line can be blamed: packets were lost or late"""
+    """of the freezes, those for which the line can be blamed: packets were lost"""
 
 
 class Row(msgspec.Struct, frozen=True):

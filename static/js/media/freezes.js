@@ -8,15 +8,17 @@
 
 /** After such a change pictures may come as they like for so long. */
 const SETTLES_MS = 2000;
-/** A freeze is counted when it ends: the loss that it came of may be so long ago. */
+/**
+ * A freeze is counted when it ends: the loss that it came of may be so long ago. Round trips tell
+ * nothing here: on a busy machine they are those of the machine, and a queue on a line ends in losses.
+ */
 const BLAME_MS = 5000;
-const SLOW_MS = 300;
 
 /**
  * @typedef {object} Counted since the beginning
  * @property {number} freezes
  * @property {number} frozen_ms
- * @property {number} line_freezes those of them while packets were lost or late
+ * @property {number} line_freezes those of them while packets were lost
  */
 
 export class Freezes {
@@ -35,13 +37,11 @@ export class Freezes {
    * Look at the connection again.
    * @param {RTCStatsReport} report
    * @param {number} now_ms
-   * @param {number} rtt_ms
    * @returns {Counted}
    */
-  add(report, now_ms, rtt_ms) {
+  add(report, now_ms) {
     let freezes = 0;
     let frozen_ms = 0;
-    if (rtt_ms > SLOW_MS) this.#bad_ms = now_ms;
     for (const entry of report.values()) {
       if (entry.type !== "inbound-rtp" || entry.freezeCount === undefined) continue;
       const mid = entry.mid ?? "";

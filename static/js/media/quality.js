@@ -178,8 +178,7 @@ export class LineWatch {
     if (this.connection.connectionState === "closed") return this.stop();
     const now_ms = performance.now();
     const report = await this.connection.getStats();
-    const line = totals(report, now_ms);
-    const sum = { ...line, ...this.#freezes.add(report, now_ms, line.rtt_ms) };
+    const sum = { ...totals(report, now_ms), ...this.#freezes.add(report, now_ms) };
     const last = this.#window.at(-1);
     // On a path that is lost the browser still counts some as sent, each time that it tries another.
     const arrives = this.connection.connectionState === "connected";

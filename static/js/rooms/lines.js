@@ -108,7 +108,7 @@ const freezesText = (n) =>
   tn("hình đứng %(n)s lần trong một phút qua", "hình đứng %(n)s lần trong một phút qua", n);
 
 /**
- * Nothing was lost or late meanwhile.
+ * Nothing was lost meanwhile.
  * @param {number} n
  */
 const otherFreezesText = (n) =>
