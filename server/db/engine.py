@@ -171,6 +171,9 @@ class Database:
 
     def __init__(self, url: str, readers: int = 4) -> None:
         self.engine = make_engine(url)
+        self._kept_open: sqlite3.Connection | None = None
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", self._keep_open)
         reading: dict[str, Any] = {"writes": False}
         if self.engine.dialect.name == "postgresql":
             reading |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -213,6 +216,18 @@ class Database:
         """Wait for the readers and close all connections."""
         self._pool.shutdown()
         self.engine.dispose()
+        if self._kept_open is not None:
+            self._kept_open.close()
+            self._kept_open = None
+
+    def _keep_open(self, _connection: sqlite3.Connection, _record: object) -> None:
+        """One connection that nobody uses, so that none is the last one to be closed: that would
+        remove what SQLite keeps beside its file, and on a full disk it cannot be made again. Then
+        nothing could be read either."""
+        if self._kept_open is None:
+            file = self.engine.url.database or ""
+            self._kept_open = sqlite3.connect(file, check_same_thread=False)
+            self._kept_open.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 # --- migrations ----------------------------------------------------------------------------------

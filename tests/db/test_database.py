@@ -108,6 +108,18 @@ def test_sqlite_is_durable_and_strict(tmp_path: Path) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
+def test_sqlite_is_kept_open_by_who_uses_it(tmp_path: Path) -> None:
+    file = tmp_path / "open.sqlite3"
+    database = Database(f"sqlite:///{file}")
+    with database.write_session() as session:
+        session.execute(text("CREATE TABLE t (n)"))
+        session.commit()
+    database.engine.dispose()
+    assert file.with_name("open.sqlite3-shm").exists(), "on a full disk it could not be made again"
+    database.close()
+    assert not file.with_name("open.sqlite3-shm").exists()
+
+
 def test_foreign_keys_hold(database: Database) -> None:
     with database.write_session() as session, pytest.raises(IntegrityError):
         session.execute(
