@@ -142,11 +142,13 @@ class Inbox:
         if not self._open:
             return False
         if self._asked is None or self._asked.done():
+            away = self._away_since_s is not None
             if self._began_s is not None or not self._queue.empty():
-                return self.busy_s <= within_s
+                return not away and self.busy_s <= within_s
             self._asked = self._loop.create_future()
             told = partial(_resolve, self._asked)
-            self._queue.put(WorkJob(told, journal.hold, writes=False))
+            asks = journal.prove if away else journal.hold
+            self._queue.put(WorkJob(told, asks, writes=False))
         await asyncio.wait([self._asked], timeout=within_s)
         return self._asked.done() and self._asked.exception() is None
 
@@ -277,7 +279,9 @@ class Inbox:
         finally:
             self._began_s = None
         self._unsure = _Done([], frozenset(), [])
-        if self._away_since_s is not None:
+        # A full disk takes what writes nothing.
+        wrote = bool(events) or any(isinstance(job, WorkJob) for job in jobs)
+        if self._away_since_s is not None and wrote:
             log.warning(
                 "inbox.database_back", after_s=round(time.monotonic() - self._away_since_s, 1)
             )

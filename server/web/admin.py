@@ -12,7 +12,7 @@ from aiohttp import web
 from server.errors import N_, Forbidden
 from server.i18n import Language
 from server.permissions import Actor, Permission, Role, Target, may
-from server.web.health import READS_ALONE, SILENT, check, children_of, free_bytes
+from server.web.health import check, children_of, free_bytes
 from server.web.organiser_access import signed_in
 from server.web.site import render, site_of, visitor_of
 from server.web.vitals import Vitals
@@ -59,8 +59,7 @@ async def facts(request: web.Request) -> Facts:
     children = children_of(site.runtime)
     return Facts(
         window=request.config_dict[VITALS].window(),
-        database_silent=parts["database"] == SILENT,
-        database_reads_alone=parts["database"] == READS_ALONE,
+        database=parts["database"],
         waiting=site.inbox.waiting,
         workers=site.signalling.steering.standing(),
         recorders=[each == "ok" for each in parts["recorders"]],

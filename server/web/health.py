@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from server.db.engine import sqlite_file
 from server.errors import N_, Forbidden
 from server.web.forwarded import address_of
 from server.web.media_metrics import MediaCollector
@@ -26,6 +27,9 @@ log = structlog.get_logger("health")
 PATIENCE_S = 3.0
 SILENT = "the database does not answer"
 READS_ALONE = "the database does not take what is written"
+FULL = "the disk of the database is full"
+LEAST_BYTES = 1_000_000
+"""A transaction and its journal find room in it."""
 WORKERS = Gauge("diemcau_media_workers_connected", "Media workers that web is connected to")
 RESTARTS = Gauge("diemcau_child_restarts", "Times a child was started again", ["child"])
 RECORDERS = Gauge("diemcau_recorders_running", "Recorders that run")
@@ -46,6 +50,10 @@ async def _database(site: Site) -> str | None:
     except Exception as error:
         log.warning("database does not answer", error=repr(error.__cause__ or error))
         return SILENT
+    file = sqlite_file(site.config.database_url)
+    left = None if file is None else await asyncio.to_thread(free_bytes, file.parent)
+    if left is not None and left < LEAST_BYTES:
+        return FULL
     return None if await site.inbox.takes(PATIENCE_S) else READS_ALONE
 
 

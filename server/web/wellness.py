@@ -10,6 +10,7 @@ from typing import Any
 
 from server.errors import N_
 from server.web import vitals
+from server.web.health import FULL, READS_ALONE, SILENT
 from server.web.vitals import Window
 
 
@@ -42,9 +43,8 @@ class Facts:
     """What is known of the parts now."""
 
     window: Window
-    database_silent: bool
-    database_reads_alone: bool
-    """it answers, and takes nothing that is written"""
+    database: str
+    """``ok``, or what health.py says is wrong"""
     waiting: int
     workers: Sequence[bool]
     recorders: Sequence[bool]
@@ -95,19 +95,26 @@ def _ms(bound_s: float, largest_s: float) -> tuple[str, int]:
 
 def _database(facts: Facts) -> Finding:
     name = N_("Cơ sở dữ liệu")
-    if facts.database_silent:
+    if facts.database == SILENT:
         return Finding(
             name,
             State.WRONG,
             N_("Không trả lời. Lệnh mới bị hoãn; những gì đã được xác nhận không mất."),
             N_("Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."),
         )
-    if facts.database_reads_alone:
+    if facts.database == FULL:
+        return Finding(
+            name,
+            State.WRONG,
+            N_("Đĩa đã đầy. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
+            N_("Giải phóng chỗ trên đĩa của cơ sở dữ liệu; máy chủ tự ghi tiếp, không cần bật lại."),
+        )
+    if facts.database == READS_ALONE:
         return Finding(
             name,
             State.WRONG,
             N_("Đọc được nhưng không ghi được. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
-            N_("Xem có chương trình khác đang khóa cơ sở dữ liệu, hoặc nó chỉ cho đọc không."),
+            N_("Xem có chương trình khác đang khóa cơ sở dữ liệu, đĩa đầy, hoặc chỉ cho đọc không."),
         )
     return Finding(name, State.GOOD, N_("Trả lời bình thường."))
 

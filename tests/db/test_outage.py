@@ -172,14 +172,19 @@ def locked(url: str) -> Iterator[None]:
         other.rollback()
 
 
-async def test_the_writer_is_asked_where_nobody_writes(inbox: Inbox, database_url: str) -> None:
+async def test_the_writer_is_asked_where_nobody_writes(
+    inbox: Inbox, cast: Cast, database_url: str
+) -> None:
     counted = COMMIT_S._sum.get()
     assert await inbox.takes(5) and await inbox.takes(5)
     with locked(database_url):
         first, second = await asyncio.gather(inbox.takes(0.05), inbox.takes(5))
         assert not first and not second, "while it waits for the lock, and when it has given up"
         assert not await inbox.takes(5)
-    assert await inbox.takes(5)
+        tried = inbox.enqueue(cast.trainee, AskQuestion(text="Được chưa?"), "key")
+        assert not await inbox.takes(5), "who tries again has only just begun"
+        await asyncio.wait([tried])
+    assert isinstance(tried.exception(), Unavailable) and await inbox.takes(5)
     with away(database_url):
         assert not await inbox.takes(5)
     assert await inbox.takes(5)

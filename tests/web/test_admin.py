@@ -50,8 +50,7 @@ class Meters:
         window = Window(self.before.values, sample(60.0, self.registry).values)
         well: dict[str, Any] = {
             "window": window,
-            "database_silent": False,
-            "database_reads_alone": False,
+            "database": "ok",
             "waiting": 0,
             "workers": [True],
             "recorders": [True],
@@ -90,8 +89,9 @@ def test_only_the_last_minute_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "name", "state"),
     [
-        ({"database_silent": True}, "Cơ sở dữ liệu", State.WRONG),
-        ({"database_reads_alone": True}, "Cơ sở dữ liệu", State.WRONG),
+        ({"database": health.SILENT}, "Cơ sở dữ liệu", State.WRONG),
+        ({"database": health.READS_ALONE}, "Cơ sở dữ liệu", State.WRONG),
+        ({"database": health.FULL}, "Cơ sở dữ liệu", State.WRONG),
         ({"waiting": 1001}, "Lệnh đang chờ ghi", State.WATCH),
         ({"waiting": 6001}, "Lệnh đang chờ ghi", State.WRONG),
         ({"workers": [True, False]}, "Bộ chuyển tiếp hình tiếng", State.WRONG),
@@ -143,9 +143,9 @@ def test_every_finding_is_said_in_both_languages(code: str) -> None:
     busy.commit.observe(7)
     busy.cut_off.inc()
     busy.refused.labels("slow_down").inc()
-    wrong = busy.facts(database_silent=True, waiting=9999, workers=[False], free_bytes=None)
-    locked = Meters().facts(database_reads_alone=True)
-    for facts in (wrong, locked, Meters().facts(), Meters().facts(workers=[], recorders=[])):
+    wrong = busy.facts(database=health.SILENT, waiting=9999, workers=[False], free_bytes=None)
+    locked, full = (Meters().facts(database=each) for each in (health.READS_ALONE, health.FULL))
+    for facts in (wrong, locked, full, Meters().facts(), Meters().facts(workers=[], recorders=[])):
         for finding in judge(facts):
             row = _told(finding, language)
             assert row.sentence and "%" not in row.sentence
@@ -177,6 +177,17 @@ async def test_a_locked_database_is_told_though_nobody_writes(
         answer, body = await house.browser().get("/healthz")
         assert answer.status == 503 and health.READS_ALONE in body
     await _says(organiser, "Máy chủ hoạt động tốt.")
+
+
+@sqlite_alone
+async def test_a_full_disk_is_told_before_anybody_writes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organiser = await Organiser.sign_in(house)
+    monkeypatch.setattr(health, "LEAST_BYTES", 1 << 60)
+    assert "Đĩa đã đầy." in await organiser.get("/admin")
+    answer, body = await house.browser().get("/healthz")
+    assert answer.status == 503 and health.FULL in body
 
 
 async def _says(organiser: Organiser, sentence: str) -> str:
