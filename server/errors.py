@@ -88,7 +88,10 @@ class Unavailable(DomainError):
 
     code = "unavailable"
     status = 503
-    message = N_("Máy chủ đang bận. Dữ liệu của bạn được giữ lại và sẽ gửi lại.")
+    message = N_(
+        "Máy chủ đang bận, chưa làm được việc này. Những gì đã xác nhận không mất. "
+        "Hãy thử lại sau vài giây."
+    )
 
 
 class Broken(DomainError):

@@ -29,6 +29,7 @@ from server.errors import (
     NotFound,
     SlowDown,
     Unauthenticated,
+    Unavailable,
 )
 from server.people import accounts
 from server.web import site as shared
@@ -79,6 +80,10 @@ _UNPARSABLE = N_("Yêu cầu không hợp lệ.")
 _CROSS_SITE = N_("Biểu mẫu này đến từ một trang khác. Hãy mở lại trang và thử lại.")
 _EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. Hãy tải lại trang và thử lại.")
 _METHOD = N_("Trang này không nhận yêu cầu kiểu này.")
+_DATABASE_AWAY = N_(
+    "Cơ sở dữ liệu không trả lời. Lệnh mới bị hoãn; những gì đã được xác nhận không mất. "
+    "Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."
+)
 _TOO_SLOW = N_("Dữ liệu gửi lên quá chậm. Hãy kiểm tra mạng rồi thử lại.")
 _TOO_LARGE = N_("Tệp gửi lên quá lớn: nhiều nhất là %(most)s MB. Chưa có gì được nhập.")
 
@@ -144,7 +149,9 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     if token and not request.path.startswith(_QUIET_PATHS[:2]):
         try:
             found.account = await site.database.read(_account, token)
-        except DomainError as error:  # the database is away
+        except Unavailable as error:
+            if request.path == "/admin":  # what /healthz tells everybody, and what to do
+                error = Unavailable(_DATABASE_AWAY, retry_after_s=error.retry_after_s)
             return _told(request, error)
     response = await handler(request)
     if is_new and response.content_type == "text/html" and not response.prepared:

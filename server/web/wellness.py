@@ -107,14 +107,18 @@ def _database(facts: Facts) -> Finding:
             name,
             State.WRONG,
             N_("Đĩa đã đầy. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
-            N_("Giải phóng chỗ trên đĩa của cơ sở dữ liệu; máy chủ tự ghi tiếp, không cần bật lại."),
+            N_(
+                "Giải phóng chỗ trên đĩa của cơ sở dữ liệu; máy chủ tự ghi tiếp, không cần bật lại."
+            ),
         )
     if facts.database == READS_ALONE:
         return Finding(
             name,
             State.WRONG,
             N_("Đọc được nhưng không ghi được. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
-            N_("Xem có chương trình khác đang khóa cơ sở dữ liệu, đĩa đầy, hoặc chỉ cho đọc không."),
+            N_(
+                "Xem có chương trình khác đang khóa cơ sở dữ liệu, đĩa đầy, hoặc chỉ cho đọc không."
+            ),
         )
     return Finding(name, State.GOOD, N_("Trả lời bình thường."))
 

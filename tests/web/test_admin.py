@@ -17,7 +17,7 @@ from server.web.health import free_bytes
 from server.web.site import SITE
 from server.web.vitals import Window, sample
 from server.web.wellness import Facts, State, judge, overall
-from tests.db.test_outage import locked
+from tests.db.test_outage import away, locked
 from tests.web.conftest import House
 from tests.web.organising import Organiser
 
@@ -176,6 +176,12 @@ async def test_a_locked_database_is_told_though_nobody_writes(
         assert "đang khóa cơ sở dữ liệu" in text and "Máy chủ có phần hỏng" in text
         answer, body = await house.browser().get("/healthz")
         assert answer.status == 503 and health.READS_ALONE in body
+    if house.config.database_url.startswith("postgresql"):
+        with away(house.config.database_url):
+            text = await organiser.get("/admin", status=503)
+            assert "Xem cơ sở dữ liệu còn chạy" in text, "though nobody knows who asks"
+            text = await organiser.get("/conferences", status=503)
+            assert "Hãy thử lại sau vài giây." in text
     await _says(organiser, "Máy chủ hoạt động tốt.")
 
 

@@ -4,8 +4,9 @@
  * place, and shows that an upload is on its way.
  */
 
-import { confirmDialog, on, setBusy } from "../dom.js";
+import { confirmDialog, on } from "../dom.js";
 import { t } from "../i18n.js";
+import { showSending } from "../sent.js";
 
 /** Submitting by a button with data-confirm asks first. */
 on(document, "click", "[data-confirm]", async (button, event) => {
@@ -75,18 +76,7 @@ function continueFrom(last, row) {
   if (end instanceof HTMLInputElement && start instanceof HTMLInputElement) start.value = end.value;
 }
 
-/** What takes long says so, and cannot be pressed twice. */
-on(document, "submit", "[data-upload], [data-slow]", (form, event) => {
-  const button = /** @type {SubmitEvent} */ (event).submitter;
-  // After the browser has read the form: a disabled button would not be sent.
-  if (button instanceof HTMLButtonElement) setTimeout(() => setBusy(button, true));
-});
-addEventListener("pageshow", (event) => {
-  if (!event.persisted) return;
-  for (const button of document.querySelectorAll("[aria-busy=true]")) {
-    if (button instanceof HTMLButtonElement) setBusy(button, false);
-  }
-});
+showSending("[data-upload], [data-slow]");
 
 /** A file may be dropped onto the field: the browser takes it, the field shows where. */
 for (const area of document.querySelectorAll(".file-drop")) {
