@@ -165,3 +165,40 @@ async def test_garbage_by_long_polling(
     assert len(said) == 1 and "exc_info" not in str(logs), logs
     assert not caplog.records
     await _unharmed(venue, page)
+
+
+FOREIGN = (
+    "EIO=3&transport=polling",
+    "EIO=3&transport=websocket",
+    "EIO=5&transport=polling",
+    "transport=polling",
+    "EIO=4&transport=pigeon",
+    "EIO=4&transport=polling&j=x",
+    "EIO=4&transport=polling&sid=nobody",
+    "EIO=4&transport=websocket&sid=nobody",
+)
+"""handshakes of other versions of the protocol, or of none"""
+
+
+async def test_handshakes_that_are_not_of_this_protocol(
+    venue: Venue, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = await bystander(venue)
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+    }
+    with capture_logs() as logs, caplog.at_level(logging.WARNING):
+        async with aiohttp.ClientSession() as http:
+            for query in FOREIGN:
+                headers = upgrade if "websocket" in query else {}
+                address = f"{venue.url}/socket.io/?{query}"
+                async with http.get(address, headers=headers) as answer:
+                    assert answer.status == 400, query
+                async with http.post(address, data="4hello") as answer:
+                    assert answer.status == 400, query
+    assert "exc_info" not in str(logs)
+    assert not any(record.exc_info for record in caplog.records)
+    await _unharmed(venue, page)

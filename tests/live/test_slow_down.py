@@ -17,7 +17,7 @@ from server import inbox
 from server.inbox import RETRY_AFTER_S
 from server.live.commands import IN_FLIGHT_RETRY_S, MOST_IN_FLIGHT
 from server.live.decode import Plain
-from server.live.limits import BURST, COMMANDS_PER_S
+from server.live.limits import BURST, COMMANDS_PER_S, WAITING_RETRY_S, Limits
 from server.questions.models import Question
 from tests.live.conftest import PATIENCE_S, Page, Venue
 
@@ -88,16 +88,22 @@ async def writer_at_work(venue: Venue) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("capacity", "retry_after_s"), [(inbox.CAPACITY, IN_FLIGHT_RETRY_S), (20, RETRY_AFTER_S)]
+    ("where", "room", "retry_after_s"),
+    [
+        ("connection", MOST_IN_FLIGHT, IN_FLIGHT_RETRY_S),
+        ("conference", 20, WAITING_RETRY_S),
+        ("inbox", 20, RETRY_AFTER_S),
+    ],
 )
 async def test_what_finds_no_room_is_done_when_it_comes_again(
-    venue: Venue, monkeypatch: pytest.MonkeyPatch, capacity: int, retry_after_s: float
+    venue: Venue, monkeypatch: pytest.MonkeyPatch, where: str, room: int, retry_after_s: float
 ) -> None:
-    """Of one connection, or of the inbox."""
-    monkeypatch.setattr(inbox, "CAPACITY", capacity)
+    if where == "conference":
+        venue.gateway._commands._limits = Limits(most_waiting=room)
+    if where == "inbox":
+        monkeypatch.setattr(inbox, "CAPACITY", room)
     full = inbox.REFUSED.labels("full")._value
-    before = full.get()
-    room, more = min(capacity, MOST_IN_FLIGHT), 10
+    before, more = full.get(), 10
     page = await venue.open(venue.cast.operator)
     texts = {f"k{n}": f"Câu {n}" for n in range(room + more)}
     async with writer_at_work(venue):
@@ -112,7 +118,8 @@ async def test_what_finds_no_room_is_done_when_it_comes_again(
         assert list(refused) == list(texts)[room:], "first come, first served"
         for answer in refused.values():
             assert answer["error"] == "slow_down" and answer["retry_after_s"] == retry_after_s
-        assert full.get() - before == (more if capacity == room else 0)
+            assert answer["message"] == "Thao tác quá nhanh. Hãy thử lại sau giây lát."
+        assert full.get() - before == (more if where == "inbox" else 0)
     numbers = {key: (await sent[key])["result"]["question"] for key in list(texts)[:room]}
     for key in refused:
         answer = await until_done(page, "question.ask", {"text": texts[key]}, key)

@@ -21,7 +21,6 @@ from structlog.testing import capture_logs
 from server.live import engine, gateway, metrics
 from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.client import LOOKED_AT
-from server.live.commands import MOST_IN_FLIGHT
 from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
 from server.snapshot import SHARED_FOR, Shared, build
@@ -521,18 +520,6 @@ async def test_frames_of_the_standard(venue: Venue) -> None:
             await asyncio.get_running_loop().sock_sendall(raw.socket, bytes([byte]))
     await raw.until(b"snapshot")
     raw.socket.close()
-
-
-async def test_a_seat_that_asks_too_much_is_told_when_to_go_on(venue: Venue) -> None:
-    page, other = await venue.open(venue.cast.moderator), await venue.open(venue.cast.organiser)
-    mute = {"site": venue.cast.hue, "muted": True}
-    asked = [page.send("site.mute", mute, f"{n}") for n in range(MOST_IN_FLIGHT + 20)]
-    answers = await asyncio.gather(*asked)
-    refused = [answer for answer in answers if not answer["ok"]]
-    assert {answer["error"] for answer in refused} == {"slow_down"}
-    assert all(answer["retry_after_s"] > 0 and answer["message"] for answer in refused)
-    assert (await other.send("site.mute", mute, "k"))["ok"], "others go on"
-    assert (await page.send("site.mute", mute, "later"))["ok"]
 
 
 async def test_shared_snapshots_are_each_ones_own(venue: Venue) -> None:
