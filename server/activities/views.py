@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from server.activities.facts import item_opened
 from server.activities.models import Activity, Item, Opening, Response, Run
+from server.activities.rules import OPEN
 from server.activities.running import items_of, unfinished
 from server.db.lists import among
 from server.permissions import Actor, Permission, Target, may
@@ -84,6 +85,19 @@ def _runs(session: Session, conference_id: int, counted: bool) -> dict[str, Any]
     items = len(items_of(session, activity.id))
     shown = item_opened(run, activity, item, items, chart, counted)
     return {str(run.id): msgspec.to_builtins(shown)}
+
+
+def choices(session: Session, conference_id: int) -> dict[str, Any] | None:
+    """How many have chosen each option of the item that is open; None where none is."""
+    run = unfinished(session, conference_id)
+    if run is None or run.state != OPEN:
+        return None
+    query = select(Response.option, func.count()).group_by(Response.option)
+    query = query.where(Response.run_id == run.id, Response.item_id == run.item_id)
+    votes = [0] * len(session.get_one(Item, run.item_id).options)
+    for option, count in session.execute(query):
+        votes[option] = count
+    return {"run": run.id, "item": run.item_id, "votes": votes}
 
 
 def _responses(

@@ -19,6 +19,7 @@ _HEARD_BY = {
     "publications": Permission.RECEIVE,
     "speaking": Permission.RECEIVE,
     "recording": Permission.RECEIVE,  # told each second: not to 1,703 phones, which do not show it
+    "choices": Permission.SEE_KEY,
     "lines": Permission.SEE_REPORTS,
     "downlinks": Permission.SEE_REPORTS,
 }

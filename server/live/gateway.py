@@ -129,6 +129,12 @@ class Gateway:
                 self._delivery.tell_heads(conference_id)
         self._facts.flush()
 
+    def tell_choices(self, conference_id: int, choices: dict[str, Any]) -> None:
+        """How the open item of a quiz is answered so far, where it is news."""
+        telling = self._signalling.steering.telling
+        if telling.current(conference_id).get("choices") != choices:
+            telling.tell(conference_id, "choices", choices, keep=True)
+
     # --- handshake ---
 
     async def _on_connect(self, sid: str, _environ: object, auth: object = None) -> None:

@@ -1,5 +1,5 @@
 """The clock's own commands: attendance counts and quiz deadlines of open conferences, and since when
-rooms are connected.
+rooms are connected. While an item is open staff are told how it is answered.
 
 They follow from what was written, so that a conference in which nothing happens is asked rarely.
 """
@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Coroutine, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
-from server.activities import rules
+from server.activities import rules, views
 from server.activities.models import Run
 from server.batch import server_actor
 from server.conferences.models import Conference
@@ -41,6 +41,7 @@ PERIOD_S = 1.0
 EVERYWHERE_EVERY = 30
 """Periods until all open conferences are looked at, whether anything was heard of them or not."""
 OPEN = ("lobby", "live", "paused")
+NEVER = datetime.min.replace(tzinfo=UTC)
 OF_NO_CONCERN = ("agenda.", "question.", "stage.", "floor.")
 """Events that change neither who has checked in nor what was answered."""
 
@@ -139,6 +140,10 @@ class Ticker:
         try:
             both = (CountAttendance(), ExpireItems())  # together, so that one transaction does both
             await asyncio.gather(*(self._command(conference_id, each) for each in both))
+            if utc_now() < self._deadlines.get(conference_id, NEVER):
+                choices = await self._database.read(views.choices, conference_id)
+                if choices is not None:
+                    self._gateway.tell_choices(conference_id, choices)
         except BaseException:
             self._stirred.add(conference_id)
             raise

@@ -9,6 +9,8 @@ LIVE = {
     "publications": "what is being published: {source: {video, audio, alive, picture, heard}}",
     "slots": "what this page's receiving session shows: {session, slots: {mid: source or null}}",
     "speaking": "which sources are heard now: [source]",
+    "choices": "how the open quiz item is answered so far, staff only, at most once a second:"
+    " {run, item, votes: [how many chose each option]}",
     "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",
     "downlink": "a session of this page gets smaller pictures than it shows, for its line carries no"
     " more: {session, carries_bps: bit/s, or null once all is well, withheld: [mid] that get none}",

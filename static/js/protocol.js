@@ -121,6 +121,7 @@ export const LIVE = [
   "publications",
   "slots",
   "speaking",
+  "choices",
   "lines",
   "downlink",
   "downlinks",

@@ -48,12 +48,22 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
         return await answered() > OTHERS
 
     await eventually(enough, answered)
-    # How many have answered is known meanwhile; what they chose is not, and no empty chart says so.
+    # How many have answered is known meanwhile; what they chose is at the desk alone.
     share = desk.at("#run-card progress.meter.now")
     await expect(share).to_be_visible()
     assert 0 < await share.evaluate("bar => bar.value") <= 1
     await expect(desk.at("#run-chart li")).to_have_count(len(ITEM.options))
-    await expect(desk.at("#run-chart progress:visible")).to_have_count(0)
+    await expect(desk.at("#run-chart progress:visible")).to_have_count(len(ITEM.options))
+    at_desk = desk.at("#run-chart progress")
+
+    async def values() -> list[int]:
+        return await at_desk.evaluate_all("all => all.map((each) => Number(each.value))")
+
+    async def known() -> bool:
+        return sum(await values()) > OTHERS
+
+    await eventually(known, values)
+    await expect(display.at("#quiz-bars")).to_be_hidden()
     await expect(desk.at("#run-card [data-run=close]")).to_be_in_viewport(ratio=1)
     # A choice that is made while the line is lost, and comes when the item is closed, is no choice.
     await phone.page.context.set_offline(True)
@@ -70,10 +80,6 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     figures = await display.at("#quiz-bars li b").all_inner_texts()
     votes = [int(figure.split("·")[0].replace(".", "")) for figure in figures]
     assert sum(votes) == await answered() > OTHERS and votes[ITEM.correct] >= 1
-    at_desk = desk.at("#run-chart progress")
-
-    async def values() -> list[int]:
-        return await at_desk.evaluate_all("all => all.map((each) => Number(each.value))")
 
     async def charted() -> bool:
         return await values() == votes

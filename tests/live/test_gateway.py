@@ -424,6 +424,7 @@ async def test_live_facts_go_where_they_belong(venue: Venue) -> None:
     venue.tell(
         cast.conference_id, "slots", {"session": "s", "slots": {}}, holder=cast.moderator.holder
     )
+    venue.tell(cast.conference_id, "choices", {"run": 1, "item": 1, "votes": [1, 0]})
     venue.tell(cast.conference_id, "recording", {"state": "recording", "duration_ms": 1})
     venue.tell(cast.conference_id, "test", {"behind": "them"})
     for page in (moderator, operator, trainee):
@@ -433,4 +434,6 @@ async def test_live_facts_go_where_they_belong(venue: Venue) -> None:
     assert set(moderator.live["lines"]) == {"site:hue", "site:da-nang"}
     assert set(operator.live["lines"]) == {"site:da-nang"}
     assert "lines" not in trainee.live
+    assert "choices" in moderator.live, "whoever may know the key"
+    assert "choices" not in operator.live and "choices" not in trainee.live
     assert "slots" in moderator.live and "slots" not in operator.live

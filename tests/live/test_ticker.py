@@ -29,13 +29,21 @@ async def test_counts_are_announced_and_items_close_at_their_deadline(venue: Ven
         await moderator.until(lambda p: p.snapshots == 1)
         activity = (await moderator.send("activity.create", QUIZ, "k1"))["result"]["activity"]
         run = (await moderator.send("activity.launch", {"activity": activity}, "k2"))["result"]
+        item = moderator.state["runs"][str(run["run"])]["item"]
+        choice = {"run": run["run"], "item": item, "option": 1}
+        assert (await trainee.send("activity.answer", choice, "k3"))["ok"]
+        so_far = {"run": run["run"], "item": item, "votes": [0, 1]}
+        await moderator.until(lambda p: p.live.get("choices") == so_far)
+        observer = await venue.open(venue.cast.observer)
+        await observer.until(lambda p: p.live.get("choices") == so_far)
         assert (await trainee.send("attendance.check_in", {}, "k"))["ok"]
         here = str(venue.cast.da_nang)
         await moderator.until(lambda p: p.state["sites"][here]["present"] == 1)
         await moderator.until(lambda p: "presence" in p.live)
         await moderator.until(closed(run["run"]))
-        item = moderator.state["runs"][str(run["run"])]
-        assert item["deadline_at"] <= item["closed_at"]
+        shown = moderator.state["runs"][str(run["run"])]
+        assert shown["deadline_at"] <= shown["closed_at"]
+        assert "choices" not in trainee.live
     finally:
         await ticker.stop()
 

@@ -22,6 +22,18 @@ export function totals(run) {
   );
 }
 
+/**
+ * Votes for each option as they are known here: staff hear of them while the item is open.
+ * @param {import("../state.js").State} state
+ * @param {Entity} run
+ * @returns {number[] | null}
+ */
+function knownVotes(state, run) {
+  if (run.chart) return totals(run);
+  const { choices } = state.live;
+  return choices?.run === run.run && choices.item === run.item ? choices.votes : null;
+}
+
 /** @param {import("../state.js").State} state */
 export function renderRun(state) {
   const activities = Object.values(state.activities ?? {});
@@ -38,23 +50,22 @@ export function renderRun(state) {
   card.hidden = !run;
   if (!run) return;
   const key = run.correct ?? state.keys?.[String(run.item)]?.key;
-  const charted = Boolean(run.chart);
   const present = Object.values(state.sites).reduce((sum, site) => sum + site.present, 0);
   fill(card, {
     title: `${run.title} · ${run.position}/${run.items}`,
     text: run.text,
     answered: tn("%(n)s người đã trả lời", "%(n)s người đã trả lời", run.answered),
     answeredShare: run.answered / Math.max(1, run.answered, present),
-    charted,
+    charted: Boolean(run.chart),
   });
-  const votes = totals(run);
-  const total = votes.reduce((a, b) => a + b, 0) || 1;
+  const votes = knownVotes(state, run);
+  const total = votes?.reduce((a, b) => a + b, 0) || 1;
   const bars = run.options.map((/** @type {string} */ text, /** @type {number} */ index) => ({
     label: `${letters[index]}. ${text}`,
-    votes: votes[index],
+    votes: votes?.[index] ?? 0,
     total,
-    share: formatPercent(votes[index] / total),
-    charted,
+    share: formatPercent((votes?.[index] ?? 0) / total),
+    known: votes !== null,
     correct: key === index,
   }));
   renderList(byId("run-chart"), "bar-template", bars, (bar) => bar.label, (bar) => bar);
