@@ -97,12 +97,14 @@ async def page(request: web.Request) -> web.Response:
     keeper(request)
     findings = judge(await facts(request))
     language, state = visitor_of(request).language, overall(findings)
+    bad = [each for each in findings if each.state is state and state is not State.GOOD]
     return render(
         request,
         "admin/admin.html",
         rows=[_told(finding, language) for finding in findings],
         verdict=language.gettext(VERDICTS[state]),
         state=state.value,
+        troubled=[language.gettext(each.name) for each in bad],
     )
 
 

@@ -136,7 +136,13 @@ async def test_a_shared_screen_is_presented_beside_the_stage(
     await display.frames("#presentation", 3)
     await expect(display.at("#presentation.has-picture figcaption")).to_contain_text("Khoái Châu")
 
-    await operator.press("#share")
+    # The page in another language could not go on with it: it asks first.
+    await operator.press(".language-switch [value=en]")
+    await operator.press("#confirm-dialog [value=cancel]")
+    await display.frames("#presentation", 3)
+    await operator.press(".language-switch [value=en]")
+    await operator.press("#confirm-dialog [value=confirm]")
+    await expect(operator.at("#share")).to_have_text("Share screen")
     await expect(display.at("#presentation")).to_be_hidden()
     await desk.press("#clear-presentation")
 

@@ -174,6 +174,7 @@ async def test_a_locked_database_is_told_though_nobody_writes(
     with locked(house.config.database_url):
         text = await _says(organiser, "Đọc được nhưng không ghi được.")
         assert "đang khóa cơ sở dữ liệu" in text and "Máy chủ có phần hỏng" in text
+        assert "Xem: Cơ sở dữ liệu" in text
         answer, body = await house.browser().get("/healthz")
         assert answer.status == 503 and health.READS_ALONE in body
     if house.config.database_url.startswith("postgresql"):

@@ -22,6 +22,7 @@ import { LinesPanel } from "../rooms/lines.js";
 import { Preflight, showSelf } from "../rooms/preflight.js";
 import { questionStateText } from "../rooms/questions.js";
 import { RosterPanel } from "../rooms/roster-panel.js";
+import { wireSharing } from "../rooms/sharing.js";
 import { emptyStageText, sends, Tile } from "../rooms/stage.js";
 import { lineFigures, publishText, publishTrouble, showQuality } from "../rooms/uplink.js";
 import { keepAwake } from "../rooms/wake-lock.js";
@@ -287,12 +288,7 @@ byId("withdraw").addEventListener("click", () => void act(byId("withdraw"), "flo
 
 byId("mute-audio").addEventListener("click", () => void mute("audio"));
 byId("mute-video").addEventListener("click", () => void mute("video"));
-byId("share").addEventListener("click", async () => {
-  if (screen.wanted) return screen.stop();
-  await screen.publish();
-  // Closing the browser's own chooser is a choice, not a mistake.
-  if (screen.refusal?.code === "NotAllowedError") screen.stop();
-});
+wireSharing(screen);
 byId("listen").addEventListener("click", () => {
   listening = !receiver.soundOn;
   keep("listens", listening);
