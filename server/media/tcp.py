@@ -91,7 +91,9 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes | memoryview) -> bool:
         """Send one frame; False where it was dropped."""
         transport = self._transport
-        if transport is None or transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+        if transport is None or transport.is_closing():  # it broke, and we are not told yet
+            return False
+        if transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             self.dropped += 1
             return False
         transport.write(len(data).to_bytes(2, "big") + data)

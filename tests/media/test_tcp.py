@@ -195,7 +195,7 @@ async def test_a_connection_that_a_browser_did_not_need_is_no_refusal(listener: 
 
 
 async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
-    listener: Listening,
+    listener: Listening, caplog: pytest.LogCaptureFixture
 ) -> None:
     listens, address, got, refused = listener
     with socket.create_connection(address) as stranger:
@@ -213,3 +213,9 @@ async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
         listens.tick(time.monotonic() + tcp.UNPROVEN_S + 1, lambda _host: False)
         assert refused == ["127.0.0.1"]
         await eventually(lambda: not listens.paths.unproven)
+    with socket.create_connection(address):
+        await eventually(lambda: listens.paths.unproven)
+        (connection,) = listens.paths.unproven
+        connection.close()
+        assert not any(connection.send(b"a burst of packets") for _ in range(9))
+    assert "socket.send() raised" not in caplog.text
