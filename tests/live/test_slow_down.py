@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from server import inbox
+from server.errors import SlowDown
 from server.inbox import RETRY_AFTER_S
 from server.live.commands import IN_FLIGHT_RETRY_S, MOST_IN_FLIGHT
 from server.live.decode import Plain
@@ -118,7 +119,7 @@ async def test_what_finds_no_room_is_done_when_it_comes_again(
         assert list(refused) == list(texts)[room:], "first come, first served"
         for answer in refused.values():
             assert answer["error"] == "slow_down" and answer["retry_after_s"] == retry_after_s
-            assert answer["message"] == "Thao tác quá nhanh. Hãy thử lại sau giây lát."
+            assert answer["message"] == SlowDown.message
         assert full.get() - before == (more if where == "inbox" else 0)
     numbers = {key: (await sent[key])["result"]["question"] for key in list(texts)[:room]}
     for key in refused:
