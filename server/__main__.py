@@ -174,6 +174,7 @@ def _write(config: Config, work: Callable[[Session], str]) -> str:
 
 def _create_user(config: Config, parsed: argparse.Namespace) -> int:
     from server.people.accounts import create_account
+    from server.people.passwords import hash_password
 
     if sys.stdin.isatty():
         password = getpass.getpass("Mật khẩu: ")
@@ -186,7 +187,7 @@ def _create_user(config: Config, parsed: argparse.Namespace) -> int:
         account = create_account(
             session,
             parsed.username,
-            password,
+            hash_password(password),
             datetime.now(UTC),
             name=parsed.name,
             is_organiser=parsed.organiser,

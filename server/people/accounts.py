@@ -1,14 +1,10 @@
-"""Accounts: passwords (argon2id, RFC 9106) and sign-ins."""
+"""Accounts and their sign-ins. Passwords come compared and hashed (``passwords``)."""
 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from datetime import datetime, timedelta
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from argon2.low_level import ARGON2_VERSION
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -16,54 +12,20 @@ from server.errors import N_, Conflict, Invalid, NotFound, Unauthenticated
 from server.people import tries
 from server.people.models import Account, SignIn
 from server.people.names import folded, nfc
+from server.people.passwords import NOBODYS_HASH, Tried
 from server.people.seats import revoke
 from server.people.tokens import hash_token, new_token
 from server.permissions import Actor, Role
 
-MIN_PASSWORD_LENGTH = 10
-MAX_PASSWORD_LENGTH = 200
 SIGN_IN_LASTS = timedelta(days=14)
 
-_HASHER = PasswordHasher()  # the library's defaults are RFC 9106's low-memory choice
-
-
-def _nobodys_hash() -> str:
-    """A hash that no password has, as costly to compare with as any: none is made at each start."""
-    cost = f"m={_HASHER.memory_cost},t={_HASHER.time_cost},p={_HASHER.parallelism}"
-    salt, tag = (
-        b64encode(bytes(n)).decode().rstrip("=") for n in (_HASHER.salt_len, _HASHER.hash_len)
-    )
-    return f"$argon2id$v={ARGON2_VERSION}${cost}${salt}${tag}"
-
-
-_NOBODYS_HASH = _nobodys_hash()
-
 _WRONG = N_("Tên đăng nhập hoặc mật khẩu không đúng.")
-_TOO_SHORT = N_("Mật khẩu cần có ít nhất %(length)d ký tự.")
-
-
 _USERNAME = re.compile(r"[\w.@+-]{1,100}")
 
 
 def normalise_username(username: str) -> str:
     """Sign-in names do not tell upper from lower case."""
     return folded(username)
-
-
-def hash_password(password: str) -> str:
-    """Raises: Invalid where it is shorter than ten characters (or absurdly long)."""
-    if len(password) < MIN_PASSWORD_LENGTH:
-        raise Invalid(_TOO_SHORT, length=MIN_PASSWORD_LENGTH)
-    if len(password) > MAX_PASSWORD_LENGTH:
-        raise Invalid(N_("Mật khẩu quá dài."))
-    return _HASHER.hash(password)
-
-
-def _is_right(password_hash: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(password_hash, password[: MAX_PASSWORD_LENGTH + 1])
-    except (VerificationError, InvalidHashError):
-        return False
 
 
 def find_account(session: Session, username: str) -> Account | None:
@@ -77,29 +39,6 @@ def find_account(session: Session, username: str) -> Account | None:
 def create_account(
     session: Session,
     username: str,
-    password: str,
-    now: datetime,
-    *,
-    name: str = "",
-    is_organiser: bool = False,
-    must_change: bool = False,
-) -> Account:
-    """Make an account. Raises: Invalid (password, no user name), Conflict (taken)."""
-    hashed = hash_password(password)
-    return add_account(
-        session,
-        username,
-        hashed,
-        now,
-        name=name,
-        is_organiser=is_organiser,
-        must_change=must_change,
-    )
-
-
-def add_account(
-    session: Session,
-    username: str,
     password_hash: str,
     now: datetime,
     *,
@@ -107,7 +46,7 @@ def add_account(
     is_organiser: bool = False,
     must_change: bool = False,
 ) -> Account:
-    """Make one with the password of a hash. Raises: Invalid (no user name), Conflict (taken)."""
+    """Make an account. Raises: Invalid (no user name), Conflict (taken)."""
     key = normalise_username(username)
     if not key:
         raise Invalid(N_("Hãy nhập tên đăng nhập."))
@@ -128,20 +67,32 @@ def add_account(
     return account
 
 
-def verify_password(session: Session, username: str, password: str, now: datetime) -> str:
-    """Sign in; gives the token for the cookie. An unknown name takes as long as a wrong password.
+def _subject(username: str) -> str:
+    return f"password:{normalise_username(username)[:100]}"
 
-    Raises: Unauthenticated; SlowDown after wrong tries for that name.
+
+def hash_for(session: Session, username: str, now: datetime) -> str:
+    """What a password that is given with this name is compared with: an unknown name's is nobody's, and
+    takes as long. Raises: SlowDown after wrong tries for that name.
     """
-    subject = f"password:{normalise_username(username)[:100]}"
+    tries.check(session, _subject(username), tries.PASSWORD, now)
+    account = find_account(session, username)
+    return account.password_hash if account else NOBODYS_HASH
+
+
+def sign_in_by_password(session: Session, username: str, tried: Tried, now: datetime) -> str:
+    """Sign in; gives the token for the cookie.
+
+    Raises: Unauthenticated; SlowDown after wrong tries for that name, also while it was compared.
+    """
+    subject = _subject(username)
     tries.check(session, subject, tries.PASSWORD, now)
     account = find_account(session, username)
-    right = _is_right(account.password_hash if account else _NOBODYS_HASH, password)
-    if account is None or not right:
+    if account is None or not tried.right or account.password_hash != tried.against:
         raise tries.refuse(session, subject, tries.PASSWORD, now, Unauthenticated(_WRONG))
     tries.forget(session, subject)
-    if _HASHER.check_needs_rehash(account.password_hash):
-        account.password_hash = _HASHER.hash(password)
+    if tried.anew is not None:
+        account.password_hash = tried.anew
     return sign_in(session, account, now)
 
 
@@ -189,23 +140,22 @@ def actor_of_account(account: Account) -> Actor:
 
 
 def change_password(
-    session: Session, account_id: int, old: str, new: str, now: datetime, *, keep: str | None = None
+    session: Session, account_id: int, tried: Tried, now: datetime, *, keep: str | None = None
 ) -> None:
-    """Set a new password and end every other sign-in; ``keep`` is the token of the present one.
+    """Set the new password that came with the old one, and end every other sign-in; ``keep`` is the token
+    of the present one.
 
-    Raises: Invalid (too short, same as before), Unauthenticated (wrong old password), SlowDown.
+    Raises: Unauthenticated (wrong old password), SlowDown.
     """
     account = session.get(Account, account_id)
     if account is None:
         raise NotFound()
-    subject = f"password:{account.username[:100]}"
+    subject = _subject(account.username)
     tries.check(session, subject, tries.PASSWORD, now)
-    if not _is_right(account.password_hash, old):
+    if not tried.right or tried.anew is None or account.password_hash != tried.against:
         error = Unauthenticated(N_("Mật khẩu hiện tại không đúng."))
         raise tries.refuse(session, subject, tries.PASSWORD, now, error)
-    if old == new:
-        raise Invalid(N_("Mật khẩu mới phải khác mật khẩu hiện tại."))
-    account.password_hash = hash_password(new)
+    account.password_hash = tried.anew
     account.must_change = False
     others = update(SignIn).where(SignIn.account_id == account.id, SignIn.revoked_at.is_(None))
     if keep is not None:

@@ -30,6 +30,7 @@ from server.db.engine import Database, migrate
 from server.inbox import Inbox
 from server.people import accounts, links
 from server.people.models import Account, Person, Unit, UnitLevel
+from server.people.passwords import hash_password
 from server.permissions import Actor, Role
 from server.protocol import (
     AddSite,
@@ -239,10 +240,12 @@ class _Loader:
 
     def _people(self, session: Session) -> Actor:
         now = datetime.now(UTC)
-        hashed = accounts.hash_password(self._plan.password)  # slow by design: once for all
+        hashed = hash_password(self._plan.password)  # slow by design: once for all
         for role, username, name in reference.PEOPLE:
             organises = role == Role.ORGANISER
-            accounts.add_account(session, username, hashed, now, name=name, is_organiser=organises)
+            accounts.create_account(
+                session, username, hashed, now, name=name, is_organiser=organises
+            )
         return accounts.actor_of_account(_account(session, reference.PEOPLE[0][1]))
 
     async def _prepare(self, begins_at: datetime) -> None:

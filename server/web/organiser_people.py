@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from server.conferences.life import only_organiser
 from server.conferences.models import Appointment
 from server.errors import N_, Conflict, DomainError, Forbidden, Invalid
-from server.people.accounts import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, create_account
+from server.people.accounts import create_account
 from server.people.models import Account
+from server.people.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, hash_password
 from server.protocol import Appoint, Dismiss, StaffRole
 from server.web.organiser_access import Organised, organised, page, signed_in
 from server.web.organiser_forms import Form
@@ -98,11 +99,13 @@ async def create(request: web.Request) -> web.Response:
         )
 
     def work(session: Session) -> None:
-        create_account(session, username, password, now(), name=name, must_change=True)
+        create_account(session, username, hashed, now(), name=name, must_change=True)
 
     if form.ok:
+        site = site_of(request)
         try:
-            await site_of(request).inbox.transact(work)
+            hashed = await site.hashing(hash_password, password)
+            await site.inbox.transact(work)
         except (Conflict, Invalid) as error:
             form.wrong("new_username", error.message, **error.values)
         except DomainError as error:

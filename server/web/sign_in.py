@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from server.conferences import joining
 from server.conferences.models import Conference
 from server.errors import N_, DomainError, Invalid, NotFound
-from server.people import accounts
+from server.people import accounts, passwords
 from server.permissions import Role
 from server.web.entry import form_of, local, require_account, take_seat
 from server.web.site import SIGN_IN, now, render, see_other, set_cookie, site_of, visitor_of
@@ -25,16 +25,18 @@ async def sign_in_page(request: web.Request) -> web.Response:
 
 async def sign_in(request: web.Request) -> web.Response:
     """Check the password, set the cookie; a password to be changed comes first."""
-    form = await form_of(request)
+    form, site = await form_of(request), site_of(request)
     username, next_page = form.get("username", ""), local(form.get("next"), "")
 
     def check(session: Session) -> tuple[str, bool, bool]:
-        token = accounts.verify_password(session, username, form.get("password", ""), now())
+        token = accounts.sign_in_by_password(session, username, tried, now())
         account = accounts.account_of_sign_in(session, token, now())
         return token, account.must_change, account.is_organiser
 
     try:
-        token, must_change, is_organiser = await site_of(request).inbox.transact(check)
+        against = await site.database.read(accounts.hash_for, username, now())
+        tried = await site.hashing(passwords.compare, against, form.get("password", ""))
+        token, must_change, is_organiser = await site.inbox.transact(check)
     except DomainError as error:
         return render(request, "entry/sign_in.html", error=error, next=next_page, username=username)
     home_page = "/conferences" if is_organiser else "/"
@@ -61,18 +63,20 @@ async def password_page(request: web.Request) -> web.Response:
 
 async def password(request: web.Request) -> web.Response:
     """Change it; every other sign-in of the account ends."""
-    account = require_account(request)
+    account, site = require_account(request), site_of(request)
     form = await form_of(request)
     keep = request.cookies.get(SIGN_IN)
+    old, new = form.get("old", ""), form.get("new", "")
 
     def change(session: Session) -> None:
-        if form.get("new", "") != form.get("again", ""):
-            raise Invalid(N_("Hai lần nhập mật khẩu mới không giống nhau."))
-        old, new = form.get("old", ""), form.get("new", "")
-        accounts.change_password(session, account.id, old, new, now(), keep=keep)
+        accounts.change_password(session, account.id, tried, now(), keep=keep)
 
     try:
-        await site_of(request).inbox.transact(change)
+        if new != form.get("again", ""):
+            raise Invalid(N_("Hai lần nhập mật khẩu mới không giống nhau."))
+        against = await site.database.read(accounts.hash_for, account.username, now())
+        tried = await site.hashing(passwords.replace, against, old, new)
+        await site.inbox.transact(change)
     except DomainError as error:
         return render(request, "entry/password.html", error=error)
     return see_other("/conferences" if account.is_organiser else "/")

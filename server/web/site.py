@@ -19,6 +19,7 @@ from server.config import Config
 from server.db.engine import Database
 from server.errors import DomainError
 from server.i18n import Language
+from server.web.hashing import Hashing
 
 if TYPE_CHECKING:
     from server.inbox import Inbox
@@ -61,6 +62,7 @@ class Site:
     inbox: Inbox
     signalling: Signalling
     languages: Mapping[str, Language] = field(default_factory=i18n.read_languages)
+    hashing: Hashing = field(default_factory=Hashing)
     runtime: str | None = None
 
     def template(self, language: Language, name: str) -> jinja2.Template:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from argon2 import extract_parameters
+from argon2 import PasswordHasher, extract_parameters
 from sqlalchemy.orm import Session
 
 from server.errors import Conflict, Invalid, SlowDown, Unauthenticated
-from server.people import accounts, tries
+from server.people import accounts, passwords, tries
 from server.people.models import SignIn
 from tests.play import NOON
 
 PASSWORD = "mười hai điểm cầu"
+HASH = passwords.hash_password(PASSWORD)
+
+
+def sign_in(session: Session, name: str, password: str, now: datetime) -> str:
+    """As the form does it: looked up, compared, and then written."""
+    tried = passwords.compare(accounts.hash_for(session, name, now), password)
+    return accounts.sign_in_by_password(session, name, tried, now)
 
 
 def test_a_password_signs_in_until_it_expires(session: Session) -> None:
-    hoa = accounts.create_account(session, "Hoa", PASSWORD, NOON, name="Cô Hoa")
-    token = accounts.verify_password(session, " HOA", PASSWORD, NOON)
+    hoa = accounts.create_account(session, "Hoa", HASH, NOON, name="Cô Hoa")
+    token = sign_in(session, " HOA", PASSWORD, NOON)
     assert accounts.account_of_sign_in(session, token, NOON).id == hoa.id
     assert token not in session.query(SignIn).one().token_hash
     with pytest.raises(Unauthenticated):
@@ -30,56 +37,69 @@ def test_a_password_signs_in_until_it_expires(session: Session) -> None:
 
 def test_short_passwords_and_taken_names_are_refused(session: Session) -> None:
     with pytest.raises(Invalid):
-        accounts.create_account(session, "hoa", "123456789", NOON)
-    accounts.create_account(session, "hoa", "1234567890", NOON)
+        passwords.hash_password("123456789")
+    assert passwords.hash_password("1234567890")
+    accounts.create_account(session, "hoa", HASH, NOON)
     with pytest.raises(Conflict):
-        accounts.create_account(session, "HOA", PASSWORD, NOON)
+        accounts.create_account(session, "HOA", HASH, NOON)
 
 
 def test_wrong_passwords_make_one_wait_even_for_the_right_one(session: Session) -> None:
-    accounts.create_account(session, "hoa", PASSWORD, NOON)
+    accounts.create_account(session, "hoa", HASH, NOON)
+    meanwhile = passwords.compare(accounts.hash_for(session, "hoa", NOON), PASSWORD)
     for _ in range(tries.PASSWORD.free):
         with pytest.raises(Unauthenticated):
-            accounts.verify_password(session, "hoa", "sai mật khẩu", NOON)
+            sign_in(session, "hoa", "sai mật khẩu", NOON)
     with pytest.raises(SlowDown) as slow:
-        accounts.verify_password(session, "hoa", PASSWORD, NOON)
+        sign_in(session, "hoa", PASSWORD, NOON)
     assert slow.value.retry_after_s == tries.PASSWORD.wait_s
+    with pytest.raises(
+        SlowDown
+    ):  # tries that come all at once are no more than one after the other
+        accounts.sign_in_by_password(session, "hoa", meanwhile, NOON)
     later = NOON + timedelta(seconds=tries.PASSWORD.wait_s)
-    assert accounts.verify_password(session, "hoa", PASSWORD, later)
+    assert sign_in(session, "hoa", PASSWORD, later)
     with pytest.raises(Unauthenticated):  # the count began anew
-        accounts.verify_password(session, "hoa", "sai mật khẩu", later)
+        sign_in(session, "hoa", "sai mật khẩu", later)
 
 
 def test_an_unknown_name_is_refused_in_the_same_words(session: Session) -> None:
-    accounts.create_account(session, "hoa", PASSWORD, NOON)
+    accounts.create_account(session, "hoa", HASH, NOON)
     said = []
     for name in ("hoa", "ai đó"):
         with pytest.raises(Unauthenticated) as refused:
-            accounts.verify_password(session, name, "sai mật khẩu", NOON)
+            sign_in(session, name, "sai mật khẩu", NOON)
         said.append(refused.value.message)
     assert said[0] == said[1]
 
 
 def test_a_new_password_ends_the_other_sign_ins(session: Session) -> None:
-    hoa = accounts.create_account(session, "hoa", PASSWORD, NOON, must_change=True)
+    hoa = accounts.create_account(session, "hoa", HASH, NOON, must_change=True)
     here = accounts.sign_in(session, hoa, NOON)
     elsewhere = accounts.sign_in(session, hoa, NOON)
+    wrong = passwords.replace(HASH, "không phải", "một mật khẩu mới")
     with pytest.raises(Unauthenticated):
-        accounts.change_password(session, hoa.id, "không phải", "một mật khẩu mới", NOON)
-    accounts.change_password(session, hoa.id, PASSWORD, "một mật khẩu mới", NOON, keep=here)
+        accounts.change_password(session, hoa.id, wrong, NOON)
+    for unfit in (PASSWORD, "ngắn"):
+        with pytest.raises(Invalid):
+            passwords.replace(HASH, PASSWORD, unfit)
+    right = passwords.replace(HASH, PASSWORD, "một mật khẩu mới")
+    accounts.change_password(session, hoa.id, right, NOON, keep=here)
+    with pytest.raises(Unauthenticated):  # it is no longer the one that it was compared with
+        accounts.change_password(session, hoa.id, right, NOON, keep=here)
     assert accounts.account_of_sign_in(session, here, NOON).must_change is False
     with pytest.raises(Unauthenticated):
         accounts.account_of_sign_in(session, elsewhere, NOON)
 
 
 def test_a_disabled_account_is_nobody(session: Session) -> None:
-    hoa = accounts.create_account(session, "hoa", PASSWORD, NOON)
+    hoa = accounts.create_account(session, "hoa", HASH, NOON)
     token = accounts.sign_in(session, hoa, NOON)
     accounts.disable(session, hoa, NOON)
     with pytest.raises(Unauthenticated):
         accounts.account_of_sign_in(session, token, NOON)
     with pytest.raises(Unauthenticated):
-        accounts.verify_password(session, "hoa", PASSWORD, NOON)
+        sign_in(session, "hoa", PASSWORD, NOON)
 
 
 def test_waits_double_up_to_a_bound_and_are_forgotten() -> None:
@@ -91,6 +111,14 @@ def test_waits_double_up_to_a_bound_and_are_forgotten() -> None:
 
 
 def test_an_unknown_name_costs_as_much_as_a_wrong_password() -> None:
-    nobodys, anybodys = accounts._NOBODYS_HASH, accounts.hash_password(PASSWORD)
-    assert extract_parameters(nobodys) == extract_parameters(anybodys)
-    assert not accounts._is_right(nobodys, PASSWORD)
+    nobodys = passwords.NOBODYS_HASH
+    assert extract_parameters(nobodys) == extract_parameters(HASH)
+    assert not passwords.compare(nobodys, PASSWORD).right
+
+
+def test_a_hash_that_cost_less_than_today_is_replaced(session: Session) -> None:
+    cheap = PasswordHasher(time_cost=1).hash(PASSWORD)
+    accounts.create_account(session, "hoa", cheap, NOON)
+    assert sign_in(session, "hoa", PASSWORD, NOON)
+    kept = accounts.hash_for(session, "hoa", NOON)
+    assert kept != cheap and passwords.compare(kept, PASSWORD) == passwords.Tried(kept, True)

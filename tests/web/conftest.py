@@ -18,8 +18,8 @@ from yarl import URL
 from server.app import build
 from server.config import Config
 from server.db.engine import Database
-from server.people.accounts import hash_password
 from server.people.models import Account
+from server.people.passwords import hash_password
 from server.web.rates import Rate, Rates
 from server.web.site import now
 from tests.cast import Cast, bring_in
@@ -104,7 +104,7 @@ def a_config(folder: Path, **changes: Any) -> Config:
     return made.with_(**changes)
 
 
-_hash = functools.cache(hash_password)  # argon2 is slow by design
+hashed = functools.cache(hash_password)  # argon2 is slow by design
 
 
 def _account(session: Session, username: str, *, name: str, **flags: bool) -> None:
@@ -112,7 +112,7 @@ def _account(session: Session, username: str, *, name: str, **flags: bool) -> No
         Account(
             username=username,
             name=name,
-            password_hash=_hash(PASSWORD),
+            password_hash=hashed(PASSWORD),
             created_at=now(),
             **flags,
         )

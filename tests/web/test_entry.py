@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import func, select
 
 from server.conferences.models import Conference
-from server.people import links
+from server.people import links, passwords
 from server.people.models import Link, Person, Seat
 from server.permissions import Role
 from server.recordings.models import Recording
+from server.web import hashing
 from server.web.entry import local
-from server.web.site import now
+from server.web.site import SITE, now
 from tests.web.conftest import PASSWORD, House
+
+PATIENCE_S = 20
 
 
 def a_link(house: House, role: Role, **place: int | None) -> str:
@@ -184,6 +191,42 @@ async def test_an_account_signs_in_changes_its_password_and_out(house: House) ->
     assert answer.status == 303 and answer.headers["Location"].startswith("/sign-in")
     answer, _ = await browser.post("/sign-in", {"username": "moi", "password": PASSWORD})
     assert answer.status == 401
+
+
+class Waiting(PasswordHasher):
+    """Compares when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may = threading.Event(), threading.Event()
+
+    def verify(self, *arguments: Any) -> Any:
+        self.begun.set()
+        assert self.may.wait(PATIENCE_S)
+        return super().verify(*arguments)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_who_tries_passwords_keeps_nobody_from_being_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasher, most = Waiting(), 2
+    monkeypatch.setattr(passwords, "_HASHER", hasher)
+    monkeypatch.setattr(hashing, "MOST_WAITING", most)
+    tries = [
+        asyncio.create_task(
+            house.browser().post("/sign-in", {"username": f"ai-{n}", "password": "sai"})
+        )
+        for n in range(most + 1)
+    ]
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.to_thread(hasher.begun.wait)
+        await house.server.app[SITE].inbox.transact(lambda session: None)
+        [refused], waiting = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+        answer, text = refused.result()
+        assert answer.status == 503 and "bận" in text and len(waiting) == most
+        hasher.may.set()
+        assert {answer.status for answer, _ in await asyncio.gather(*waiting)} == {401}
 
 
 async def test_sign_in_goes_on_to_the_page_that_was_asked_for_and_never_elsewhere(

@@ -16,7 +16,7 @@ from server.people.models import Link, Person
 from server.web import organiser_links
 from server.web.rates import Rate, Rates
 from server.web.site import now
-from tests.web.conftest import PASSWORD, House
+from tests.web.conftest import PASSWORD, House, hashed
 from tests.web.organising import Organiser, workbook
 
 NEW = {
@@ -204,7 +204,7 @@ async def test_a_conference_is_its_organisers_alone(house: House) -> None:
 
     await organiser.done("/conferences/new", NEW)
     with house.database.write_session() as session:
-        moderator = create_account(session, "dieu-phoi", PASSWORD, now(), name="Điều phối")
+        moderator = create_account(session, "dieu-phoi", hashed(PASSWORD), now(), name="Điều phối")
         made = session.scalars(select(Conference).where(Conference.title == NEW["title"])).one()
         session.add(Appointment(conference_id=made.id, account_id=moderator.id, role="moderator"))
         session.commit()
@@ -219,7 +219,7 @@ async def test_nothing_is_offered_that_is_then_refused(house: House) -> None:
     await organiser.done(f"{HOME}/sites", {"names": "Phòng A", "kind": "main"})
     assert "/people/dismiss" not in await organiser.get(f"{HOME}/people"), "the only organiser"
     with house.database.write_session() as session:
-        create_account(session, "chi-hai", PASSWORD, now(), name="Chị Hai")
+        create_account(session, "chi-hai", "!", now(), name="Chị Hai")
         session.commit()
     await organiser.done(f"{HOME}/people", {"username": "chi-hai", "role": "organiser"})
     assert (await organiser.get(f"{HOME}/people")).count("/people/dismiss") == 2
