@@ -107,7 +107,7 @@ class Ticker:
             await asyncio.sleep(PERIOD_S)
 
     async def _run(self) -> None:
-        everywhere = 0
+        everywhere, away = 0, False
         for period in itertools.count():
             try:
                 if period >= everywhere:
@@ -124,8 +124,11 @@ class Ticker:
                 for problem in await asyncio.gather(*works, return_exceptions=True):
                     if problem is not None:  # of one; the others' work is done
                         raise problem
+                away = False
             except (Unavailable, SlowDown):  # the database is away for a while; the clock goes on
-                log.warning("ticker.database_away")
+                if not away:  # one line for an outage
+                    log.warning("ticker.database_away")
+                away = True
             except Exception:
                 log.exception("ticker.failed")
             await asyncio.sleep(PERIOD_S)

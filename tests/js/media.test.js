@@ -315,7 +315,7 @@ test("a room knows how it stands to the floor", () => {
   now.sites[1].floor_since = null;
   now.sites[2].floor_since = "2023-06-03T01:32:00Z";
   now.requests = {};
-  assert.equal(floorText(now).about, "Chưa có điểm cầu nào phát biểu");
+  assert.equal(floorText(now).about, "Hội nghị tạm nghỉ");
   now.conference.state = "ended";
   assert.equal(ownFloor(now), "over");
   assert.doesNotMatch(floorText(now).about, /Bản ghi/, "none was made");

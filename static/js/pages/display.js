@@ -128,6 +128,13 @@ function coverText(conference) {
   return t("Bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) });
 }
 
+/** @param {import("../state.js").Entity} conference */
+function startText(conference) {
+  // Who begins late shall not be told of a time that has passed.
+  if (Date.parse(conference.starts_at) < connection.now()) return t("Hội nghị sắp bắt đầu");
+  return t("Hội nghị bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) });
+}
+
 /** @param {import("../state.js").State} state */
 function renderCheckIn(state) {
   const site = ownSite(state);
@@ -137,7 +144,7 @@ function renderCheckIn(state) {
     present: formatNumber(site?.present ?? 0),
     of: t("/ %(n)s có mặt", { n: formatNumber(site?.expected ?? 0) }),
     share: site?.expected ? site.present / site.expected : 0,
-    when: t("Hội nghị bắt đầu lúc %(time)s", { time: formatTime(conference.starts_at) }),
+    when: startText(conference),
   };
   fill(byId("check-in"), values);
   fill(byId("check-in-large"), values);

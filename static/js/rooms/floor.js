@@ -113,13 +113,21 @@ export function floorText(state) {
     case "waiting":
       return waitingText(state);
     default: {
-      const names = state.conference.state === "live" ? holders(state).join(", ") : "";
-      return {
-        title: t("Hội nghị không nghe tiếng phòng này"),
-        about: names ? t("Đang phát biểu: %(names)s", { names }) : t("Chưa có điểm cầu nào phát biểu"),
-      };
+      return { title: t("Hội nghị không nghe tiếng phòng này"), about: othersText(state) };
     }
   }
+}
+
+/**
+ * Who is heard instead, or why nobody is.
+ * @param {State} state
+ * @returns {string}
+ */
+function othersText(state) {
+  if (state.conference.state === "paused") return t("Hội nghị tạm nghỉ");
+  if (state.conference.state !== "live") return t("Hội nghị chưa bắt đầu");
+  const names = holders(state).join(", ");
+  return names ? t("Đang phát biểu: %(names)s", { names }) : t("Chưa có điểm cầu nào phát biểu");
 }
 
 /**
