@@ -125,9 +125,10 @@ async def test_another_namespace_is_refused_in_the_readers_language(
                 pass
         refusal = {"ok": False, "error": "invalid", "message": said}
         assert json.loads(answer.removeprefix("44/admin,")) == {"message": said, "data": refusal}
-        if greets:
-            await line.send_str('421["question.ask",{"text":"Còn nghe không?"},"k"]')
-            while not (await line.receive_str()).startswith('431[{"ok":true'):
+        await line.send_str('421["question.ask",{"text":"Còn nghe không?"},"k"]')
+        told = '431[{"ok":true' if greets else '431[{"ok":false,"error":"unauthenticated"'
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await line.receive_str()).startswith(told):
                 pass
     await _unharmed(venue, page)
 
