@@ -40,6 +40,8 @@ async def test_the_desk_goes_on_listening(demo: Demo, visit: Callable[..., Any])
 async def test_a_speaker_goes_on_listening(demo: Demo, visit: Callable[..., Any]) -> None:
     speaker = await (await visit(demo.urls["speaker"])).enter()
     await speaker.press("#listen")
+    await speaker.sees("#stage figcaption", "Điểm cầu trung tâm")
+    await speaker.frames("#stage", 1)
     await speak_english(speaker)
     await expect(speaker.at("#listen")).to_have_attribute("aria-pressed", "true")
     await speaker.hears()

@@ -3,16 +3,16 @@
 
 import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
-import { byId, fill, find, on, renderList, setBanner } from "../dom.js";
+import { byId, find, on, renderList, setBanner } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
 import { keep, kept } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { hasMedia, isOpen, isOver, showLife } from "../rooms/conference.js";
 import { Listening } from "../rooms/listening.js";
-import { LiveStage } from "../rooms/live-stage.js";
+import { stageTile } from "../rooms/live-stage.js";
 import { siteName } from "../rooms/questions.js";
-import { sends } from "../rooms/stage.js";
+import { emptyStageText, sends } from "../rooms/stage.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -34,6 +34,7 @@ const receiver = new Receiver({
   sends: (source, kind) => sends(connection.state, source, kind),
 });
 
+const stage = stageTile(byId("stage"), receiver);
 const listening = new Listening(byId("listen"), receiver);
 const act = actBy(connection);
 /** @type {Record<string, string>} id of a box → an answer that was being written before a reload */
@@ -93,14 +94,7 @@ function renderItem() {
 
 function renderStage() {
   listening.render();
-  const { state } = connection;
-  const source = state.conference.stage;
-  const site = Object.values(state.sites).find((s) => source === `site:${s.slug}`);
-  const name = site ? site.name : t("Sân khấu");
-  if (liveStage) return liveStage.render(state, t("Sân khấu đang trống"), name);
-  const shown = receiver.sourceOf("stage") === source && sends(state, source, "picture");
-  byId("stage").classList.toggle("has-picture", shown);
-  fill(byId("stage"), { name });
+  stage.render(connection.state, emptyStageText(connection.state));
 }
 
 on(document, "submit", "[data-answer-form]", async (form, event) => {
@@ -113,8 +107,6 @@ on(document, "click", "[data-finish]", (button) => {
   const question = Number(button.closest("[data-id]")?.getAttribute("data-id"));
   act(button, "question.finish", { question });
 });
-const liveStage = receiver.showsPictures ? null : new LiveStage(byId("stage"));
-if (!liveStage) receiver.attach("stage", find(byId("stage"), "video", HTMLVideoElement));
 listening.start();
 render();
 addEventListener("pagehide", () => {
