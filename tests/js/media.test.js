@@ -147,6 +147,18 @@ test("the server is told what happened since the last report, within its bounds"
   });
 });
 
+test("a page that was cut off for sending too much says why, and tries again", () => {
+  const options = { send: async () => {}, onChange() {}, capture: async () => {}, source: "camera" };
+  const camera = new Publisher(/** @type {any} */ (options));
+  camera.session = "s";
+  camera.handleLive("media_closed", { session: "another", reason: "excess" });
+  assert.equal(camera.state, "idle");
+  camera.handleLive("media_closed", { session: "s", reason: "excess" });
+  assert.equal(camera.state, "retrying");
+  assert.match(camera.message, /gửi lên quá nhiều/);
+  camera.stop();
+});
+
 test("a picture that the line keeps small is tried to be made larger now and then", async () => {
   const sent = { encodings: [
     { rid: "q", maxBitrate: 150_000 },

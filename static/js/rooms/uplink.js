@@ -35,7 +35,7 @@ export function publishTrouble(publisher) {
         tn("Nối lại sau %(n)s giây.", "Nối lại sau %(n)s giây.", publisher.retry_s),
       ].join(" ");
     case "taken_over":
-      return t("Một trang khác đang gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
+      return t("Trang khác hoặc bộ mã hoá đang gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
     default:
       return publisher.refusal ? `${publisher.refusal.title}. ${publisher.refusal.advice}` : null;
   }
