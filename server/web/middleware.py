@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from prometheus_client import Counter, Histogram
 from sqlalchemy.orm import Session
 
@@ -34,6 +35,7 @@ from server.errors import (
 from server.people import accounts
 from server.web import site as shared
 from server.web.bearer import token_of
+from server.web.charsets import only_utf_8, require_utf_8
 from server.web.entry import local
 from server.web.rates import Rates
 from server.web.site import DEVICE, LANG, SIGN_IN, VISITOR, Account, Visitor, site_of
@@ -235,6 +237,7 @@ def _before(request: web.Request) -> str | None:
 
 def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Refuse a state-changing request from another site, without our token, or too often."""
+    only_utf_8()
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -305,13 +308,14 @@ def is_own_origin(request: web.Request, origin: str) -> bool:
 
 
 async def _require_token(request: web.Request, found: Visitor) -> None:
+    require_utf_8(request)
     try:
         # Here also where the header has the token: handlers then find a form that can be read.
         async with asyncio.timeout(BODY_WITHIN_S):
             form = await request.post()
     except TimeoutError as error:
         raise Invalid(_TOO_SLOW) from error
-    except (ValueError, LookupError, AssertionError) as error:
+    except (ValueError, LookupError, AssertionError, RuntimeError, BadHttpMessage) as error:
         # No form: not of the encoding it names (or that there is), or parts cut or without names.
         raise Invalid(_UNPARSABLE) from error
     if any("\0" in text for text in form.values() if isinstance(text, str)):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 from yarl import URL
 
 from server.web.rates import Rate, Rates
-from tests.web.conftest import House
+from tests.web.conftest import PASSWORD, House
 from tests.web.organising import Organiser
 
 NEW = {
@@ -132,6 +133,43 @@ async def test_a_body_that_is_no_form_is_refused_with_a_page(
             "POST", "/conferences/new", data=body, headers={"Content-Type": content_type, **headers}
         )
         assert 400 <= answer.status < 500 and "<main" in text, (answer.status, text[:300])
+
+
+PARTS = "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+@pytest.mark.parametrize(
+    ("content_type", "charset", "status"),
+    [
+        (f"{FORM}; charset=utf-8", "", 303),
+        (f"{FORM}; charset=idna", "", 400),
+        (PARTS, "", 303),
+        (PARTS, "idna", 400),
+        (PARTS, "x" * 40, 400),
+    ],
+)
+async def test_forms_are_utf_8_whatever_they_say(
+    house: House, content_type: str, charset: str, status: int
+) -> None:
+    """By some charsets a megabyte takes minutes to decode, in which nobody else would be heard."""
+    browser = house.browser()
+    _, page = await browser.get("/sign-in")
+    token = re.search(r'name="csrf" value="([0-9a-f]+)"', page)
+    assert token
+    form = {"csrf": token[1], "username": "thu", "password": PASSWORD}
+    if charset:
+        form = {"_charset_": charset, **form}
+    parts = (
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n'
+        f"Content-Type: text/plain; charset=utf-16\r\n\r\n{value}\r\n"
+        for name, value in form.items()
+    )
+    body = urlencode(form) if content_type != PARTS else "".join(parts) + "--b--\r\n"
+    answer, text = await browser.raw(
+        "POST", "/sign-in", data=body.encode(), headers={"Content-Type": content_type}
+    )
+    assert answer.status == status, text
 
 
 async def test_an_address_with_a_nul_is_not_found(house: House) -> None:
