@@ -103,6 +103,7 @@ class Inbox:
         self._forgot_at: datetime | None = None
         self._began_s: float | None = None
         self._away_since_s: float | None = None
+        self._last_outage: tuple[float, float] | None = None
         self._unsure = _Done([], frozenset(), [])
         self._asked: asyncio.Future[None] | None = None
 
@@ -136,6 +137,14 @@ class Inbox:
         """For how long the writer has been at its present batch."""
         began_s = self._began_s
         return 0.0 if began_s is None else time.monotonic() - began_s
+
+    @property
+    def last_outage(self) -> tuple[float, float] | None:
+        """How long ago the database came back last, and how long it had been away, in seconds."""
+        if self._last_outage is None:
+            return None
+        back_s, lasted_s = self._last_outage
+        return time.monotonic() - back_s, lasted_s
 
     async def takes(self, within_s: float) -> bool:
         """Whether what is written is taken. Where nobody writes, the writer itself is asked."""
@@ -282,10 +291,10 @@ class Inbox:
         # A full disk takes what writes nothing.
         wrote = bool(events) or any(isinstance(job, WorkJob) for job in jobs)
         if self._away_since_s is not None and wrote:
-            log.warning(
-                "inbox.database_back", after_s=round(time.monotonic() - self._away_since_s, 1)
-            )
+            back_s = time.monotonic()
+            self._last_outage = (back_s, back_s - self._away_since_s)
             self._away_since_s = None
+            log.warning("inbox.database_back", after_s=round(self._last_outage[1], 1))
         return done
 
     def _say_away(self, error: Exception) -> None:

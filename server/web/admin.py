@@ -60,6 +60,7 @@ async def facts(request: web.Request) -> Facts:
     return Facts(
         window=request.config_dict[VITALS].window(),
         database=parts["database"],
+        last_outage=site.inbox.last_outage,
         waiting=site.inbox.waiting,
         workers=site.signalling.steering.standing(),
         recorders=[each == "ok" for each in parts["recorders"]],

@@ -36,6 +36,8 @@ FEW_HOURS, TOO_FEW_HOURS = 10, 2
 TROUBLING = ("slow_down", "unavailable")
 """Refusals that are the server's doing, not the sender's."""
 MUCH_RESTARTED = 3
+OUTAGE_TOLD_S = 8 * 3600.0
+"""Who looks after the conference shall still read of what happened in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Facts:
     window: Window
     database: str
     """``ok``, or what health.py says is wrong"""
+    last_outage: tuple[float, float] | None
+    """seconds since it was over, and its length"""
     waiting: int
     workers: Sequence[bool]
     recorders: Sequence[bool]
@@ -120,7 +124,18 @@ def _database(facts: Facts) -> Finding:
                 "Xem có chương trình khác đang khóa cơ sở dữ liệu, đĩa đầy, hoặc chỉ cho đọc không."
             ),
         )
-    return Finding(name, State.GOOD, N_("Trả lời bình thường."))
+    if facts.last_outage is None or facts.last_outage[0] > OUTAGE_TOLD_S:
+        return Finding(name, State.GOOD, N_("Trả lời bình thường."))
+    ago_s, lasted_s = facts.last_outage
+    return Finding(
+        name,
+        State.GOOD,
+        N_(
+            "Trả lời bình thường. Cách đây %(ago)s phút đã không ghi được trong %(lasted)s giây; "
+            "những gì đã xác nhận không mất."
+        ),
+        values={"ago": int(ago_s / 60), "lasted": math.ceil(lasted_s)},
+    )
 
 
 def _writing(facts: Facts) -> Iterator[Finding]:

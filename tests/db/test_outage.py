@@ -184,7 +184,9 @@ async def test_the_writer_is_asked_where_nobody_writes(
         tried = inbox.enqueue(cast.trainee, AskQuestion(text="Được chưa?"), "key")
         assert not await inbox.takes(5), "who tries again has only just begun"
         await asyncio.wait([tried])
+        assert inbox.last_outage is None, "it is not over"
     assert isinstance(tried.exception(), Unavailable) and await inbox.takes(5)
+    assert inbox.last_outage and min(inbox.last_outage) > 0
     with away(database_url):
         assert not await inbox.takes(5)
     assert await inbox.takes(5)

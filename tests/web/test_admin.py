@@ -51,6 +51,7 @@ class Meters:
         well: dict[str, Any] = {
             "window": window,
             "database": "ok",
+            "last_outage": None,
             "waiting": 0,
             "workers": [True],
             "recorders": [True],
@@ -145,7 +146,15 @@ def test_every_finding_is_said_in_both_languages(code: str) -> None:
     busy.refused.labels("slow_down").inc()
     wrong = busy.facts(database=health.SILENT, waiting=9999, workers=[False], free_bytes=None)
     locked, full = (Meters().facts(database=each) for each in (health.READS_ALONE, health.FULL))
-    for facts in (wrong, locked, full, Meters().facts(), Meters().facts(workers=[], recorders=[])):
+    back = Meters().facts(last_outage=(130.0, 23.4))
+    for facts in (
+        wrong,
+        locked,
+        full,
+        back,
+        Meters().facts(),
+        Meters().facts(workers=[], recorders=[]),
+    ):
         for finding in judge(facts):
             row = _told(finding, language)
             assert row.sentence and "%" not in row.sentence
