@@ -87,6 +87,8 @@ class Lines:
         self._downlinks: Mapping[str, messages.Downlink] = {}
         self._published: dict[str, messages.Publication] = {}
         self._reported: dict[str, _Reported] = {}
+        self._bad: set[str] = set()
+        """sessions over whose line something was lost or withheld since their last report"""
         self._cut: dict[str, tuple[messages.Closed, float]] = {}
         """source → who was cut off for sending too much, and until when that is told"""
 
@@ -103,6 +105,9 @@ class Lines:
     def downlinks(self, message: messages.Downlinks) -> None:
         """The worker's estimates of its receivers' lines."""
         self._downlinks = message.downlinks
+        for session, line in message.downlinks.items():
+            if line.loss or line.reduced or line.reason == "silence":
+                self._bad.add(session)
         self._prune()
 
     def closed(self, message: messages.Closed, now_s: float) -> None:
@@ -125,6 +130,11 @@ class Lines:
         if reported is None:
             reported = self._reported[session] = _Reported(now_s)
         reported.at_s = now_s
+        line = self._downlinks.get(session)
+        if line is not None and line.loss is not None and session not in self._bad:
+            # To the browser, what was lost on its way to the server is missing as well.
+            said = msgspec.structs.replace(said, line_freezes=0)
+        self._bad.discard(session)
         reported.reports.append(said)
         count, ms = self.freezes.get(grant.own or "", (0, 0))
         self.freezes[grant.own or ""] = (count + said.freezes, ms + said.frozen_ms)
@@ -200,6 +210,7 @@ class Lines:
     def _prune(self) -> None:
         """Only sessions that are; so there are never more than workers allow."""
         standing = self._downlinks.keys() | {p.session for p in self._published.values()}
+        self._bad &= standing
         self._reported = {s: told for s, told in self._reported.items() if s in standing}
 
 

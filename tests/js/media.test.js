@@ -222,10 +222,10 @@ test("lines are told in words: the worst of each way, and why", () => {
   assert.equal(lineRows(sites, [{ ...stands, frozen_ms: 900 }], now)[0].downLevel, 2);
   assert.equal(lineRows(sites, [stands], now)[0].downLevel, 1);
   assert.equal(lineRows(sites, [stands], now)[0].down, "Trang kỹ thuật: hình đứng 19 lần trong một phút qua");
-  const [machine] = lineRows(sites, [{ ...stands, line_freezes: 0, frozen_ms: 900 }], now);
+  const [machine] = lineRows(sites, [{ ...stands, line_freezes: 0, frozen_ms: 2100 }], now);
   assert.match(machine.down, /đứng 20 lần trong một phút qua, không do đường truyền này/);
   assert.equal(machine.downLevel, 3);
-  const [small] = lineRows(sites, [{ ...line, reduced: false }], now);
+  const [small] = lineRows(sites, [{ ...line, reduced: false, freezes: 1, frozen_ms: 300 }], now);
   assert.deepEqual([small.down, small.downLevel], ["Trang kỹ thuật: tốt, nơi gửi chỉ gửi hình nhỏ", 4]);
   const gone = "Màn hình phòng: vắng từ 16:40 02/06/2023";
   assert.equal(row.presence, `Trang kỹ thuật: từ 08:12 · ${gone}`);

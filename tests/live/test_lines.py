@@ -53,12 +53,23 @@ def test_every_line_is_a_row_with_what_browser_and_worker_know() -> None:
     lines.report(GRANTS["op"], "d-1", "op", SAID, 110.0)
     up, room, display, desk = lines.rows(DERIVED, 111.0)
     assert up == Row(7, "up", "camera", 1_200_000, 0.04, 80, 720, limited="bandwidth")
-    assert (room.what, room.freezes, room.frozen_ms, room.line_freezes) == ("room", 4, 1800, 2)
+    assert (room.what, room.freezes, room.frozen_ms, room.line_freezes) == ("room", 4, 1800, 1)
     assert (room.height_px, room.worth_px, room.carries_bps) == (180, 720, 600_000)
     assert (display.site, display.what, display.reduced, display.freezes) == (7, "display", True, 0)
     assert (desk.site, desk.what) == (None, "desk")
     late, *_ = lines.rows(DERIVED, 200.0)
     assert (late.rtt_ms, late.limited) == (None, "none"), "what is old says nothing of now"
+
+
+def test_a_line_that_loses_nothing_is_not_blamed_for_what_was_lost_before_the_server() -> None:
+    lines = told()
+    blamed = []
+    for second, loss in ((100.0, 0.0), (110.0, 0.01), (120.0, 0.0), (130.0, None)):
+        lines.downlinks(messages.Downlinks("c", {"d-1": down("op", loss=loss)}))
+        lines.report(GRANTS["op"], "d-1", "op", SAID, second)
+        _, row = lines.rows(DERIVED, second)
+        blamed.append(row.line_freezes)
+    assert blamed == [1, 2, 2, 3], "what was lost in the beginning; 1 %; nothing; unknown"
 
 
 def test_a_line_over_which_nothing_comes_is_told_as_silent() -> None:

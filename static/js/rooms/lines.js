@@ -40,6 +40,8 @@ const MUCH_LOSS = 0.02;
 const MUCH_DELAY_MS = 300;
 /** Of the last minute: a tenth of it, and nobody follows any more. */
 const MUCH_FROZEN_MS = 6000;
+/** Less than that, where the line has no part in it, is not worth a word. */
+const SOME_FROZEN_MS = 2000;
 
 /** @param {number} bps to two figures of whole kbit/s: an estimate is no more exact */
 const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)), { maximumFractionDigits: 0 });
@@ -69,9 +71,15 @@ function level(line) {
   const stands = line.frozen_ms > MUCH_FROZEN_MS;
   if (stands && line.line_freezes) return 1;
   let worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.line_freezes, 0);
-  if (line.freezes) worst = /** @type {0 | 1 | 2 | 3} */ (Math.min(worst, stands ? 2 : 3));
+  if (otherwise(line)) worst = /** @type {0 | 1 | 2 | 3} */ (Math.min(worst, stands ? 2 : 3));
   return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
 }
+
+/**
+ * Does the picture stand for reasons other than this line?
+ * @param {Line} line
+ */
+const otherwise = (line) => !line.line_freezes && line.freezes && line.frozen_ms > SOME_FROZEN_MS;
 
 /**
  * What is wrong with it, the worst first; nothing said of what is well.
@@ -98,7 +106,7 @@ function sentence(line) {
     if (line.line_freezes) return freezesText(line.line_freezes);
   }
   if ((line.rtt_ms ?? 0) > MUCH_DELAY_MS) return t("tiếng và hình đến chậm");
-  if (line.freezes) return otherFreezesText(line.freezes);
+  if (otherwise(line)) return otherFreezesText(line.freezes);
   if (line.height_px && line.height_px < (line.worth_px ?? 0)) return t("tốt, nơi gửi chỉ gửi hình nhỏ");
   return t("tốt");
 }
