@@ -124,10 +124,10 @@ test("what pauses because another source, or none, is shown is no freeze of the 
 test("the line is blamed for what stands while packets are lost, and for nothing else", () => {
   const freezes = new Freezes(() => "site:a");
   let now_ms = 0;
-  /** @param {number} freezeCount @param {number} nackCount */
-  const blamed = (freezeCount, nackCount) => {
+  /** @param {number} freezeCount @param {number} packetsLost */
+  const blamed = (freezeCount, packetsLost) => {
     now_ms += 2500;
-    const entry = { type: "inbound-rtp", mid: "stage", freezeCount, nackCount };
+    const entry = { type: "inbound-rtp", mid: "stage", freezeCount, packetsLost };
     return freezes.add(/** @type {any} */ (new Map([["a", entry]])), now_ms).line_freezes;
   };
   blamed(0, 0);

@@ -11,6 +11,8 @@ const SETTLES_MS = 2000;
 /**
  * A freeze is counted when it ends: the loss that it came of may be so long ago. Round trips tell
  * nothing here: on a busy machine they are those of the machine, and a queue on a line ends in losses.
+ * Nor do NACKs: what is late from its sender is asked for as well. What was lost on this line counts as
+ * lost even when it came again (RTX).
  */
 const BLAME_MS = 5000;
 
@@ -25,7 +27,7 @@ export class Freezes {
   /** @type {Counted} */
   #counted = { freezes: 0, frozen_ms: 0, line_freezes: 0 };
   #bad_ms = -BLAME_MS;
-  /** @type {Map<string, {source: string | null, since_ms: number, freezes: number, frozen_ms: number, missing: number}>} */
+  /** @type {Map<string, {source: string | null, since_ms: number, freezes: number, frozen_ms: number, lost: number}>} */
   #slots = new Map();
 
   /** @param {(mid: string) => string | null} showing the source whose moving picture a slot shows now */
@@ -53,10 +55,10 @@ export class Freezes {
         since_ms: same ? before.since_ms : now_ms,
         freezes: entry.freezeCount,
         frozen_ms: (entry.totalFreezesDuration ?? 0) * 1000,
-        missing: (entry.packetsLost ?? 0) + (entry.nackCount ?? 0),
+        lost: entry.packetsLost ?? 0,
       };
       this.#slots.set(mid, now);
-      if (before && now.missing > before.missing) this.#bad_ms = now_ms;
+      if (before && now.lost > before.lost) this.#bad_ms = now_ms;
       if (!same || source === null || now_ms - now.since_ms < SETTLES_MS) continue;
       freezes = Math.max(freezes, now.freezes - before.freezes);
       frozen_ms = Math.max(frozen_ms, now.frozen_ms - before.frozen_ms);
