@@ -172,6 +172,19 @@ async def test_forms_are_utf_8_whatever_they_say(
     assert answer.status == status, text
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_no_field_is_longer_than_can_be_read_in_no_time(house: House) -> None:
+    """By a megabyte of marks, each below or above the one before, a normal form takes minutes."""
+    marks = "A" + "\u0301\u0323" * 20_000
+    stranger, path = house.browser(), "/sign-in"
+    for form in ({"username": marks[:2_000]}, {"code": marks}):
+        answer, text = await stranger.post(path, {"password": PASSWORD, **form})
+        assert answer.status == 400 and "<main" in text
+    organiser = await Organiser.sign_in(house)
+    answer, text = await organiser.browser.post("/conferences/new", {**NEW, "title": marks})
+    assert answer.status == 400 and "không hợp lệ" in text
+
+
 async def test_an_address_with_a_nul_is_not_found(house: House) -> None:
     for path in ("/c/%00", "/conferences/%00", "/join?code=%00", "/s/%00/", "/replay/a%00b"):
         async with house.browser().session.get(URL(f"{house.server.make_url(path)}")) as answer:
