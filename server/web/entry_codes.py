@@ -12,11 +12,9 @@ from sqlalchemy.orm import Session
 from server.conferences import joining
 from server.conferences.models import Site as Room
 from server.errors import DomainError, Invalid
-from server.people.models import Seat
-from server.people.seats import find_seat
 from server.permissions import Role
 from server.web import doors
-from server.web.actors import Keys, keys_of
+from server.web.actors import Keys, keys_of, seated
 from server.web.entry import form_of, take_seat
 from server.web.organiser_forms import whole
 from server.web.site import now, render, see_other, site_of, visitor_of
@@ -67,15 +65,9 @@ async def trainee_page(request: web.Request) -> web.Response:
 
 def _own_phone(session: Session, join_code: str, cookies: dict[str, str]) -> str | None:
     conference = joining.find_by_join_code(session, join_code)
-    for name, secret in cookies.items():
-        if not name.startswith("seat_"):
-            continue
-        try:
-            seat: Seat = find_seat(session, name.removeprefix("seat_"), secret)
-        except DomainError:
-            continue
-        if seat.role == Role.TRAINEE and seat.conference_id == conference.id:
-            return seat.id
+    for actor in seated(session, cookies):
+        if actor.role == Role.TRAINEE and actor.conference_id == conference.id:
+            return actor.holder
     return None
 
 

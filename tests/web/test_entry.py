@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from server.conferences.models import Conference
 from server.people import links, passwords
@@ -191,6 +191,27 @@ async def test_an_account_signs_in_changes_its_password_and_out(house: House) ->
     assert answer.status == 303 and answer.headers["Location"].startswith("/sign-in")
     answer, _ = await browser.post("/sign-in", {"username": "moi", "password": PASSWORD})
     assert answer.status == 401
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_browser_with_many_seats_is_looked_up_at_once(house: House) -> None:
+    """Also one that thinks them up: who reads shares four threads with all who connect."""
+    seat = house.cast.trainee.holder
+    counts, engine = [], house.server.app[SITE].database.engine
+    with house.database.write_session() as session:
+        join_code = session.get_one(Conference, house.cast.conference_id).join_code
+    for strange in (0, 300):
+        said: list[str] = []
+        note = lambda *call, said=said: said.append(call[2])  # noqa: E731
+        cookies = {f"seat_-{n}": "x" for n in range(strange)} | {
+            f"seat_{seat}": house.cast.secrets[seat]
+        }
+        event.listen(engine, "before_cursor_execute", note)
+        answer, _ = await house.browser().get(f"/c/{join_code}", cookies=cookies)
+        event.remove(engine, "before_cursor_execute", note)
+        assert answer.status == 303 and answer.headers["Location"] == f"/s/{seat}/"
+        counts.append(sum("seats" in statement for statement in said))
+    assert counts[0] == counts[1] > 0
 
 
 class Waiting(PasswordHasher):
