@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=60)
     parser.add_argument("--rates", type=int, nargs="+", default=[20_000, 40_000])
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--warm", type=float, default=3.0)
+    parser.add_argument("--warm", type=float, default=12.0, help="until lines are known to be wide")
     parser.add_argument(
         "--no-ramp", dest="ramp", action="store_false", help="leave max_packets out"
     )
