@@ -17,6 +17,7 @@ const { between, LineWatch, qualityText, reportBetween, totals } = await import(
 const { Freezes } = await import("../../static/js/media/freezes.js");
 const { Publisher } = await import("../../static/js/media/publish.js");
 const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
+const { lineFigures, publishText } = await import("../../static/js/rooms/uplink.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
@@ -157,6 +158,19 @@ test("a page that was cut off for sending too much says why, and tries again", (
   assert.equal(camera.state, "retrying");
   assert.match(camera.message, /gửi lên quá nhiều/);
   camera.stop();
+});
+
+test("nobody reads that picture and sound are being sent while nothing arrives", () => {
+  const stream = { getVideoTracks: () => [{}], getAudioTracks: () => [{}] };
+  const line = { level: 4, bitrate_bps: 1_200_000, loss: 0, rtt_ms: 20 };
+  const camera = { state: "live", muted: { audio: false, video: false }, stream, line };
+  /** @param {any} changed */
+  const text = (changed) => publishText(/** @type {any} */ ({ ...camera, ...changed }));
+  assert.equal(text({}), "Đang gửi hình và tiếng");
+  assert.equal(text({ line: { ...line, level: 0 } }), "Đang kết nối hình…");
+  assert.equal(text({ line: { ...line, level: 0 }, muted: { audio: true, video: true } }), "Đã tắt cả hình và tiếng");
+  assert.equal(lineFigures(/** @type {any} */ (line)), "1.200 kbit/s · mất gói 0% · trễ 20 ms");
+  assert.equal(lineFigures(/** @type {any} */ ({ ...line, level: 0 })), "");
 });
 
 test("a picture that the line keeps small is tried to be made larger now and then", async () => {

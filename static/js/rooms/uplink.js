@@ -17,9 +17,10 @@ export function publishText(publisher) {
   if (state !== "live") return t("Không gửi hình");
   const picture = Boolean(stream?.getVideoTracks().length) && !muted.video;
   const sound = Boolean(stream?.getAudioTracks().length) && !muted.audio;
+  if (!picture && !sound) return t("Đã tắt cả hình và tiếng");
+  if (publisher.line?.level === 0) return t("Đang kết nối hình…"); // nothing of it arrives
   if (picture && sound) return t("Đang gửi hình và tiếng");
-  if (picture) return t("Chỉ gửi hình, không có tiếng");
-  return sound ? t("Chỉ gửi tiếng, không có hình") : t("Đã tắt cả hình và tiếng");
+  return picture ? t("Chỉ gửi hình, không có tiếng") : t("Chỉ gửi tiếng, không có hình");
 }
 
 /**
@@ -58,7 +59,7 @@ export function showQuality(element, line) {
  * @param {import("../media/quality.js").Line | null} line
  */
 export function lineFigures(line) {
-  if (!line) return "";
+  if (!line?.level) return ""; // what the browser counts as sent does not arrive
   return t("%(rate)s kbit/s · mất gói %(loss)s · trễ %(delay)s ms", {
     rate: formatNumber(Math.round(line.bitrate_bps / 1000)),
     loss: formatPercent(line.loss),
