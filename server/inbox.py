@@ -253,7 +253,7 @@ class Inbox:
             yield self._transaction(jobs)
         except Exception as error:
             if is_outage(error):
-                self._say_away(error)
+                self._say_away(error, began_s)
                 waited_s = time.monotonic() - began_s
                 behind = self._waiting_jobs(CAPACITY) if waited_s > PATIENCE_S else ()
                 yield _refusals("database", [*jobs, *behind])
@@ -297,11 +297,12 @@ class Inbox:
             log.warning("inbox.database_back", after_s=round(self._last_outage[1], 1))
         return done
 
-    def _say_away(self, error: Exception) -> None:
-        """One line for an outage, however many commands it refuses."""
+    def _say_away(self, error: Exception, began_s: float) -> None:
+        """One line for an outage, however many commands it refuses. It began when it was first
+        waited for."""
         if self._away_since_s is None:
             log.warning("inbox.database_away", error=str(error.__cause__ or error))
-            self._away_since_s = time.monotonic()
+            self._away_since_s = began_s
 
     def _settled(self, session: Session) -> list[Published]:
         """Events of a commit whose answer never came, where it took place after all.
