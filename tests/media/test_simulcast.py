@@ -11,7 +11,7 @@ from server.media import messages
 from tests.media.harness import WorkerProcess, eventually
 from tests.media.pages import GRANTS, advances, open_page, sessions_of
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 ENCODINGS = [
     {"rid": "q", "scaleResolutionDownBy": 4, "maxBitrate": 150_000},
     {"rid": "h", "scaleResolutionDownBy": 2, "maxBitrate": 500_000},
@@ -40,8 +40,9 @@ async def view(worker: WorkerProcess, page: Page, holder: str, **heights_px: int
 
 
 async def height(page: Page, mid: str, wanted: int) -> None:
-    """Wait until a slot's picture is ``wanted`` pixels high."""
-    for _ in range(200):
+    """Wait until a slot's picture is ``wanted`` pixels high: Chromium tries a larger one again only now and
+    then where its processor was busy."""
+    for _ in range(600):
         found = (await page.evaluate("inbound()")).get(mid, {}).get("height", 0)
         if found == wanted:
             return
