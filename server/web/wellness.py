@@ -97,33 +97,27 @@ def _ms(bound_s: float, largest_s: float) -> tuple[str, int]:
     return N_("dưới %(ms)s ms"), math.ceil(bound_s * 1000)
 
 
+_AWAY = {
+    SILENT: (
+        N_("Không trả lời. Lệnh mới bị hoãn; những gì đã được xác nhận không mất."),
+        N_("Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."),
+    ),
+    FULL: (
+        N_("Đĩa đã đầy. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
+        N_("Giải phóng chỗ trên đĩa của cơ sở dữ liệu; máy chủ tự ghi tiếp, không cần bật lại."),
+    ),
+    READS_ALONE: (
+        N_("Đọc được nhưng không ghi được. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
+        N_("Xem có chương trình khác đang khóa cơ sở dữ liệu, đĩa đầy, hoặc chỉ cho đọc không."),
+    ),
+}
+"""what is wrong with the database → in words, and what to do"""
+
+
 def _database(facts: Facts) -> Finding:
     name = N_("Cơ sở dữ liệu")
-    if facts.database == SILENT:
-        return Finding(
-            name,
-            State.WRONG,
-            N_("Không trả lời. Lệnh mới bị hoãn; những gì đã được xác nhận không mất."),
-            N_("Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."),
-        )
-    if facts.database == FULL:
-        return Finding(
-            name,
-            State.WRONG,
-            N_("Đĩa đã đầy. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
-            N_(
-                "Giải phóng chỗ trên đĩa của cơ sở dữ liệu; máy chủ tự ghi tiếp, không cần bật lại."
-            ),
-        )
-    if facts.database == READS_ALONE:
-        return Finding(
-            name,
-            State.WRONG,
-            N_("Đọc được nhưng không ghi được. Lệnh mới bị hoãn; những gì đã xác nhận không mất."),
-            N_(
-                "Xem có chương trình khác đang khóa cơ sở dữ liệu, đĩa đầy, hoặc chỉ cho đọc không."
-            ),
-        )
+    if facts.database in _AWAY:
+        return Finding(name, State.WRONG, *_AWAY[facts.database])
     if facts.last_outage is None or facts.last_outage[0] > OUTAGE_TOLD_S:
         return Finding(name, State.GOOD, N_("Trả lời bình thường."))
     ago_s, lasted_s = facts.last_outage
