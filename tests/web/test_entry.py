@@ -200,9 +200,13 @@ async def test_a_browser_with_many_seats_is_looked_up_at_once(house: House) -> N
     counts, engine = [], house.server.app[SITE].database.engine
     with house.database.write_session() as session:
         join_code = session.get_one(Conference, house.cast.conference_id).join_code
+    said: list[str] = []
+
+    def note(*call: Any) -> None:
+        said.append(call[2])
+
     for strange in (0, 300):
-        said: list[str] = []
-        note = lambda *call, said=said: said.append(call[2])  # noqa: E731
+        said.clear()
         cookies = {f"seat_-{n}": "x" for n in range(strange)} | {
             f"seat_{seat}": house.cast.secrets[seat]
         }
