@@ -17,7 +17,7 @@ const { between, LineWatch, qualityText, reportBetween, totals } = await import(
 const { Freezes } = await import("../../static/js/media/freezes.js");
 const { Publisher } = await import("../../static/js/media/publish.js");
 const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
-const { lineFigures, publishText } = await import("../../static/js/rooms/uplink.js");
+const { lineFigures, publishText, publishTrouble } = await import("../../static/js/rooms/uplink.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
@@ -171,6 +171,12 @@ test("nobody reads that picture and sound are being sent while nothing arrives",
   assert.equal(text({ line: { ...line, level: 0 }, muted: { audio: true, video: true } }), "Đã tắt cả hình và tiếng");
   assert.equal(lineFigures(/** @type {any} */ (line)), "1.200 kbit/s · mất gói 0% · trễ 20 ms");
   assert.equal(lineFigures(/** @type {any} */ ({ ...line, level: 0 })), "");
+});
+
+test("whose place was taken reads when nobody sends there any more", () => {
+  const camera = /** @type {any} */ ({ state: "taken_over" });
+  assert.match(publishTrouble(camera, true) ?? "", /^Trang khác hoặc bộ mã hoá đang gửi/);
+  assert.match(publishTrouble(camera, false) ?? "", /^Không còn nơi nào gửi/);
 });
 
 test("a picture that the line keeps small is tried to be made larger now and then", async () => {

@@ -233,7 +233,11 @@ function renderSelf() {
   fill(byId("publish-state"), { text: publishText(camera) });
   showQuality(byId("uplink"), camera.line);
   fill(byId("uplink-figures"), { text: lineFigures(camera.line) });
-  const trouble = byId("room").hidden ? null : (publishTrouble(camera) ?? publishTrouble(screen));
+  const own = `site:${ownSite(connection.state)?.slug}`;
+  const sent = connection.state.live?.publications ?? {};
+  const trouble = byId("room").hidden
+    ? null
+    : (publishTrouble(camera, own in sent) ?? publishTrouble(screen, `${own}:screen` in sent));
   setBanner("publish-banner", trouble);
   press("mute-audio", camera.muted.audio, camera.muted.audio ? t("Bật micrô") : t("Tắt micrô"));
   press("mute-video", camera.muted.video, camera.muted.video ? t("Bật hình") : t("Tắt hình"));

@@ -26,9 +26,10 @@ export function publishText(publisher) {
 /**
  * What is wrong and what happens next; null while nothing is.
  * @param {Publisher} publisher
+ * @param {boolean} sent does anybody send what this page would?
  * @returns {string | null}
  */
-export function publishTrouble(publisher) {
+export function publishTrouble(publisher, sent) {
   switch (publisher.state) {
     case "retrying":
       return [
@@ -36,6 +37,7 @@ export function publishTrouble(publisher) {
         tn("Nối lại sau %(n)s giây.", "Nối lại sau %(n)s giây.", publisher.retry_s),
       ].join(" ");
     case "taken_over":
+      if (!sent) return t("Không còn nơi nào gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
       return t("Trang khác hoặc bộ mã hoá đang gửi hình của điểm cầu này. Bấm Thử lại để gửi từ máy này.");
     default:
       return publisher.refusal ? `${publisher.refusal.title}. ${publisher.refusal.advice}` : null;
