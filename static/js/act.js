@@ -1,8 +1,12 @@
 // @ts-check
-/** Buttons that send commands: busy while one is under way, an error said where it was refused. */
+/**
+ * Buttons that send commands: busy while one is under way, an error said where it was refused. What the
+ * page before this one left unanswered is sent again, or told.
+ */
 
 import { setBusy, toast } from "./dom.js";
 import { t } from "./i18n.js";
+import { leftText } from "./unsent.js";
 
 /** Nobody waits longer without being told that nothing is lost. */
 const TOLD_AFTER_MS = 4000;
@@ -36,18 +40,38 @@ export function actBy(connection) {
     };
   }
 
-  return async (control, type, payload) => {
-    setBusy(control, true);
+  /**
+   * @param {Promise<unknown>} answer
+   * @returns {Promise<boolean>}
+   */
+  async function done(answer) {
     const answered = watch();
     try {
-      await connection.send(type, payload);
+      await answer;
       return true;
     } catch (error) {
       toast(/** @type {Error} */ (error).message, { kind: "wrong" });
       return false;
     } finally {
       answered();
-      setBusy(control, false);
     }
+  }
+
+  const { again, told } = connection.outbox.left;
+  for (const { answer } of again) void done(answer);
+  if (again.length) toast(t("Đang gửi lại những gì bạn đã bấm trước khi trang được tải lại."));
+  if (told.length) toast(leftText(told), { seconds: Infinity });
+
+  return async (control, type, payload) => {
+    setBusy(control, true);
+    const isDone = await done(connection.send(type, payload, labelOf(control)));
+    setBusy(control, false);
+    return isDone;
   };
+}
+
+/** @param {HTMLElement} control */
+function labelOf(control) {
+  const text = control.getAttribute("aria-label") ?? control.textContent ?? "";
+  return text.trim().replace(/\s+/g, " ");
 }

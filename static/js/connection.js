@@ -1,12 +1,12 @@
 // @ts-check
 /**
  * The page's line to the server: the only user of socket.io-client. Keeps the state by events,
- * resumes by `since`, sends commands until they are answered (a retry has the same key, so it is
- * never done twice).
+ * resumes by `since`; what is sent over it waits in its outbox.
  */
 
 import { io } from "../vendor/socket.io-client/socket.io.esm.min.js";
 import { t } from "./i18n.js";
+import { CommandError, newKey, Outbox, wait } from "./outbox.js";
 import { apply } from "./state.js";
 import { onWake } from "./wake.js";
 
@@ -14,13 +14,10 @@ import { onWake } from "./wake.js";
 /** @typedef {{seq: number, at: string, type: string, data: Record<string, any>}} WireEvent */
 /** @typedef {{seat: string, role: string, seq: number, state: State} & Record<string, any>} Boot */
 /** @typedef {{type: string, data: any}} Fact */
-/**
- * @typedef {{ok: true, result: Record<string, any>}
- *   | {ok: false, error: string, message: string, retry_after_s?: number}} Answer
- */
+/** @typedef {import("./outbox.js").Answer} Answer */
 /**
  * @typedef {{
- *   seat: string, seq: number, state: State,
+ *   seat: string, role: string, seq: number, state: State,
  *   onChange?: (state: State, events: WireEvent[]) => void,
  *   onStatus?: (online: boolean, refusal: CommandError | null) => void,
  *   onLive?: (fact: Fact) => void,
@@ -29,15 +26,6 @@ import { onWake } from "./wake.js";
  */
 
 const ANSWER_TIMEOUT_MS = 12_000;
-const SOONEST_RETRY_S = 0.5;
-/** What the server asks to be sent later is sent again so often, where it is soon; else a person decides. */
-const MOST_SLOWED = 5;
-const SOON_S = 5;
-/**
- * Rooms whose commands bear on each other: who is given the floor may be shown, and the end clears both.
- * @type {Record<string, string | undefined>}
- */
-const GOES_WITH = { stage: "floor", conference: "floor" };
 /** Phones of a whole conference lose their line at once: each comes back at a moment of its own. */
 const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, randomizationFactor: 0.5 };
 const COME_BACK_WITHIN_MS = 1500;
@@ -47,20 +35,6 @@ const TRUSTED_ASLEEP_MS = 20_000;
 const PROBE_EVERY_MS = 500;
 const PROBE_FOR_MS = 2000;
 const ASK_ANEW_AFTER_MS = 60_000;
-
-/** A command that was refused, with a sentence for people. */
-export class CommandError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} message
-   * @param {number} [retryAfterS]
-   */
-  constructor(code, message, retryAfterS) {
-    super(message);
-    this.code = code;
-    this.retryAfterS = retryAfterS;
-  }
-}
 
 /**
  * What the server put into the page for its script.
@@ -82,7 +56,7 @@ export function connect(options) {
 
 export class Connection {
   /** @param {Options} options */
-  constructor({ seat, seq, state, onChange, onStatus, onLive }) {
+  constructor({ seat, role, seq, state, onChange, onStatus, onLive }) {
     /** @type {State} what the page knows now; a new object after each change */
     this.state = { ...state, live: state.live ?? {} };
     /** the last event that `state` holds */
@@ -92,12 +66,9 @@ export class Connection {
     this.closed = false;
     /** @type {CommandError | null} why the server refuses this seat for good */
     this.refusal = null;
-    /** @type {Set<number>} ids of the questions that this page asked */
-    this.asked = new Set();
     /** @type {(() => void)[]} commands that wait for a line, or for its refusal */
     this.waiting = [];
-    /** @type {Map<string, Promise<unknown>>} room → the end of the command that was given last */
-    this.last = new Map();
+    this.outbox = new Outbox(this, seat, role);
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
     /** this page's name among those that may play its room's sound */
@@ -117,47 +88,15 @@ export class Connection {
   }
 
   /**
-   * Send a command (or a media request) until it is answered, over lost connections too. A room's
-   * commands are done in the order in which they were given: one that has to be sent again shall not
-   * come behind, and undo, what was chosen after it.
+   * Send a command (or a media request) until it is answered, over lost connections too.
    * @param {string} type
    * @param {Record<string, unknown>} [payload]
+   * @param {string} [label] what was pressed, for who comes back to this page before it is answered
    * @returns {Promise<Record<string, any>>} its result
    * @throws {CommandError} where it is refused
    */
-  async send(type, payload = {}) {
-    const [room] = type.split(".");
-    if (room === "media") return this.persist(type, payload);
-    const queue = GOES_WITH[room] ?? room;
-    const sent = (this.last.get(queue) ?? Promise.resolve()).then(() => this.persist(type, payload));
-    this.last.set(queue, sent.catch(() => {})); // who sent it hears why it was refused
-    return sent;
-  }
-
-  /**
-   * `send`, whatever else is under way.
-   * @param {string} type
-   * @param {Record<string, unknown>} payload
-   * @returns {Promise<Record<string, any>>}
-   * @throws {CommandError}
-   */
-  async persist(type, payload) {
-    const key = newKey();
-    for (let tries = 1; ; tries += 1) {
-      if (this.refusal) throw this.refusal;
-      const answer = await this.ask(type, payload, key);
-      if (answer?.ok) {
-        if (type === "question.ask") this.asked.add(answer.result.question);
-        return answer.result;
-      }
-      const after_s = answer?.retry_after_s ?? Infinity;
-      const slowed = answer?.error === "slow_down" && tries < MOST_SLOWED && after_s <= SOON_S;
-      if (answer && !slowed && (answer.error !== "unavailable" || after_s === Infinity)) {
-        throw new CommandError(answer.error, answer.message, answer.retry_after_s);
-      }
-      // Not all who were told the same come back in the same moment.
-      await wait(Math.max(SOONEST_RETRY_S, answer?.retry_after_s ?? 0) * (1 + Math.random() / 2) * 1000);
-    }
+  send(type, payload = {}, label = "") {
+    return this.outbox.send(type, payload, label);
   }
 
   /** Whether this page is the one that plays its room's sound. */
@@ -222,14 +161,17 @@ export class Connection {
    * @returns {Promise<Answer | null>}
    */
   async ask(type, payload, key) {
-    if (!this.socket.connected) {
-      await new Promise((resolve) => this.waiting.push(() => resolve(undefined)));
-      if (this.refusal) return null;
-    }
     try {
       return await this.socket.timeout(ANSWER_TIMEOUT_MS).emitWithAck(type, payload, key);
     } catch {
       return null;
+    }
+  }
+
+  /** Until there is a line, or the refusal of one. */
+  async line() {
+    while (!this.socket.connected && !this.refusal) {
+      await new Promise((resolve) => this.waiting.push(() => resolve(undefined)));
     }
   }
 
@@ -338,15 +280,4 @@ function askAnew() {
 function isReachable() {
   const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(PROBE_FOR_MS) };
   return fetch("/healthz", options).then(() => true, () => false);
-}
-
-/** @param {number} ms */
-function wait(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** 122 random bits; also on plain HTTP, where crypto.randomUUID is missing. */
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Dialog, Page, async_playwright
+from sqlalchemy import func, select
 
 from server import inbox
+from server.attendance.models import CheckIn
+from server.db.journal import JournalEntry
 from server.permissions import Actor
+from server.questions.models import Question
 from server.snapshot import build_with_seq
 from tests.cast import START
 from tests.live.conftest import PATIENCE_S, Venue
@@ -110,12 +115,35 @@ async def test_a_page_sends_hears_resumes_and_learns_of_its_end(
     await page.wait_for_function("window.line.refusal?.code === 'unauthenticated'")
 
 
+Refused = Callable[[int], Awaitable[None]]
+"""waits until so many more were answered as later"""
+
+
+@asynccontextmanager
+async def outage(database_url: str) -> AsyncIterator[Refused]:
+    """Nothing is taken meanwhile. What was sent and given up is done by nobody afterwards."""
+    refused = inbox.REFUSED.labels("database")._value
+    before = refused.get()
+
+    async def more(count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while refused.get() < before + count:
+                await asyncio.sleep(0.01)
+
+    with sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield more
+        other.execute("ROLLBACK")
+
+
 DIRECT = """(site) => {
   let n = 0;
   Math.random = () => (n += 1) % 2; // what is sent first waits longest
   window.directed = Promise.all([
     window.desk.send("floor.give", { site, stage: true }),
+    window.desk.send("site.mute", { site, muted: true }),
     window.desk.send("stage.show", { source: null }),
+    window.desk.send("site.mute", { site, muted: false }),
   ]);
 }"""
 
@@ -123,28 +151,120 @@ DIRECT = """(site) => {
 async def test_what_is_sent_again_keeps_its_place(
     impatient: None, database_url: str, venue: Venue, page: Page
 ) -> None:
-    """Questions among each other; the floor and the stage too, which is shown who is given the floor."""
-    refused = inbox.REFUSED.labels("database")._value
-    before = refused.get()
+    """Questions among each other; whatever a desk does, one click after the other."""
     await sit_down(venue, page, venue.cast.moderator, "desk")
-    with sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    async with outage(database_url) as refused:
         await page.evaluate(DIRECT, venue.cast.hue)
         await page.evaluate(
             """(texts) => void (window.sent = Promise.all(
               texts.map((text) => window.line.send("question.ask", { text }))))""",
             TEXTS,
         )
-        async with asyncio.timeout(PATIENCE_S):
-            while refused.get() < before + 2:
-                await asyncio.sleep(0.01)
-        other.execute("ROLLBACK")
+        await refused(2)
     numbers = await page.evaluate("window.sent.then((all) => all.map((each) => each.question))")
     assert numbers == sorted(numbers)
     await page.evaluate("window.directed.then(() => {})")
     state = await page.evaluate("window.desk.state")
     assert state["sites"][str(venue.cast.hue)]["floor_since"]
     assert state["conference"]["stage"] is None, "what was chosen last"
+    told = select(JournalEntry.type).order_by(JournalEntry.seq)
+    with venue.database.read_session() as session:
+        types = [each for each in session.scalars(told) if not each.startswith("question.")]
+    assert types == ["floor.given", "stage.shown", "site.muted", "stage.shown", "site.muted"]
+
+
+TAP = """([hue, asked]) => {
+  const { line, desk } = window;
+  void line.send("attendance.check_in", {}, "Điểm danh").catch(() => {});
+  void line.send("question.ask", { text: asked }, "Gửi câu hỏi").catch(() => {});
+  void desk.send("floor.give", { site: hue }, "Cho phát biểu").catch(() => {});
+}"""
+LEFT = """({ again, told }) => ({
+  again: again.map((each) => each.type),
+  told: told.map((each) => [each.type, each.label, Object.keys(each.payload)]),
+})"""
+KEPT = "Object.keys(localStorage).concat(Object.keys(sessionStorage))"
+
+
+async def test_a_page_sends_what_the_one_before_it_could_not(
+    impatient: None, database_url: str, venue: Venue, page: Page
+) -> None:
+    """What means the same some minutes later; what directs the conference is only told."""
+    cast = venue.cast
+    asked_to_stay: list[str] = []
+
+    async def leave(dialog: Dialog) -> None:
+        asked_to_stay.append(dialog.type)
+        await dialog.accept()
+
+    async def come_back() -> None:
+        await page.goto(f"{venue.url}/blank")
+        await sit_down(venue, page, cast.trainee, "line")
+        await sit_down(venue, page, cast.moderator, "desk")
+
+    page.on("dialog", leave)
+    await sit_down(venue, page, cast.moderator, "desk")
+    await page.mouse.click(5, 5)  # a page that nobody has touched may ask nothing
+    async with outage(database_url) as refused:
+        await page.evaluate(TAP, [cast.hue, "Lương tính sao?"])
+        await refused(2)
+        await come_back()
+        assert asked_to_stay == ["beforeunload"]
+        line = await page.evaluate(f"({LEFT})(window.line.outbox.left)")
+        assert line == {"again": ["attendance.check_in", "question.ask"], "told": []}
+        desk = await page.evaluate(f"({LEFT})(window.desk.outbox.left)")
+        assert desk == {"again": [], "told": [["floor.give", "Cho phát biểu", []]]}
+    answers = "Promise.all(window.line.outbox.left.again.map((each) => each.answer))"
+    assert (await page.evaluate(answers))[1]["question"]
+    assert await page.evaluate(KEPT) == []
+    await page.wait_for_function(f"window.line.state.attendance['{cast.trainee.person_id}']")
+    with venue.database.read_session() as session:
+        assert session.scalars(select(Question.text)).all() == ["Lương tính sao?"]
+        assert session.scalar(select(func.count()).select_from(CheckIn)) == 1
+    assert not await page.evaluate(f"window.desk.state.sites['{cast.hue}'].floor_since")
+    await page.mouse.click(5, 5)
+    await come_back()
+    assert asked_to_stay == ["beforeunload"], "nothing waits"
+    assert await page.evaluate(f"({LEFT})(window.desk.outbox.left)") == {"again": [], "told": []}
+
+
+PUT_BACK = """async (age_ms) => {
+  const [[name, value]] = window.entries;
+  const kept = JSON.parse(value);
+  localStorage.setItem(name, JSON.stringify({ ...kept, at_ms: kept.at_ms - age_ms }));
+  localStorage.setItem("diemcau.unsent.broken.1", "{");
+  localStorage.setItem("diemcau.unsent.other.1", JSON.stringify({ at_ms: kept.at_ms - 2 * 86400e3 }));
+}"""
+AGAIN = """async () => {
+  const { again, told } = window.line.outbox.left;
+  return [await Promise.all(again.map((each) => each.answer)), told.map((each) => each.payload.text)];
+}"""
+
+
+async def test_a_lost_answer_is_given_again_and_what_is_old_is_not_sent(
+    venue: Venue, page: Page
+) -> None:
+    asked = await page.evaluate("""async () => {
+          const sent = window.line.send("question.ask", { text: "Một lần" });
+          window.entries = Object.entries(localStorage);
+          return sent;
+        }""")
+
+    async def killed_then_back(age_ms: int) -> object:
+        entries = await page.evaluate("window.entries")
+        await page.evaluate(PUT_BACK, age_ms)  # as of a browser that was killed before the answer
+        await page.goto(f"{venue.url}/blank")
+        await page.evaluate("(entries) => (window.entries = entries)", entries)
+        await sit_down(venue, page, venue.cast.trainee, "line")
+        left = await page.evaluate(AGAIN)
+        assert await page.evaluate(KEPT) == [], "what is broken or nobody's any more goes as well"
+        return left
+
+    assert await killed_then_back(0) == [[asked], []]
+    assert await killed_then_back(16 * 60_000) == [[], ["Một lần"]]
+    assert await killed_then_back(-16 * 60_000) == [[], ["Một lần"]], "a clock that was set back"
+    with venue.database.read_session() as session:
+        assert session.scalar(select(func.count()).select_from(Question)) == 1
 
 
 STAGE = """async () => {
@@ -166,14 +286,12 @@ async def test_who_waits_is_told_and_what_is_written_on_stays(
 ) -> None:
     await page.evaluate(STAGE)
     notes, box = page.locator(".toast.info"), page.locator("#box")
-    with sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
+    async with outage(database_url):
         await page.evaluate("void (window.asked = Promise.all([ask('a'), ask('b')]))")
         await box.fill("Câu hỏi, và thêm nữa")
         await notes.wait_for()
         assert await notes.count() == 1, "one for all that waits"
         assert "được giữ lại" in await notes.inner_text()
-        other.execute("ROLLBACK")
     await page.evaluate("window.asked")
     assert await notes.count() == 0 and await box.input_value() == "Câu hỏi, và thêm nữa"
     await page.evaluate("ask('a')")

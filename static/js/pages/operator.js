@@ -14,6 +14,7 @@ import { Receiver } from "../media/receive.js";
 import { excessText } from "../media/session.js";
 import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
+import { wireAsking } from "../rooms/asking.js";
 import { conferenceStateText, hasMedia, isOpen, isOver, showRecording } from "../rooms/conference.js";
 import { showReduced } from "../rooms/downlink.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
@@ -310,18 +311,8 @@ byId("publish-retry").addEventListener("click", () => void camera.publish());
 byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 
 wireAdmissions(act);
-byId("ask-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const box = byId("ask-text", HTMLTextAreaElement);
-  const text = box.value.trim();
-  if (!text) return;
-  if (await act(byId("ask-button"), "question.ask", { text })) {
-    clearSent(box, text);
-    toast(t("Đã gửi câu hỏi."), { kind: "good" });
-  }
-});
-
-for (const id of ["reason", "ask-text"]) keepDraft(/** @type {HTMLInputElement} */ (byId(id)));
+wireAsking(connection, act);
+keepDraft(byId("reason", HTMLInputElement));
 const tab = kept("tab");
 const select = setUpTabs(find(document, ".operator-side .tabs"), (panel) => {
   keep("tab", panel);

@@ -5,9 +5,10 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, closeToasts, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
-import { clearSent, keep, keepDraft, kept } from "../kept.js";
-import { isOpen, isOver, showLife } from "../rooms/conference.js";
+import { keep, kept } from "../kept.js";
 import { agendaRows, timeLeftText } from "../rooms/agenda.js";
+import { wireAsking } from "../rooms/asking.js";
+import { isOpen, isOver, showLife } from "../rooms/conference.js";
 import { questionStateText, siteName } from "../rooms/questions.js";
 
 const places = ["now", "ask", "quiz", "me"];
@@ -218,16 +219,7 @@ byId("check-in-button").addEventListener("click", async () => {
   if (await act(byId("check-in-button"), "attendance.check_in", {})) announce(t("Đã điểm danh"));
 });
 
-byId("ask-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const box = byId("ask-text", HTMLTextAreaElement);
-  const text = box.value.trim();
-  if (!text) return;
-  if (await act(byId("ask-button"), "question.ask", { text })) {
-    clearSent(box, text);
-    toast(t("Đã gửi câu hỏi."), { kind: "good" });
-  }
-});
+wireAsking(connection, act);
 
 on(byId("options"), "click", "[data-option]", (button) => {
   const run = currentRun();
@@ -253,7 +245,6 @@ async function watch() {
 
 document.getElementById("watch-button")?.addEventListener("click", watch);
 if (kept("watches")) void watch();
-keepDraft(byId("ask-text", HTMLTextAreaElement));
 window.addEventListener("hashchange", () => {
   closeToasts();
   showPlace();

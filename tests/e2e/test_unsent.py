@@ -1,0 +1,84 @@
+"""What somebody did while no answer could come outlives the page on which they did it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.conftest import Demo
+from tests.e2e.pages import Visitor
+from tests.e2e.test_room import bring_phone
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+ASKED = "Điện thoại hết pin thì câu này có mất không?"
+AT_ONCE = "document.querySelector('%s').click()"
+"""without waiting for a button that is busy"""
+
+
+async def test_a_phone_is_closed_without_a_network_and_opened_again(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    phone = await bring_phone(demo, visit, display, person=4)
+    await phone.at("#check-in-button").wait_for()
+    context, address = phone.page.context, phone.page.url.partition("#")[0]
+    await context.set_offline(True)
+    await expect(phone.at("#connection-banner")).to_be_visible()
+    await phone.press("#check-in-button")
+    await phone.press(".places a[href='#ask']")
+    await phone.at("#ask-text").fill(ASKED)
+    await phone.press("#ask-button")
+    await phone.page.close()
+    await context.set_offline(False)
+
+    phone = Visitor(await context.new_page())
+    await phone.page.goto(address)
+    await phone.sees("#check-in", "Đã điểm danh lúc")
+    await phone.press(".places a[href='#ask']")
+    await expect(phone.at("#my-questions li", ASKED)).to_have_count(1)
+
+    # The same while the server stands still: what is on its way and what is sent again are one.
+    with demo.halted("server.app"):
+        await phone.at("#ask-text").fill(f"{ASKED} Còn nữa?")
+        await phone.page.evaluate(AT_ONCE % "#ask-button")
+        reloading = asyncio.create_task(phone.page.reload())
+        await asyncio.sleep(1)
+        assert not reloading.done()
+    await reloading
+    await expect(phone.at("#my-questions li", "Còn nữa?")).to_have_count(1)
+    await expect(phone.at("#ask-text")).to_have_value("")
+    assert await phone.page.evaluate("Object.keys(localStorage)") == []
+    await phone.page.reload()
+    await expect(phone.at("#my-questions li", ASKED)).to_have_count(2)
+
+
+async def test_a_desk_is_told_of_what_it_did_not_hear_back(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    current = desk.at("#agenda .now [data-text=title]")
+    before = await current.all_inner_texts()
+    await desk.page.context.set_offline(True)
+    await expect(desk.at("#connection-banner")).to_be_visible()
+    await desk.press("#next-item")
+    asked: list[str] = []
+
+    async def leave(dialog: Any) -> None:
+        asked.append(dialog.type)
+        await dialog.accept()
+
+    desk.page.on("dialog", leave)
+    await desk.page.goto("about:blank")
+    assert asked == ["beforeunload"], "who leaves is asked first"
+    await desk.page.context.set_offline(False)
+    await desk.page.go_back()
+    await desk.sees(".toast", "Chưa rõ máy chủ đã nhận chưa: “Mục tiếp theo”")
+    assert await current.all_inner_texts() == before, "somebody looks first"
+    await desk.page.reload()
+    await desk.at("#life").wait_for()
+    await expect(desk.at(".toast")).to_have_count(0)
