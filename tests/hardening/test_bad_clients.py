@@ -442,18 +442,18 @@ async def test_the_disk_is_full_at_the_commit(tmp_path: Path, sqlite_template: P
         first = await phone.send("question.ask", {"text": "Trước khi đầy"}, key="first")
         inside = Path(f"/proc/{running.process.pid}/root{disk}")
         assert (inside / "d.db").exists() and not (disk / "d.db").exists(), "a disk of its own"
-        _fill(inside / "ballast")
+        fill(inside / "ballast")
         with pytest.raises(Refused) as refused:
             for number in range(300):  # what the log of SQLite had left is used up soon
-                choice = {"run": made.run, "item": _item(phone, made), "option": number % 2}
+                choice = {"run": made.run, "item": item_of(phone, made), "option": number % 2}
                 await phone.send("activity.answer", choice, key=f"answer {number}")
         assert refused.value.code == "unavailable", "send it again later"
         assert running.get("/")[0] == 200, "who reads sees no harm"
-        assert await _retried(phone, "first", "Trước khi đầy", first) in ("unavailable", "same")
+        assert await retried(phone, "first", "Trước khi đầy", first) in ("unavailable", "same")
         (inside / "ballast").unlink()
-        again = {"run": made.run, "item": _item(phone, made), "option": number % 2}
-        await _until_taken(phone, again, f"answer {number}")
-        assert await _retried(phone, "first", "Trước khi đầy", first) == "same"
+        again = {"run": made.run, "item": item_of(phone, made), "option": number % 2}
+        await until_taken(phone, again, f"answer {number}")
+        assert await retried(phone, "first", "Trước khi đầy", first) == "same"
         await phone.close()
         shutil.copy(inside / "d.db", tmp_path / "after.db")
         shutil.copy(inside / "d.db-wal", tmp_path / "after.db-wal")
@@ -469,7 +469,7 @@ async def test_the_disk_is_full_at_the_commit(tmp_path: Path, sqlite_template: P
     assert "inbox.database_away" in log and "inbox.database_back" in log
 
 
-def _fill(ballast: Path) -> None:
+def fill(ballast: Path) -> None:
     """Until there is no room (ENOSPC)."""
     with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as full:
         while True:
@@ -477,19 +477,19 @@ def _fill(ballast: Path) -> None:
     assert full.value.errno == 28
 
 
-def _item(phone: SeatClient, made: Made) -> int:
+def item_of(phone: SeatClient, made: Made) -> int:
     item: int = phone.state["runs"][str(made.run)]["item"]
     return item
 
 
-async def _retried(phone: SeatClient, key: str, text: str, first: object) -> str:
+async def retried(phone: SeatClient, key: str, text: str, first: object) -> str:
     try:
         return "same" if await phone.send("question.ask", {"text": text}, key=key) == first else "?"
     except Refused as refused:
         return refused.code
 
 
-async def _until_taken(phone: SeatClient, choice: dict[str, int], key: str) -> None:
+async def until_taken(phone: SeatClient, choice: dict[str, int], key: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:

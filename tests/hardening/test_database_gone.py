@@ -35,12 +35,14 @@ PATIENCE_S = 30.0
 class Postgres:
     """A server of our own, durable, that can be stopped and started."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._data = folder, folder / "data"
+    def __init__(self, folder: Path, data: Path | None = None, log: Path | None = None) -> None:
+        """``folder`` has its socket, and its ``data`` and the ``log`` of these where no other is named."""
+        self._folder, self._data = folder, data or folder / "data"
         self.url = f"postgresql://postgres@/postgres?host={folder}"
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-        self._run("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync")
+        elsewhere = [] if log is None else [f"--waldir={log}", "--wal-segsize=1"]
+        self._run("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", *elsewhere)
 
     def start(self, fsync: str = "off") -> None:
         """Until it serves."""
@@ -51,6 +53,11 @@ class Postgres:
     def stop(self, how: str = "immediate") -> None:
         """As a crash: nobody is told, nothing is finished."""
         self._run("pg_ctl", "stop", "-m", how)
+
+    def runs(self) -> bool:
+        """Whether it is there: without a disk for its log it ends itself."""
+        command = [*_unprivileged(), _postgres_binary("pg_ctl"), "-D", str(self._data), "status"]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, cwd="/tmp").returncode == 0
 
     def processes(self) -> list[int]:
         """The one that starts the others, and these."""
