@@ -82,7 +82,9 @@ def _told(finding: Finding, language: Language) -> Row:
 
 
 def _value(value: Any, language: Language) -> str:
-    """A number, words as they are, or (words to translate, their values)."""
+    """A number, words as they are, (words to translate, their values), or a list of such."""
+    if isinstance(value, list):
+        return "; ".join(_value(each, language) for each in value)
     if isinstance(value, int | float):
         return language.format_number(value)
     if isinstance(value, tuple):

@@ -33,8 +33,6 @@ MANY_WAITING, TOO_MANY_WAITING = 1000, 6000
 refused (live/limits.py)."""
 MUCH_QUEUED_BYTES = 64 << 20
 FEW_HOURS, TOO_FEW_HOURS = 10, 2
-TROUBLING = ("slow_down", "unavailable")
-"""Refusals that are the server's doing, not the sender's."""
 MUCH_RESTARTED = 3
 OUTAGE_TOLD_S = 8 * 3600.0
 """Who looks after the conference shall still read of what happened in it."""
@@ -197,20 +195,56 @@ def _sockets(window: Window) -> Iterator[Finding]:
     )
 
 
+_REFUSALS = {
+    "broken": (
+        State.WRONG,
+        N_("lỗi của chính máy chủ: %(n)s"),
+        N_("Nhật ký của máy chủ ghi lỗi này: gửi nó cho người phát triển. Lệnh đó chưa được làm."),
+    ),
+    "unavailable": (
+        State.WATCH,
+        N_("chưa ghi được: %(n)s"),
+        N_(
+            "Trang tự gửi lại những lệnh này; nếu kéo dài, xem dòng “Cơ sở dữ liệu” và “Thời gian ghi”."
+        ),
+    ),
+    "slow_down": (
+        State.WATCH,
+        N_("gửi quá nhanh hoặc quá nhiều cùng lúc: %(n)s"),
+        N_("Trang tự gửi lại những lệnh này; nếu kéo dài, xem dòng “Lệnh đang chờ ghi”."),
+    ),
+    "conflict": (State.GOOD, N_("đến khi tình trạng đã đổi, thí dụ câu hỏi đã đóng: %(n)s"), ""),
+    "forbidden": (State.GOOD, N_("không có quyền: %(n)s"), ""),
+    "unauthenticated": (State.GOOD, N_("phiên đã hết hạn hoặc bị thu hồi: %(n)s"), ""),
+    "not_found": (State.GOOD, N_("thứ được nói đến không còn: %(n)s"), ""),
+    "invalid": (State.GOOD, N_("dữ liệu không hợp lệ: %(n)s"), ""),
+    "codec": (State.GOOD, N_("hình hoặc tiếng ở dạng không nhận: %(n)s"), ""),
+    "paths": (State.GOOD, N_("hình và tiếng không đi chung một đường: %(n)s"), ""),
+}
+"""code of a refusal → how bad that is for the server, in words, and what to do; the worst first"""
+_OTHER = State.GOOD, N_("lý do khác: %(n)s"), ""
+
+
 def _refused(window: Window) -> Finding:
     name, refused = N_("Lệnh bị từ chối"), window.by_label(vitals.REFUSED)
     if not refused:
         return Finding(name, State.GOOD, N_("Một phút qua không có."))
-    ours = sum(count for code, count in refused.items() if code in TROUBLING)
+    known = [code for code in _REFUSALS if code in refused]
+    others = sum(count for code, count in refused.items() if code not in _REFUSALS)
+    kinds = [(_REFUSALS[code], refused[code]) for code in known] + [(_OTHER, others)] * bool(others)
+    state, _, advice = kinds[0][0]
     return Finding(
         name,
-        State.WATCH if ours else State.GOOD,
-        N_("Một phút qua: %(all)s, trong đó %(ours)s vì máy chủ bận. Theo mã: %(codes)s."),
-        N_("Trang tự gửi lại những lệnh này; nếu kéo dài, xem các dòng trên."),
+        state,
+        (
+            N_("Một phút qua: %(all)s, vì %(reasons)s. Người gửi đã được báo; không cần làm gì.")
+            if state is State.GOOD
+            else N_("Một phút qua: %(all)s, vì %(reasons)s.")
+        ),
+        advice,
         {
             "all": sum(refused.values()),
-            "ours": ours,
-            "codes": ", ".join(f"{code} {count}" for code, count in sorted(refused.items())),
+            "reasons": [(words, {"n": count}) for (_, words, _), count in kinds],
         },
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from server.errors import DomainError
 from server.i18n import read_languages
 from server.web import health, vitals
 from server.web.admin import STATE_WORDS, VERDICTS, _told
@@ -22,6 +23,7 @@ from tests.web.conftest import House
 from tests.web.organising import Organiser
 
 DOCS = Path(__file__).parents[2] / "docs" / "deployment.md"
+_OF_SOCKETS = ("server.errors", "server.signalling")
 sqlite_alone = pytest.mark.parametrize("kind", ["sqlite"])
 
 
@@ -124,6 +126,7 @@ def test_each_part_has_its_limit(changes: dict[str, Any], name: str, state: Stat
         (lambda m: m.queued.set(1 << 30), "Dữ liệu chưa nhận", State.WATCH),
         (lambda m: m.refused.labels("slow_down").inc(), "Lệnh bị từ chối", State.WATCH),
         (lambda m: m.refused.labels("unavailable").inc(), "Lệnh bị từ chối", State.WATCH),
+        (lambda m: m.refused.labels("broken").inc(), "Lệnh bị từ chối", State.WRONG),
     ],
 )
 def test_each_figure_has_its_limit(trouble: Any, name: str, state: State) -> None:
@@ -143,7 +146,6 @@ def test_every_finding_is_said_in_both_languages(code: str) -> None:
     busy.loop.observe(7)
     busy.commit.observe(7)
     busy.cut_off.inc()
-    busy.refused.labels("slow_down").inc()
     wrong = busy.facts(database=health.SILENT, waiting=9999, workers=[False], free_bytes=None)
     locked, full = (Meters().facts(database=each) for each in (health.READS_ALONE, health.FULL))
     back = Meters().facts(last_outage=(130.0, 23.4))
@@ -163,6 +165,35 @@ def test_every_finding_is_said_in_both_languages(code: str) -> None:
                 words = (finding.name, finding.sentence, finding.advice)
                 assert all(not each or each in language.messages for each in words), words
     assert code == "vi" or {*STATE_WORDS.values(), *VERDICTS.values()} <= language.messages.keys()
+
+
+@pytest.mark.parametrize("code", ["vi", "en"])
+def test_every_refusal_is_said_in_words(code: str) -> None:
+    """Those that a socket can be given: the tree of errors, and what signalling says of an offer."""
+    language = read_languages()[code]
+    kinds = {kind.code for kind in DomainError.__subclasses__() if kind.__module__ in _OF_SOCKETS}
+    assert {"slow_down", "broken", "codec"} <= kinds
+    for kind in kinds | {"unheard_of"}:
+        meters = Meters()
+        meters.refused.labels(kind).inc(3)
+        (finding,) = (each for each in judge(meters.facts()) if each.name == "Lệnh bị từ chối")
+        row = _told(finding, language)
+        other = "lý do khác" if code == "vi" else "another reason"
+        assert kind not in row.sentence and ": 3" in row.sentence
+        assert (other in row.sentence) == (kind == "unheard_of")
+
+
+def test_the_worst_refusal_says_what_to_do() -> None:
+    meters = Meters()
+    for kind, count in (("invalid", 9), ("slow_down", 1), ("broken", 2)):
+        meters.refused.labels(kind).inc(count)
+    (finding,) = (each for each in judge(meters.facts()) if each.name == "Lệnh bị từ chối")
+    row = _told(finding, read_languages()["vi"])
+    assert row.state == "wrong" and "Nhật ký" in row.advice
+    assert row.sentence == (
+        "Một phút qua: 12, vì lỗi của chính máy chủ: 2; gửi quá nhanh hoặc quá nhiều cùng lúc: 1; "
+        "dữ liệu không hợp lệ: 9."
+    )
 
 
 async def test_the_page_says_how_the_server_stands(house: House) -> None:
