@@ -16,6 +16,7 @@ from typing import Any, Literal
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, StaticPool, create_engine
 from sqlalchemy.orm import Session
 from xdist.scheduler import LoadFileScheduling
@@ -32,6 +33,12 @@ structlog.configure(
         ),
     ]
 )
+
+# The same examples each time, and however long each of them takes: what fails does so for everybody.
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repeatable")
 
 KINDS = ("sqlite", "postgresql")
 

@@ -494,10 +494,8 @@ def test_every_page_ends_with_what_a_fresh_snapshot_has(hasty: None, database_ur
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=30,
             stateful_step_count=40,
-            deadline=None,
-            database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),

@@ -21,7 +21,7 @@ from server.live.intake import Intake, Sent, intake, library
 from server.live.websocket import SLICE_BYTES, Line
 from server.protocol import Answer
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 
 
 class Listener:
@@ -129,7 +129,7 @@ wild = st.one_of(
 streams = st.one_of(st.lists(plain, max_size=40), st.lists(wild, max_size=6)).map(b"".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stream=streams, cuts=st.lists(st.integers(0, 9000), max_size=6), trusted=st.booleans())
 def test_whatever_comes_is_heard_the_same(stream: bytes, cuts: list[int], trusted: bool) -> None:
     asyncio.run(_heard_the_same(stream, cuts, trusted))
@@ -208,7 +208,7 @@ near_commands = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(text=near_commands)
 def test_what_is_taken_for_a_plain_command_is_what_a_parser_of_json_finds(text: str) -> None:
     parts = found(text)

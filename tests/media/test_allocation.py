@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.media.allocation import UP_MARGIN, Demand, Priority, allocate, useful_bps
@@ -58,7 +58,6 @@ def spent_bps(found: dict[str, Demand], chosen: dict[str, int]) -> int:
     return sum(found[slot].rates_bps[level] for slot, level in chosen.items() if level >= 0)
 
 
-@settings(deadline=None)
 @given(demands, st.integers(0, 20_000_000))
 def test_the_budget_is_kept_but_for_what_is_needed(found: dict[str, Demand], budget: int) -> None:
     chosen = allocate(found, budget)
@@ -68,7 +67,6 @@ def test_the_budget_is_kept_but_for_what_is_needed(found: dict[str, Demand], bud
     assert all(chosen[s] >= 0 for s, d in found.items() if d.needed and d.rates_bps)
 
 
-@settings(deadline=None)
 @given(demands, st.integers(100_000, 20_000_000))
 def test_nothing_changes_while_nothing_changes(found: dict[str, Demand], budget: int) -> None:
     chosen = allocate(found, budget)

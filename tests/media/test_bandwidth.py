@@ -271,7 +271,6 @@ def test_the_receivers_clock_may_wrap() -> None:
     assert sender.delivered_bps == pytest.approx(PACKET * 8 / 0.05, rel=0.2)
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.integers(0, 900), st.floats(5.0, 9.0), min_size=1, max_size=200),
     st.integers(0, 0xFFFF),
@@ -295,7 +294,6 @@ def test_reports_say_what_feedback_heard(arrivals: dict[int, float], base: int) 
     assert len(heard) == len(arrivals)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=4), st.integers(0, 300))
 def test_any_bytes_are_a_report_or_none(reports: list[bytes], sent: int) -> None:
     sender = estimator(0.0)
@@ -306,7 +304,7 @@ def test_any_bytes_are_a_report_or_none(reports: list[bytes], sent: int) -> None
         assert list(rtcp.parse(data)) is not None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=12),
     st.binary(min_size=120, max_size=160),

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.media import messages, rtcp
@@ -100,7 +100,6 @@ def test_remb_counts_where_it_is_less_than_what_is_sent() -> None:
     assert coarse.budget_bps > 1_000_000, "it never says much more than it gets"
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 2**32 - 1)] * 6), max_size=30))
 def test_any_report_is_taken(numbers: list[tuple[int, ...]]) -> None:
     coarse = Coarse()
@@ -110,7 +109,6 @@ def test_any_report_is_taken(numbers: list[tuple[int, ...]]) -> None:
         assert 0 <= coarse.loss <= 1 and coarse.rtt_s >= 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**60), st.lists(st.integers(0, 2**32 - 1), max_size=5))
 def test_remb_is_read_as_it_is_written(bitrate_bps: int, ssrcs: list[int]) -> None:
     (found,) = rtcp.parse(rtcp.remb(1, bitrate_bps, ssrcs))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
@@ -87,7 +87,6 @@ parts = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.lists(parts, min_size=1, max_size=4), st.integers(0, 30))
 @example([rtcp.packet(15, 205, bytes(12))], 0)
 @example([rtcp.packet(15, 205, bytes(16))], 1)
@@ -100,7 +99,6 @@ def test_only_what_nobody_looks_at_is_done_with(packets: list[bytes], sent: int)
     listener.hear(b"".join(packets).ljust(8, b"\0"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(min_size=8, max_size=80).map(lambda body: body + bytes(-len(body) % 4))))
 def test_any_feedback_is_taken_as_without_it(bodies: list[bytes]) -> None:
     listener = Listener()

@@ -53,7 +53,7 @@ def test_any_bytes_are_parameter_sets_or_refused(data: bytes) -> None:
             continue
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=30)), max_size=10))
 def test_damage_to_real_video_is_survived(damage: list[tuple[int, bytes]]) -> None:
     camera = Camera("site:one", 100, 96, 64)
@@ -67,7 +67,7 @@ def test_damage_to_real_video_is_survived(damage: list[tuple[int, bytes]]) -> No
     assert all(h264.nals_of(frame.data) for frame in source.frames["stage"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.binary(max_size=60), max_size=20))
 def test_any_bytes_as_opus_are_sound_or_silence(payloads: list[bytes]) -> None:
     mixer = Mixer(START_US)
