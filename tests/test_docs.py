@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from server.__main__ import main
 from server.config import PREFIX, SETTINGS
 from server.permissions import Role
 
@@ -19,8 +20,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 def run_help(*words: str) -> str:
     """What ``diemcau … --help`` prints."""
-    command = [sys.executable, "-m", "server", *words, "--help"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
+        main([*words, "--help"])
+    return printed.getvalue()
 
 
 def commands() -> list[str]:
