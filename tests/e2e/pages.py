@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import colorsys
+import re
 import shutil
 from collections.abc import Awaitable, Callable
 
@@ -21,8 +22,9 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
 ]
-WAIT_S = 30
+WAIT_S = 60
 """Longer than anything takes on a machine that does something else too."""
+NUMBER = re.compile(r"^\s*[\d.]+\s*$")
 NEAR_HUE = 15
 """Degrees; the colours of neighbouring sites are 33 apart."""
 
@@ -96,7 +98,8 @@ class Visitor:
         await expect(self.at(selector)).to_contain_text(text)
 
     async def number_at(self, selector: str) -> int:
-        """The number that stands there, written in the Vietnamese way."""
+        """The number that stands there once there is one, written in the Vietnamese way."""
+        await expect(self.at(selector)).to_have_text(NUMBER)
         text = await self.at(selector).inner_text()
         return int(text.replace(".", ""))
 

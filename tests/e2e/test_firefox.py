@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.e2e.conftest import Demo
 from tests.e2e.firefox import Firefox, run_firefox
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 
 @pytest_asyncio.fixture(loop_scope="session")

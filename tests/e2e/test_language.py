@@ -13,7 +13,7 @@ from tests.e2e.pages import Visitor
 from tests.e2e.test_media import plays
 from tests.e2e.test_room import PHONE
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 
 async def speak_english(visitor: Visitor) -> None:

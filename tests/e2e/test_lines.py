@@ -12,9 +12,9 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import eventually
+from tests.e2e.pages import WAIT_S, eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 # Each comes at its own time, and a rate is nought in a second in which nothing was sent.
 METRICS = (
@@ -62,7 +62,7 @@ async def test_desk_and_room_read_how_their_lines_are(
     await expect(desk.at("#lines")).to_be_hidden()
 
     def metrics() -> str:
-        with urllib.request.urlopen(f"{demo.base_url}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{demo.base_url}/metrics", timeout=WAIT_S) as answer:
             return str(answer.read().decode())
 
     async def told() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo
 from tests.e2e.pages import Visitor, eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 CENTRE_HUE = hue_of(0)
 """trung-tam's, on stage when a demo begins"""
@@ -31,10 +31,22 @@ async def plays(page: Visitor, wanted: bool = True) -> None:
     await eventually(heard, page.sound)
 
 
-def assert_silence(before: dict[str, float], after: dict[str, float]) -> None:
-    """Nothing came in between; of what came before, the last may still fade away."""
-    assert after["packets"] == before["packets"]
-    assert after["energy"] == pytest.approx(before["energy"], abs=1e-6)
+async def is_silent(page: Visitor, while_: Callable[[], Awaitable[None]]) -> None:
+    """Wait until nothing comes to a page in all the time in which something else happens.
+
+    Over and over: what was quiet for a moment may only have been late, on a busy machine.
+    """
+
+    async def nothing_comes() -> bool:
+        await page.falls_silent()
+        before = await page.sound()
+        await while_()
+        after = await page.sound()
+        # Of what came before, the last may still fade away.
+        faded = abs(after["energy"] - before["energy"]) < 1e-6
+        return bool(after["packets"] == before["packets"] and faded)
+
+    await eventually(nothing_comes, page.sound)
 
 
 async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
@@ -65,18 +77,15 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await desk.hears(1e-5)  # short beeps
 
     # The room does not hear itself, and nobody else either, while the desk does.
-    await display.falls_silent()
-    before = await display.sound()
-    for _ in range(3):
-        await desk.hears(1e-5)
-    assert_silence(before, await display.sound())
+    async def desk_hears() -> None:
+        for _ in range(3):
+            await desk.hears(1e-5)
+
+    await is_silent(display, desk_hears)
 
     # Muted by the server, it is not heard; nor is the one who had the floor before and goes on.
     await desk.press("#tile-menu [data-tile=mute]")
-    await desk.falls_silent()
-    before = await desk.sound()
-    await desk.frames("#wall li:has-text('trung tâm')", 20)
-    assert_silence(before, await desk.sound())
+    await is_silent(desk, lambda: desk.frames("#wall li:has-text('trung tâm')", 20))
 
     await desk.press("#tile-menu [data-tile=mute]")
     await desk.hears(1e-5)
@@ -104,15 +113,15 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await display.shows("#stage", FAKE_CAMERA_HUE)
 
     # Its camera off, the card stands for it everywhere while it is heard; then it is back.
-    pictures = await desk.at("#connected").inner_text()
+    await desk.sees("#connected", "3 / ")
     await operator.press("#mute-video")
     await expect(display.at("#stage:not(.has-picture) .no-picture")).to_contain_text("Khoái Châu")
     await expect(desk.at("#stage")).not_to_have_class(re.compile("has-picture"))
-    await expect(desk.at("#connected")).not_to_have_text(pictures)
+    await desk.sees("#connected", "2 / ")
     await desk.hears(1e-5)
     await operator.press("#mute-video")
     await display.shows("#stage", FAKE_CAMERA_HUE)
-    await expect(desk.at("#connected")).to_have_text(pictures)
+    await desk.sees("#connected", "3 / ")
 
     # Khoái Châu leaves: whoever comes after this test finds the centre on stage, as it did
     # (its tile is still the one that was chosen).

@@ -11,14 +11,14 @@ from playwright.async_api import expect
 
 from server.simulation.reference import AGENDA, CURRENT, QUIZZES
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import NEAR_HUE, eventually, turn
+from tests.e2e.pages import eventually
 from tests.e2e.test_media import CENTRE_HUE
 from tests.e2e.test_room import ask, bring_phone
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 CLOSE_MS = 1500
-"""How far a marker may be from what the test did, and the recording's end from the conference's."""
+"""How far a marker may be from the time in which its cause was: pressed before, seen after."""
 
 # Until when on the time line there were frames, and sound above a whisper.
 LISTEN = """(video) => {
@@ -73,29 +73,33 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     desk = await (await visit(demo.urls["moderator"])).enter()
     phone = await bring_phone(demo, visit, display, person=0)
     await display.shows("#stage", CENTRE_HUE)
-    done: dict[tuple[str, str], datetime] = {}
+    done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 
     question = "Bao giờ có mẫu mới?"
     await ask(phone, question)
     await desk.press(f"#lane-asked li:has-text('{question}') [data-question=approve]")
+    pressed_at = datetime.now(UTC)
     await desk.press(f"#lane-approved li:has-text('{question}') [data-question=put_on_stage]")
-    done["question", question] = datetime.now(UTC)
     await display.sees("#question p", question)
+    done["question", question] = pressed_at, datetime.now(UTC)
     await desk.press(f"#lane-approved li:has-text('{question}') [data-question=finish]")
+    pressed_at = datetime.now(UTC)
     await desk.press("#next-item")
-    done["agenda", AGENDA[CURRENT + 1].title] = datetime.now(UTC)
     await display.sees("#agenda-now", AGENDA[CURRENT + 1].title)
+    done["agenda", AGENDA[CURRENT + 1].title] = pressed_at, datetime.now(UTC)
     await desk.press("#quiz-button")
+    pressed_at = datetime.now(UTC)
     await desk.press(f"#activities li:has-text('{QUIZZES[0].title}') [data-launch]")
-    done["activity", QUIZZES[0].items[0].text] = datetime.now(UTC)
     await display.sees("#quiz h2", QUIZZES[0].items[0].text)
+    done["activity", QUIZZES[0].items[0].text] = pressed_at, datetime.now(UTC)
     await desk.press("#run-card [data-run=close]")
     await desk.press("#run-card [data-run=finish]")
 
     await desk.press("[data-move=ended]:visible")
+    pressed_at = datetime.now(UTC)
     await desk.press("dialog[open] button.danger")
-    ended_at = datetime.now(UTC)
     await display.sees("#cover", "Hội nghị đã kết thúc")
+    ended = pressed_at, datetime.now(UTC)
     await desk.press("#replay-link")
     replay = desk
     await replay.page.wait_for_url(f"**/replay/{demo.recording}")
@@ -103,8 +107,9 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     boot = await replay.page.evaluate("JSON.parse(document.getElementById('boot').textContent)")
     zero_at = datetime.fromisoformat(boot["zero_at"])
 
-    def ms(at: datetime) -> float:
-        return (at - zero_at).total_seconds() * 1000
+    def within(at_ms: float, span: tuple[datetime, datetime]) -> bool:
+        since_ms, until_ms = [(at - zero_at).total_seconds() * 1000 for at in span]
+        return since_ms - CLOSE_MS <= at_ms <= until_ms + CLOSE_MS
 
     async def timeline() -> dict[str, Any]:
         answer = await replay.page.request.get(demo.base_url + boot["timeline"])
@@ -116,13 +121,13 @@ async def test_what_was_live_is_replayed_to_its_last_second(
 
     await eventually(closed, timeline)
     duration_ms = (await timeline())["duration_ms"]
-    assert abs(duration_ms - ms(ended_at)) <= CLOSE_MS
+    assert within(duration_ms, ended)
     journal = await (await replay.page.request.get(demo.base_url + boot["journal"])).json()
     told = {(each["kind"], each["text"]): each["at_ms"] for each in journal["markers"]}
     assert told.pop(("agenda", AGENDA[CURRENT].title)) <= CLOSE_MS
     assert set(told) == set(done)
-    for key, at in done.items():
-        assert abs(told[key] - ms(at)) <= CLOSE_MS, (key, told[key], ms(at))
+    for key, span in done.items():
+        assert within(told[key], span), (key, told[key], span, zero_at)
 
     # As a person sees it: chapters lead to their places, the end is reached with picture and sound.
     await replay.page.reload()
@@ -134,19 +139,29 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     await replay.press("#tabs [aria-controls=chapters-panel]")
     await replay.press("#chapters .chapter", title)
     video = replay.at("#stage video")
-    at_s = await video.evaluate("video => video.currentTime")
-    assert at_s == pytest.approx(told["agenda", title] / 1000, abs=0.1)
+
+    async def at_s() -> float:
+        return float(await video.evaluate("video => video.currentTime"))
+
+    async def at_the_chapter() -> bool:
+        return await at_s() == pytest.approx(told["agenda", title] / 1000, abs=0.1)
+
+    await eventually(at_the_chapter, at_s)
     await replay.shows_still("#stage", CENTRE_HUE)
-    await replay.at("#seek").fill(str(round(duration_ms / 1000 - 4, 1)))
     await video.evaluate(LISTEN)
-    await replay.press("#play")
 
     async def at_the_end() -> bool:
         return bool(await video.evaluate("video => video.ended"))
 
-    await eventually(at_the_end, lambda: video.evaluate("video => video.currentTime"))
-    seen_s, heard_s = await video.evaluate("() => [seenUntil, heardUntil]")
-    assert seen_s >= duration_ms / 1000 - 0.5, "the picture goes on to the end"
-    assert heard_s >= duration_ms / 1000 - 1, "so does the sound"
-    assert await video.evaluate("video => video.currentTime") >= duration_ms / 1000 - 0.5
-    assert turn(await replay.hue("#stage"), CENTRE_HUE) <= NEAR_HUE
+    async def played_to_the_end() -> bool:
+        """A busy browser may miss the last moments once; what is not recorded is missing each time."""
+        await replay.at("#seek").fill(str(round(duration_ms / 1000 - 4, 1)))
+        await replay.press("#play")
+        await eventually(at_the_end, at_s)
+        seen_s, heard_s = await video.evaluate("() => [seenUntil, heardUntil]")
+        # The picture goes on to the end, and so does the sound.
+        return bool(seen_s >= duration_ms / 1000 - 0.5 and heard_s >= duration_ms / 1000 - 1)
+
+    await eventually(played_to_the_end, lambda: video.evaluate("() => [seenUntil, heardUntil]"))
+    assert await at_s() >= duration_ms / 1000 - 0.5
+    await replay.shows_still("#stage", CENTRE_HUE)

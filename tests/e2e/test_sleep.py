@@ -16,7 +16,7 @@ from tests.e2e.conftest import Demo
 from tests.e2e.pages import Visitor, eventually
 from tests.e2e.test_media import CENTRE_HUE, FAKE_CAMERA_HUE
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 ASLEEP_S = 6
 """Longer than a timer is ever late (static/js/wake.js)."""

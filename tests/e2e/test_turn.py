@@ -16,7 +16,7 @@ from tests.e2e.conftest import Demo, run_demo
 from tests.e2e.pages import WAIT_S, eventually
 from tests.e2e.test_media import FAKE_CAMERA_HUE
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 SECRET = "một bí mật"
 
 # What such a network does: no way but the relay's.
