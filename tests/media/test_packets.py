@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 from server.media import messages, rtcp
@@ -138,10 +139,12 @@ async def test_keyframes_are_asked_for_at_most_twice_a_second(
     a.send_video(1, 0, PARAMETERS)
     await eventually(lambda: page.got("stage"))
     a.reports.clear()
+    began_s = time.monotonic()
     for _ in range(60):
         page.peer.send_rtcp(rtcp.pli(1, page.slots["stage"]))
         await asyncio.sleep(0.02)
-    assert 2 <= len(a.items(rtcp.KeyframeRequest)) <= 4
+    took_s = time.monotonic() - began_s
+    assert 2 <= len(a.items(rtcp.KeyframeRequest)) <= 2 + 2 * took_s
 
 
 async def test_sender_reports_follow_the_servers_clock(worker: WorkerProcess, raw: Make) -> None:
@@ -209,7 +212,7 @@ async def test_a_restart_keeps_the_association_and_a_moved_peer_goes_on(
     elsewhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     elsewhere.bind(("127.0.0.1", 0))
     page.check(sock=elsewhere)
-    elsewhere.settimeout(5)
+    elsewhere.settimeout(60)
     assert (await asyncio.to_thread(elsewhere.recv, 2048))[:2] == b"\x01\x01"
     await eventually(lambda: a.items(rtcp.KeyframeRequest))
     a.send_video(2, 0, SLICE)

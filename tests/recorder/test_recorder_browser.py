@@ -93,12 +93,12 @@ def test_chromium_plays_it_to_the_last_second(tmp_path: Path, served: str) -> No
     bridge.finish()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for _ in range(2):  # a busy machine stalls once; a hole stalls each time
+        for _ in range(5):  # a busy machine stalls now and then; a hole stalls each time
             page = browser.new_page()
             page.goto(served)
             result = page.evaluate(PLAY, ["master.m3u8", 4])
             page.close()
-            if not result["errors"]:
+            if result["ended"] and not result["errors"] and result["waits"] == 0:
                 break
         browser.close()
     assert result["ended"] and not result["errors"], result["errors"]
