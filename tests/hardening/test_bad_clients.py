@@ -135,7 +135,7 @@ async def undisturbed(bridge: Bridge, connections: int = 0) -> AsyncIterator[Bys
     try:
         yield bystander
         heard = bystander.answered
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while bystander.answered < heard + 3:
                 assert not acting.done(), acting
                 await asyncio.sleep(0.05)
@@ -171,7 +171,7 @@ class Raw:
 
     async def connect(self, first: bytes = b"") -> Raw:
         """A connection, and the first bytes on it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.get_running_loop().sock_connect(self.socket, self._bridge.address)
         await self.send(first)
         return self
@@ -187,7 +187,7 @@ class Raw:
     async def read(self, mark: bytes) -> None:
         """Until ``mark`` has come. Raises: ConnectionError, TimeoutError."""
         held = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while mark not in held:
                 data = await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
                 if not data:
@@ -262,7 +262,7 @@ async def test_a_connection_that_asks_nothing_whole_is_closed(
             b"POST /sign-in HTTP/1.1\r\n" + body + kind,
             b"POST " + polling + b"&sid=" + sid[1] + b" HTTP/1.1\r\n" + body + kind,
         )
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(_drip(listening.getsockname(), each) for each in beginnings))
     finally:
         serving.cancel()
@@ -273,7 +273,7 @@ async def _whole(address: tuple[str, int], request: bytes) -> bytes:
     """All that comes of a request."""
     reader, writer = await asyncio.open_connection(*address)
     writer.write(request)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer
@@ -317,7 +317,7 @@ async def test_a_reconnect_storm(bridge: Bridge) -> None:
     desk, room = SeatClient(bridge.running.base), str(bridge.made.site)
     await desk.open(f"/join/{bridge.made.tokens[Role.MODERATOR]}")
     await desk.connect()
-    async with asyncio.timeout(20):  # presence is right again: these, each counted once
+    async with asyncio.timeout(60):  # presence is right again: these, each counted once
         while desk.live.get("presence", {}).get(room, {}).get("trainee") != len(phones):
             await desk.wait()
     await desk.close()
@@ -391,7 +391,7 @@ async def test_bytes_that_are_too_many_wait_in_the_network(
             flood.read(b'43%03d[{"ok":false,"error":"invalid"' % (count - 1))
         )
         heard = bystander.answered
-        while bystander.answered < heard + 3:
+        while bystander.answered < heard + 2:  # one of them was asked since
             await asyncio.sleep(0.01)
         assert not last.done(), "it waits, and nobody else does"
         await asyncio.gather(flooding, last)
@@ -411,9 +411,10 @@ async def test_the_database_is_locked_for_a_while(bridge: Bridge) -> None:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         asking = asyncio.gather(*(p.send("question.ask", {"text": "Chờ"}) for p in phones))
-        await asyncio.sleep(5)
+        async with asyncio.timeout(20):
+            while (await asyncio.to_thread(bridge.running.get, "/healthz"))[0] != 503:
+                await asyncio.sleep(0.1)
         assert not asking.done()
-        assert bridge.running.get("/healthz")[0] == 503
         assert bridge.running.get("/")[0] == 200, "who reads waits for nobody"
         other.execute("ROLLBACK")
         other.close()
@@ -490,7 +491,7 @@ async def retried(phone: SeatClient, key: str, text: str, first: object) -> str:
 
 
 async def until_taken(phone: SeatClient, choice: dict[str, int], key: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             await phone.send("activity.answer", choice, key=key)

@@ -27,9 +27,9 @@ from tests.test_supervisor import Running, until
 
 pytestmark = pytest.mark.alone
 
-GONE_S = float(os.environ.get("DATABASE_GONE_S", "3"))
+GONE_S = float(os.environ.get("DATABASE_GONE_S", "1"))
 PHONES = 6
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Postgres:
@@ -120,6 +120,9 @@ async def test_postgresql_is_gone_and_comes_back(database: Postgres, tmp_path: P
         asking = asyncio.gather(*(asker.ask() for asker in askers[1:]))
         again = asyncio.create_task(_retried(first))
         await asyncio.sleep(GONE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            while not all(asker.refusals for asker in askers[1:]):
+                await asyncio.sleep(0.05)
         assert running.get("/healthz")[0] == 503
         assert not asking.done(), "nothing is acknowledged that is not stored"
         database.start()

@@ -37,7 +37,7 @@ from tests.test_supervisor import Running, until
 pytestmark = pytest.mark.alone
 
 PHONES = 50
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 AWAY = (socketio.exceptions.SocketIOError, TimeoutError)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,8 @@ pytestmark = pytest.mark.alone
 
 WORD = "Cau-hoi-de-do-dia"
 CALLS = "pwrite64,pwritev,write,fsync,fdatasync,sendto,sendmsg"
+# A Socket.IO acknowledgement is packet "43" with its id: 4 (message), 3 (ack).
+TOLD = r'(sendto|write|sendmsg)\(\d+<(socket|TCP)[^>]*>.*43\d+\[\{\\"ok\\":true'
 CANNOT = (
     "strace is missing or may not trace here (ptrace is forbidden?): install the package strace "
     "and allow ptrace, for nothing else shows that writes reach the disk before their answer. "
@@ -61,7 +62,7 @@ async def ask(
     with traced([pid, *others()], log):
         result = await phone.send("question.ask", {"text": WORD})
         assert result["question"] > 0
-        time.sleep(0.3)  # strace writes what it has seen
+        until(lambda: re.search(TOLD, log.read_text(errors="replace")) is not None)
     await phone.close()
 
 
@@ -101,10 +102,7 @@ def _synced_before_told(log: Path, file: str) -> None:
     written = _first(calls, rf"pwrite(64|v)\(\d+<[^>]*{file}>.*{WORD}", 0)
     synced = _first(calls, rf"(fdatasync|fsync)\(\d+<[^>]*{file}>", written)
     finished = _finish(calls, synced)
-    # A Socket.IO acknowledgement is packet "43" with its id: 4 (message), 3 (ack).
-    told = _first(
-        calls, r'(sendto|write|sendmsg)\(\d+<(socket|TCP)[^>]*>.*43\d+\[\{\\"ok\\":true', 0
-    )
+    told = _first(calls, TOLD, 0)
     assert written < synced <= finished < told, "\n".join(line[:300] for line in calls)
 
 
