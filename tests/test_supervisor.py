@@ -20,7 +20,7 @@ import pytest
 
 from server.supervisor import PortInUse, listen_media
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Running:
@@ -56,7 +56,7 @@ class Running:
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of an answer; 0 where there is none."""
         try:
-            with urllib.request.urlopen(self.base + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.base + path, timeout=PATIENCE_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -25,7 +25,7 @@ from server.steering import Steering
 from server.telling import OnLive
 from tests.cast import Cast
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @dataclass

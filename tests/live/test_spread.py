@@ -19,7 +19,7 @@ from server.live.connections import Connection
 from server.live.websocket import Line
 from server.permissions import Actor, Role
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 MANY = 50
 
 

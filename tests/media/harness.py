@@ -53,7 +53,7 @@ HAS_IPV6 = socket.has_dualstack_ipv6()
 Message = TypeVar("Message")
 
 
-async def eventually(check: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+async def eventually(check: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait until ``check()`` is true and return it."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not (value := check()):
@@ -74,7 +74,7 @@ class Web:
 
     async def connect(self, path: Path) -> None:
         """Connect to the worker's control socket, waiting until it is there."""
-        for _ in range(400):
+        for _ in range(3000):
             try:
                 self._reader, self._writer = await asyncio.open_unix_connection(path)
                 break
@@ -197,7 +197,7 @@ class Process:
     def kill(self) -> None:
         """End it without a warning."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def pause(self, for_s: float) -> None:
         """Stop it, and let it go on."""
@@ -223,7 +223,7 @@ class Process:
     def stop(self) -> None:
         """End it; it must end in good order, and leave no socket behind."""
         self._process.terminate()
-        status = self._process.wait(10)
+        status = self._process.wait(30)
         assert status == 0, self._log.read_text()
         assert not self.control.exists()
         self._folder.cleanup()

@@ -157,7 +157,7 @@ async def open_page(
 async def advances(page: Page, mid: str, field: str = "frames", by: float = 10) -> None:
     """Wait until a slot's counter has grown by ``by``."""
     first = (await page.evaluate("inbound()")).get(mid, {}).get(field, 0)
-    for _ in range(100):
+    for _ in range(600):
         now = (await page.evaluate("inbound()")).get(mid, {}).get(field, 0)
         if now >= first + by:
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 LEGS = ["receiver", "publisher"]
 LINES = ["loss_2", "bursts_10", "narrowing", "reordering", "nothing"]

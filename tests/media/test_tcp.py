@@ -158,7 +158,7 @@ async def test_who_opens_many_connections_for_nothing_is_told_of(worker: WorkerP
         strangers.append(socket.create_connection(site.server, source_address=("127.0.0.3", 0)))
         strangers[-1].sendall(b"\xff\xff")
     told = "refused kind=connection from=127.0.0.3"
-    await eventually(lambda: "sessions=none" in worker.process.logged(told), timeout_s=15)
+    await eventually(lambda: "sessions=none" in worker.process.logged(told))
     for stranger in strangers:
         stranger.close()
     await site.close()
