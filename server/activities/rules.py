@@ -11,18 +11,21 @@ OPEN, CLOSED, FINISHED = "open", "closed", "finished"
 STATES = (OPEN, CLOSED, FINISHED)
 
 CLOSE, REVEAL, NEXT, FINISH, RESPOND = "close", "reveal", "next", "finish", "respond"
-STEPS = (CLOSE, REVEAL, NEXT, FINISH, RESPOND)
+PROLONG = "prolong"
+STEPS = (CLOSE, REVEAL, NEXT, FINISH, RESPOND, PROLONG)
 
 TRANSITIONS: dict[tuple[str, str], str] = {
     (OPEN, RESPOND): OPEN,
+    (OPEN, PROLONG): OPEN,
     (OPEN, CLOSE): CLOSED,
     (OPEN, NEXT): OPEN,
     (OPEN, FINISH): FINISHED,
+    (CLOSED, PROLONG): OPEN,
     (CLOSED, REVEAL): CLOSED,
     (CLOSED, NEXT): OPEN,
     (CLOSED, FINISH): FINISHED,
 }
-"""``next`` after the last item finishes the run instead"""
+"""``next`` after the last item finishes the run instead; ``prolong`` goes no more once the key is shown"""
 
 TOO_LATE = N_("Lựa chọn này đến sau khi câu đã đóng nên không được tính. Hãy chờ câu tiếp theo.")
 _ALL_OVER = N_("Lựa chọn này đến sau khi bài trắc nghiệm kết thúc nên không được tính.")

@@ -30,10 +30,12 @@ from server.protocol import (
     FinishRun,
     ItemClosed,
     ItemCounted,
+    ItemProlonged,
     KeyKnown,
     KeyRevealed,
     LaunchActivity,
     NextItem,
+    ProlongItem,
     RevealKey,
     RunFinished,
 )
@@ -143,6 +145,28 @@ def next_item(session: Session, actor: Actor, command: NextItem, now: datetime) 
     run.revealed = False
     run.announced = 0
     return Outcome({"item": item.id}, [*emits, *_opened(session, run, item, len(items))])
+
+
+def prolong_item(session: Session, actor: Actor, command: ProlongItem, now: datetime) -> Outcome:
+    """All have the same time more, also those whose answers an outage brought too late."""
+    run = _run_of(session, actor, command.run)
+    after = rules.step(run.state, rules.PROLONG)
+    if run.revealed:
+        raise Conflict(N_("Đáp án của câu này đã hiện nên không mở lại được."))
+    begins = max(now, run.deadline_at) if run.state == rules.OPEN else now
+    run.state, run.closed_at = after, None
+    run.deadline_at = begins + timedelta(seconds=command.seconds)
+    opening = session.get_one(Opening, (run.id, run.item_id))
+    opening.closed_at = opening.chart = None
+    event = ItemProlonged(
+        run=run.id,
+        state="open",
+        deadline_at=run.deadline_at,
+        closed_at=None,
+        chart=None,
+        answered=0,
+    )
+    return Outcome(emits=[Emit(event), Emit(ItemCounted(run=run.id, answered=run.announced))])
 
 
 def close_item(session: Session, actor: Actor, command: CloseItem, now: datetime) -> Outcome:
@@ -280,6 +304,7 @@ def finish_with_conference(
 ACTIONS: Actions = {
     LaunchActivity: (None, launch_activity),
     NextItem: (None, next_item),
+    ProlongItem: (None, prolong_item),
     CloseItem: (None, close_item),
     RevealKey: (None, reveal_key),
     FinishRun: (None, finish_run),

@@ -143,6 +143,16 @@ class NextItem(Command, frozen=True, kw_only=True):
     run: Id
 
 
+class ProlongItem(Command, frozen=True, kw_only=True):
+    """More time for the item that is shown: counted from its deadline while it is open, from now
+    where it was closed, until its right answer is shown."""
+
+    type = "activity.prolong"
+    permission = P.RUN_ACTIVITY
+    run: Id
+    seconds: Annotated[int, Meta(ge=5, le=3600)] = 30
+
+
 class CloseItem(Command, frozen=True, kw_only=True):
     """Close the open item now; its chart is shown."""
 

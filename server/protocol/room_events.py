@@ -182,6 +182,20 @@ class ItemOpened(Event, frozen=True, kw_only=True):
     answered: int
 
 
+class ItemProlonged(Event, frozen=True, kw_only=True):
+    """The item that is shown is open, again where it was closed, until another ``deadline_at``. As of
+    an item that is opened, its counts are others' to hear."""
+
+    type = "activity.item_prolonged"
+    effect = Merge("runs", "run")
+    run: int
+    state: RunState
+    deadline_at: datetime
+    closed_at: datetime | None
+    chart: dict[str, tuple[int, ...]] | None
+    answered: int
+
+
 class ItemCounted(Event, frozen=True, kw_only=True):
     """How many have answered so far; at most once a second. Who does not hear it has 0 until the
     item is closed."""

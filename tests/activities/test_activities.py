@@ -18,6 +18,7 @@ from server.protocol import (
     FinishRun,
     LaunchActivity,
     NextItem,
+    ProlongItem,
     QuizItem,
     RemoveActivity,
     RevealKey,
@@ -28,9 +29,11 @@ from tests.play import Play
 
 STEPS = {
     ("open", "respond"): "open",
+    ("open", "prolong"): "open",
     ("open", "close"): "closed",
     ("open", "next"): "open",
     ("open", "finish"): "finished",
+    ("closed", "prolong"): "open",
     ("closed", "reveal"): "closed",
     ("closed", "next"): "open",
     ("closed", "finish"): "finished",
@@ -128,6 +131,47 @@ def test_counts_of_answers_are_told_when_they_change(play: Play) -> None:
     assert play.told() == []
 
 
+def test_an_open_item_gets_more_time(play: Play) -> None:
+    run, item = launched(play)
+    play.does(play.an, Answer(run=run, item=item, option=0))
+    play.ticks(ExpireItems())
+    play.does(play.mai, ProlongItem(run=run, seconds=60))
+    assert play.told() == ["activity.item_prolonged", "activity.counted"]
+    assert shown(play, run)["deadline_at"] == "2023-06-03T05:01:30Z"
+    assert shown(play, run)["answered"] == 1, "the desk goes on counting"
+    play.later(90)
+    play.does(play.binh, Answer(run=run, item=item, option=1))
+    play.later(5)  # over, and not closed yet: the new time begins now
+    play.does(play.mai, ProlongItem(run=run, seconds=10))
+    play.later(10)
+    play.does(play.chau, Answer(run=run, item=item, option=1))
+    play.later(1)
+    play.ticks(ExpireItems())
+    assert shown(play, run)["chart"] == {str(play.hue): [1, 1, 0], str(play.dong_ha): [0, 1, 0]}
+
+
+def test_an_item_that_an_outage_closed_is_opened_again(play: Play) -> None:
+    """Who pressed in time, and was not heard in time, presses again, like everybody else."""
+    run, item = launched(play)
+    play.does(play.binh, Answer(run=run, item=item, option=2))
+    play.later(40)
+    play.ticks(ExpireItems())
+    with pytest.raises(Conflict):
+        play.does(play.an, Answer(run=run, item=item, option=1))
+    play.does(play.mai, ProlongItem(run=run))
+    assert shown(play, run)["chart"] is None and shown(play, run)["closed_at"] is None
+    assert play.sees(play.an)["runs"][str(run)]["answered"] == 0, "as while it was open"
+    assert shown(play, run)["deadline_at"] == "2023-06-03T05:01:10Z"
+    play.later(30)
+    play.does(play.an, Answer(run=run, item=item, option=1))
+    play.does(play.mai, CloseItem(run=run))
+    assert shown(play, run)["chart"] == {str(play.hue): [0, 1, 1]}
+    play.does(play.mai, RevealKey(run=run))
+    with pytest.raises(Conflict) as known:
+        play.does(play.mai, ProlongItem(run=run))
+    assert "Đáp án" in known.value.message
+
+
 def test_a_run_goes_through_its_items(play: Play) -> None:
     play.moves_to("live")
     run, first = launched(play)
@@ -221,3 +265,5 @@ def test_who_may_not(play: Play) -> None:
     for actor in (play.an, play.o_hue, play.lan, play.minh):
         with pytest.raises(Forbidden):
             play.does(actor, CloseItem(run=run))
+        with pytest.raises(Forbidden):
+            play.does(actor, ProlongItem(run=run))

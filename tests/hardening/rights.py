@@ -72,8 +72,8 @@ COMMANDS = {
         "answer_question": "question.finish question.answer",
         "manage_activity": "activity.create activity.remove",
         "run_activity": """
-            activity.launch activity.next activity.close activity.reveal activity.finish
-            activity.expire""",
+            activity.launch activity.next activity.prolong activity.close activity.reveal
+            activity.finish activity.expire""",
         "respond": "activity.answer",
         "publish": "media.publish",
         "receive": "media.receive media.accept media.listen media.view media.report",
@@ -93,7 +93,7 @@ AUDIENCES = {
             site.updated site.removed site.muted stage.shown stage.presented
             floor.given floor.taken floor.requested floor.request_closed question.put_on_stage
             question.taken_down question.finished question.answered activity.item_opened
-            activity.item_closed activity.key_revealed activity.run_finished""",
+            activity.item_prolonged activity.item_closed activity.key_revealed activity.run_finished""",
         "see_progress": "site.counted activity.counted",
         "see_lines": "site.connected",
         "see_people": "conference.appointed conference.dismissed",

@@ -122,6 +122,7 @@ OBJECTS: dict[str, Make] = {
     "activity.remove": lambda o: p.RemoveActivity(activity=o.activity),
     "activity.launch": lambda o: p.LaunchActivity(activity=o.activity),
     "activity.next": lambda o: p.NextItem(run=o.run),
+    "activity.prolong": lambda o: p.ProlongItem(run=o.run),
     "activity.close": lambda o: p.CloseItem(run=o.run),
     "activity.reveal": lambda o: p.RevealKey(run=o.run),
     "activity.finish": lambda o: p.FinishRun(run=o.run),

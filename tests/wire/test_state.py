@@ -207,6 +207,9 @@ async def rehearse(stage: Stage) -> None:
     for actor, option in ((cast.trainee, 1), (cast.trainee, 0), (cast.other_trainee, 1)):
         await do(actor, p.Answer(run=run, item=open_item, option=option))
     await do(server, p.ExpireItems())
+    await do(moderator, p.ProlongItem(run=run))
+    await do(moderator, p.CloseItem(run=run))
+    await do(moderator, p.ProlongItem(run=run, seconds=5))
     await do(moderator, p.CloseItem(run=run))
     await do(moderator, p.RevealKey(run=run))
     await do(moderator, p.NextItem(run=run))

@@ -9,6 +9,7 @@ import { siteRows, sitesTitle } from "./quiz-board.js";
 /** @typedef {import("../state.js").Entity} Entity */
 
 const letters = "ABCDEFGH";
+const PROLONG_S = 30;
 
 /**
  * Votes for each option over all sites.
@@ -57,6 +58,10 @@ export function renderRun(state) {
     answered: tn("%(n)s người đã trả lời", "%(n)s người đã trả lời", run.answered),
     answeredShare: run.answered / Math.max(1, run.answered, present),
     charted: Boolean(run.chart),
+    prolong:
+      run.state === "open"
+        ? t("Thêm %(seconds)s giây", { seconds: PROLONG_S })
+        : t("Mở lại %(seconds)s giây", { seconds: PROLONG_S }),
   });
   const votes = knownVotes(state, run);
   const total = votes?.reduce((a, b) => a + b, 0) || 1;
@@ -73,6 +78,7 @@ export function renderRun(state) {
   fill(card, { anySite: sites.length > 0, sitesTitle: sitesTitle(run) });
   renderList(byId("run-sites"), "site-bar-template", sites, (row) => row.id, (row) => row);
   for (const [name, shown] of Object.entries({
+    prolong: run.state === "open" || (run.state === "closed" && run.correct === null),
     close: run.state === "open",
     reveal: run.state === "closed" && run.correct === null,
     next: run.state === "closed" && run.position < run.items,
@@ -110,6 +116,8 @@ export function wireQuiz(connection, act) {
   });
   on(byId("run-card"), "click", "[data-run]", (button) => {
     const run = Object.values(connection.state.runs)[0];
-    if (run) act(button, `activity.${button.dataset.run}`, { run: run.run });
+    if (!run) return;
+    const seconds = button.dataset.run === "prolong" ? { seconds: PROLONG_S } : {};
+    act(button, `activity.${button.dataset.run}`, { run: run.run, ...seconds });
   });
 }
