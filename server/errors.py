@@ -37,7 +37,10 @@ class Invalid(DomainError):
     """The input itself is wrong: unknown name, wrong type, too long."""
 
     code = "invalid"
-    message = N_("Dữ liệu gửi lên không hợp lệ.")
+    message = N_(
+        "Dữ liệu gửi lên không hợp lệ: quá dài, hoặc có chỗ máy chủ không hiểu. Hãy xem lại, hoặc tải "
+        "lại trang rồi thử lại."
+    )
 
 
 class Unauthenticated(DomainError):
