@@ -14,11 +14,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -33,6 +31,7 @@ from server.errors import Broken, DomainError, SlowDown, Unavailable
 from server.people import tries
 from server.permissions import Actor
 from server.protocol import Command
+from server.publishing import Done, Listener, deliver, resolve
 
 T = TypeVar("T")
 
@@ -66,28 +65,9 @@ REFUSED = Counter("diemcau_inbox_refused", "Commands answered as later, by what 
 log = structlog.get_logger(__name__)
 
 
-class Listener(Protocol):
-    """Who hears what was committed; called on the loop, one batch after the other."""
-
-    async def publish(self, events: Sequence[Published]) -> None:
-        """Deliver ``events``, in order of their conferences' ``seq``."""
-
-    async def rights_changed(self, conference_id: int) -> None:
-        """Look again at the seats of a conference: some were revoked or admitted."""
-
-
 def utc_now() -> datetime:
     """The server's time."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What one committed (or failed) transaction has for the loop."""
-
-    events: Sequence[Published]
-    rights: frozenset[int]
-    answers: Sequence[Answer]
 
 
 class Inbox:
@@ -104,7 +84,7 @@ class Inbox:
         self._began_s: float | None = None
         self._away_since_s: float | None = None
         self._last_outage: tuple[float, float] | None = None
-        self._unsure = _Done([], frozenset(), [])
+        self._unsure = Done([], frozenset(), [])
         self._asked: asyncio.Future[None] | None = None
 
     def listen(self, listener: Listener) -> None:
@@ -155,7 +135,7 @@ class Inbox:
             if self._began_s is not None or not self._queue.empty():
                 return not away and self.busy_s <= within_s
             self._asked = self._loop.create_future()
-            told = partial(_resolve, self._asked)
+            told = partial(resolve, self._asked)
             asks = journal.prove if away else journal.hold
             self._queue.put(WorkJob(told, asks, writes=False))
         await asyncio.wait([self._asked], timeout=within_s)
@@ -181,7 +161,7 @@ class Inbox:
         Raises: SlowDown, Unavailable.
         """
         future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self.post(actor, command, key, partial(_resolve, future))
+        self.post(actor, command, key, partial(resolve, future))
         return future
 
     def post(self, actor: Actor, command: Command, key: str | None, told: Told) -> None:
@@ -202,7 +182,7 @@ class Inbox:
         Raises: DomainError.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._put([WorkJob(partial(_resolve, future), work)])
+        self._put([WorkJob(partial(resolve, future), work)])
         return await future
 
     def _put(self, jobs: Sequence[Job]) -> None:
@@ -224,7 +204,9 @@ class Inbox:
                     # One batch may be on its way while the next one is written, no more.
                     if delivery is not None:
                         delivery.result()
-                    delivery = asyncio.run_coroutine_threadsafe(self._deliver(done), self._loop)
+                    delivery = asyncio.run_coroutine_threadsafe(
+                        deliver(done, self._listeners), self._loop
+                    )
             if delivery is not None:
                 delivery.result()
         finally:
@@ -247,7 +229,7 @@ class Inbox:
             self._queue.put(None)  # for ``_batches``: nothing comes behind it
         return jobs
 
-    def _attempt(self, jobs: Sequence[Job]) -> Iterator[_Done]:
+    def _attempt(self, jobs: Sequence[Job]) -> Iterator[Done]:
         began_s = time.monotonic()
         try:
             yield self._transaction(jobs)
@@ -266,7 +248,7 @@ class Inbox:
                 log.exception("inbox.job_failed", job=jobs[0].name)
                 yield _refusals("error", jobs, Unavailable if is_of_database(error) else Broken)
 
-    def _transaction(self, jobs: Sequence[Job]) -> _Done:
+    def _transaction(self, jobs: Sequence[Job]) -> Done:
         now = self._clock()
         self._began_s = time.monotonic()
         try:
@@ -276,7 +258,7 @@ class Inbox:
                 batch = Batch(session, now, jobs, self._shown)
                 answers = batch.answers(jobs)
                 events = [*late, *batch.write()]
-                done = _Done(events, self._unsure.rights | batch.rights, answers)
+                done = Done(events, self._unsure.rights | batch.rights, answers)
                 self._unsure = done
                 began_s = time.monotonic()
                 session.commit()
@@ -287,7 +269,7 @@ class Inbox:
                 self._writer.forget()
         finally:
             self._began_s = None
-        self._unsure = _Done([], frozenset(), [])
+        self._unsure = Done([], frozenset(), [])
         # A full disk takes what writes nothing.
         wrote = bool(events) or any(isinstance(job, WorkJob) for job in jobs)
         if self._away_since_s is not None and wrote:
@@ -323,44 +305,8 @@ class Inbox:
             self._shown.clear()
             self._forgot_at = now
 
-    # --- on the loop again ---
 
-    async def _deliver(self, done: _Done) -> None:
-        for listener in self._listeners:
-            # Rights first: who has none any more hears nothing of the same batch.
-            for conference_id in done.rights:
-                try:
-                    await listener.rights_changed(conference_id)
-                except Exception:  # as below
-                    log.exception("inbox.rights_failed")
-            try:
-                if done.events:
-                    await listener.publish(done.events)
-            except Exception:  # what is committed must be answered whoever fails to hear of it
-                log.exception("inbox.publish_failed")
-        for told, answers in groupby(done.answers, _told):
-            try:
-                told(list(answers))
-            except Exception:  # nor may one who fails to be told keep it from the others
-                log.exception("inbox.answer_failed")
-
-
-def _told(answer: Answer) -> Told:
-    return answer.job.told
-
-
-def _resolve(future: asyncio.Future[Any], answers: Sequence[Answer]) -> None:
-    """Wake the caller, unless it has gone."""
-    [answer] = answers
-    if future.done():
-        return
-    if answer.error is not None:
-        future.set_exception(answer.error)
-    else:
-        future.set_result(answer.result)
-
-
-def _refusals(why: str, jobs: Sequence[Job], of: type[DomainError] = Unavailable) -> _Done:
+def _refusals(why: str, jobs: Sequence[Job], of: type[DomainError] = Unavailable) -> Done:
     """Of a command our own code may say ``Broken``: the same again would fail for ever. What else is
     asked (who comes in) had better be asked again."""
     REFUSED.labels(why).inc(sum(job.writes for job in jobs))
@@ -369,4 +315,4 @@ def _refusals(why: str, jobs: Sequence[Job], of: type[DomainError] = Unavailable
         kind = of if isinstance(job, CommandJob) else Unavailable
         after_s = RETRY_AFTER_S if kind is Unavailable else None
         answers.append(Answer(job, error=kind(retry_after_s=after_s)))
-    return _Done([], frozenset(), answers)
+    return Done([], frozenset(), answers)

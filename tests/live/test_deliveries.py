@@ -42,6 +42,7 @@ from server.live.gateway import Gateway
 from server.people.codes import normalise_code
 from server.people.models import Person
 from server.permissions import Actor
+from server.publishing import deliver
 from server.snapshot import build_with_seq
 from server.state import State, apply
 from tests.cast import bring_in
@@ -339,10 +340,10 @@ class Deliveries(RuleBasedStateMachine):
         if self.delivering is None or self.delivering.done():
             done = self.committed.pop(0)
 
-            async def deliver() -> None:
-                self.delivering = await self.spawn(self.inbox._deliver(done))
+            async def begin() -> None:
+                self.delivering = await self.spawn(deliver(done, self.inbox._listeners))
 
-            self.does(deliver())
+            self.does(begin())
 
     @rule(after=st.integers(0, 2))
     def a_fault_waits(self, after: int) -> None:
