@@ -15,13 +15,13 @@ from aiohttp import WSCloseCode
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 from engineio.packet import CLOSE, MESSAGE, NOOP, PING, PONG, Packet
-from engineio.payload import Payload
 
 from server.live import metrics
-from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, Allowance
+from server.live.allowance import Allowance
+from server.live.polling import posted
 from server.live.spread import spread
 from server.live.upgrade import Upgrade
-from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES, Line, frame
+from server.live.websocket import MOST_QUEUED_BYTES, Line, frame
 
 if TYPE_CHECKING:
     from server.live.engine import Engine
@@ -50,11 +50,6 @@ class Message:
 
 
 PING_FRAME = frame(b"2")
-
-
-class _Payload(Payload):  # type: ignore[misc]
-    max_decode_packets = FRAMES_BURST
-    """the library would take 16; a page that comes back has all that it kept in one request"""
 
 
 class Socket(AsyncSocket):  # type: ignore[misc]
@@ -196,9 +191,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             raise EngineIOError("one at a time")
         self._posting = True
         try:
-            while wait_s := self.allowance.wait_s(asyncio.get_running_loop().time()):
-                await asyncio.sleep(wait_s)
-            for pkt in await self._posted(environ):
+            for pkt in await posted(environ, self.allowance, self.server.max_http_buffer_size):
                 if not self._ending:
                     await self.receive(pkt)
         except (EOFError, OSError) as error:  # it has left in the middle
@@ -209,18 +202,6 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             raise EngineIOError("no packets") from error
         finally:
             self._posting = False
-
-    async def _posted(self, environ: dict[str, Any]) -> list[Packet]:
-        """Raises: EOFError or OSError where it does not come whole; ValueError, LookupError where it is
-        too long, or no payload."""
-        size = int(environ.get("CONTENT_LENGTH", "0"))
-        if size > (self.server.max_http_buffer_size if self.allowance.trusted else STRANGER_BYTES):
-            raise ValueError("too long")
-        # Its ``read`` would return what has come so far.
-        body: bytes = await environ["wsgi.input"].readexactly(size)
-        packets: list[Packet] = _Payload(encoded_payload=body.decode()).packets
-        self.allowance.left -= len(packets) + size / BYTES_OF_FRAME
-        return packets
 
     def malformed(self, error: str = "") -> None:
         """Hang up on what is no packet, as the reference implementation does ("parse error"):
