@@ -248,6 +248,7 @@ export class Connection {
     const told = error.data;
     if (told && told.retry_after_s === undefined) {
       this.refusal = new CommandError(told.error, told.message || t("Phiên đã kết thúc."));
+      this.outbox.drop();
       askAnew();
     } else if (told) {
       // socket.io comes back by itself from a lost line, not from a refusal.

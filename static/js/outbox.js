@@ -91,6 +91,11 @@ export class Outbox {
     return this.#left;
   }
 
+  /** The seat is refused for good: nobody shall be asked to stay, nor anything be sent again. */
+  drop() {
+    this.#unsent.clear();
+  }
+
   /**
    * Commands are done in the order in which they were given: one that has to be sent again shall not
    * come behind, and undo, what was chosen after it. Only with trainees each room has a lane of its

@@ -93,6 +93,11 @@ export class UnsentCommands {
     if (this.#kept.size === 0) removeEventListener("beforeunload", warn);
   }
 
+  /** All are answered: by the refusal of their seat. */
+  clear() {
+    for (const key of [...this.#kept.keys()]) this.forget(key);
+  }
+
   /**
    * What an earlier page of this seat left unanswered, in the order in which it was given. What is only
    * told is forgotten by this; the other is kept until it is answered.

@@ -186,23 +186,30 @@ LEFT = """({ again, told }) => ({
 KEPT = "Object.keys(localStorage).concat(Object.keys(sessionStorage))"
 
 
+def dialogs_of(page: Page) -> list[str]:
+    """Types of those that the page shows, each of which is answered by yes."""
+    shown: list[str] = []
+
+    async def accept(dialog: Dialog) -> None:
+        shown.append(dialog.type)
+        await dialog.accept()
+
+    page.on("dialog", accept)
+    return shown
+
+
 async def test_a_page_sends_what_the_one_before_it_could_not(
     impatient: None, database_url: str, venue: Venue, page: Page
 ) -> None:
     """What means the same some minutes later; what directs the conference is only told."""
     cast = venue.cast
-    asked_to_stay: list[str] = []
-
-    async def leave(dialog: Dialog) -> None:
-        asked_to_stay.append(dialog.type)
-        await dialog.accept()
 
     async def come_back() -> None:
         await page.goto(f"{venue.url}/blank")
         await sit_down(venue, page, cast.trainee, "line")
         await sit_down(venue, page, cast.moderator, "desk")
 
-    page.on("dialog", leave)
+    asked_to_stay = dialogs_of(page)
     await sit_down(venue, page, cast.moderator, "desk")
     await page.mouse.click(5, 5)  # a page that nobody has touched may ask nothing
     async with outage(database_url) as refused:
@@ -226,6 +233,22 @@ async def test_a_page_sends_what_the_one_before_it_could_not(
     await come_back()
     assert asked_to_stay == ["beforeunload"], "nothing waits"
     assert await page.evaluate(f"({LEFT})(window.desk.outbox.left)") == {"again": [], "told": []}
+
+
+async def test_who_is_refused_for_good_is_not_asked_to_stay(
+    impatient: None, database_url: str, venue: Venue, page: Page
+) -> None:
+    asked_to_stay = dialogs_of(page)
+    await page.mouse.click(5, 5)
+    async with outage(database_url) as refused:
+        await page.evaluate(TAP.replace("void desk", "// "), [0, "Ai nghe?"])
+        await refused(1)
+        await page.context.clear_cookies()
+        async with page.expect_navigation():  # to the server's own page, which says why
+            for connection in venue.gateway.connections.of_seats([venue.cast.trainee.holder]):
+                connection.socket.cut_off()
+    assert asked_to_stay == []
+    assert [name for name in await page.evaluate(KEPT) if "unsent" in name] == []
 
 
 PUT_BACK = """async (age_ms) => {
