@@ -189,6 +189,10 @@ class Conference(RuleBasedStateMachine):
         self.sends(self.cast.moderator, p.CloseItem(run=self.run))
 
     @rule()
+    def it_opens_again(self) -> None:
+        self.sends(self.cast.moderator, p.ProlongItem(run=self.run))
+
+    @rule()
     def the_clock_ticks(self) -> None:
         for command in (p.CountAttendance(), p.ExpireItems()):
             self.sends(server_actor(self.cast.conference_id), command)
