@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 
 import pytest
@@ -111,15 +110,12 @@ def test_a_list_has_the_vietnamese_order(play: Play) -> None:
 
 
 def test_fifty_thousand_rows(play: Play) -> None:
-    """Takes some seconds at most; the bound is generous since machines differ."""
     play.watched = {}
     rows = tuple(
         row(f"Nguyễn Thị Số {n}", "hue" if n % 2 else "dong-ha", unit=f"Xã {n % 91}")
         for n in range(50_000)
     )
-    began = time.perf_counter()
     assert imports(play, *rows)["drawn"] == 50_000
-    assert time.perf_counter() - began < 60
     query = select(func.count()).select_from(RosterEntry)
     assert play.session.scalar(query) == 50_003
     assert play.site(play.hue).expected == 25_002

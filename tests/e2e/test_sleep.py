@@ -81,9 +81,8 @@ async def test_who_wakes_has_new_paths_before_the_old_ones_are_missed(
 
 
 async def test_who_wakes_after_the_server_has_forgotten_it_is_back(
-    short_demo: Demo, visit: Callable[..., Any], browser: Browser
+    demo: Demo, visit: Callable[..., Any], browser: Browser
 ) -> None:
-    demo = short_demo
     operator = await visit(demo.urls["operator"])
     before = await join(operator)
     async with asleep(browser):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import time
 import unicodedata
 import zipfile
 from collections.abc import Sequence
 
 import pytest
 from python_calamine import CalamineWorkbook
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from server.conferences.models import Conference, RosterEntry, Site
 from server.people.models import Person
@@ -266,16 +265,12 @@ async def test_the_template_can_be_sent_back(house: House, organiser: Organiser)
     assert "00123" in text and "Nhập 1 người" in text
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])  # on both in tests/conferences, without the form
-async def test_fifty_thousand_rows(house: House, organiser: Organiser) -> None:
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_fifty_thousand_rows_are_shown_and_not_one_more(organiser: Organiser) -> None:
+    """That so many can be taken in is tests/conferences/test_roster.py's."""
     rows = [HEADER, *([f"Học viên {n}", f"{n:06}", "Xã", "Điện Bàn"] for n in range(50_000))]
-    began = time.monotonic()
-    address, text = await preview(organiser, csv(rows).encode(), name="ds.csv")
+    _address, text = await preview(organiser, csv(rows).encode(), name="ds.csv")
     assert "50.000 dòng" in text and text.count("<tr>") == 201
-    await organiser.done(address, {})
-    count = select(func.count()).select_from(RosterEntry)
-    assert house.database.read_now(lambda s: s.scalar(count)) == 50_002
-    print(f"50,000 rows in {time.monotonic() - began:.1f} s")
     rows.append(["Một người nữa", "X", "Xã", "Điện Bàn"])
     answer, text = await organiser.upload(PATH, csv(rows).encode())
     assert answer.status == 400 and "hơn 50000 dòng" in text
