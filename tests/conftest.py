@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,12 +56,19 @@ class Sharing(LoadFileScheduling):
 def _mark(file: str) -> str:
     """Read from the file's text: only the workers import it."""
     text = (Path(__file__).parents[1] / file).read_text()
-    return next((mark for mark in ("browser", "alone") if f"pytest.mark.{mark}" in text), "")
+    return next((mark for mark in ("alone", "browser") if f"pytest.mark.{mark}" in text), "")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first, or one of them would be the last and alone."""
+    size = Counter(item.path for item in items)
+    items.sort(key=lambda item: (not item.get_closest_marker("long"), -size[item.path], item.path))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
-    """What ``-n 2`` shares out."""
+    """What is shared out, in the order of ``pytest_collection_modifyitems``."""
+    config.option.loadscopereorder = False
     return Sharing(config, log)
 
 

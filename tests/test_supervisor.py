@@ -20,6 +20,8 @@ import pytest
 
 from server.supervisor import PortInUse, listen_media
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 60.0
 
 

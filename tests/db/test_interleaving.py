@@ -41,6 +41,8 @@ from server.state import State, apply
 from tests.cast import Cast, bring_in
 from tests.db.test_outage import away
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 60.0
 _slugs = (f"vong-{number}" for number in itertools.count())
 

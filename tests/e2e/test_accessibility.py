@@ -16,7 +16,7 @@ from playwright.async_api import Page, expect
 from tests.e2e.conftest import Demo
 from tests.e2e.pages import Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]

@@ -22,6 +22,8 @@ from tests.hardening.test_workers import Room, until_true
 from tests.recorder.publisher import replay
 from tests.test_supervisor import Running, until
 
+pytestmark = pytest.mark.long
+
 START, REST = b"\x10", b"\x00"
 KEY, INTER = b"\x10abc", b"\x11abc"
 

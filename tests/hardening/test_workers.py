@@ -24,6 +24,8 @@ from tests.media.harness import Grey, Page, prefer
 from tests.recorder.publisher import replay, spans
 from tests.test_supervisor import Running, until
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 60.0
 
 

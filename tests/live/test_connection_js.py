@@ -23,6 +23,7 @@ from tests.live.conftest import PATIENCE_S, Venue
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.alone,
     pytest.mark.parametrize("kind", ["sqlite"]),
 ]
 

@@ -47,6 +47,8 @@ from server.snapshot import build_with_seq
 from server.state import State, apply
 from tests.cast import bring_in
 
+pytestmark = pytest.mark.long
+
 SPINS = 12
 """turns of the loop after which nothing goes on that does not wait for the machine"""
 TOLD = st.sampled_from(["later", "at once", "with rights"])

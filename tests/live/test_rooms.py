@@ -22,6 +22,8 @@ from server.protocol import RoomPage, RoomRole, SiteConnected
 from tests.cast import START
 from tests.live.conftest import Page, Venue
 
+pytestmark = pytest.mark.long
+
 HUE = 7
 CONFERENCE = 1
 

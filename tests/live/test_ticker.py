@@ -12,6 +12,8 @@ from sqlalchemy import event
 from server.live.ticker import Ticker
 from tests.live.conftest import Page, Venue
 
+pytestmark = pytest.mark.long
+
 QUIZ = {"title": "Bài", "items": [{"text": "?", "options": ["a", "b"], "correct": 0, "seconds": 5}]}
 
 
@@ -48,6 +50,7 @@ async def test_counts_are_announced_and_items_close_at_their_deadline(venue: Ven
         await ticker.stop()
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_who_comes_back_after_a_restart_sees_the_item_close_in_time(venue: Venue) -> None:
     """The clock that heard the item open is gone with its process; nobody does anything."""
     moderator = await venue.open(venue.cast.moderator)
@@ -93,6 +96,7 @@ async def test_who_is_here_is_told_while_the_writer_waits(venue: Venue) -> None:
         await ticker.stop()
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_quiet_conference_is_not_written_to(venue: Venue) -> None:
     """Nor one in which nobody checks in or answers."""
     ticker = Ticker(venue.inbox, venue.database, venue.gateway)

@@ -10,6 +10,8 @@ from server.media import messages
 from tests.media.harness import Grey, Page, WorkerProcess, eventually
 from tests.media.lines import BadLine
 
+pytestmark = pytest.mark.long
+
 SITE = messages.Grant(publish=("site:a",), receive=True, own="site:a")
 OTHER = messages.Grant(publish=("site:b",), receive=True, own="site:b")
 DISPLAY = messages.Grant(receive=True)

@@ -69,6 +69,7 @@ def served(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.browser
+@pytest.mark.alone
 def test_chromium_plays_it_to_the_last_second(tmp_path: Path, served: str) -> None:
     cameras = [
         Camera("site:one", 90, 320, 180, 15),

@@ -28,6 +28,8 @@ from server.snapshot import build
 from server.state import State, apply
 from tests.cast import START, Cast
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 NODE = ROOT / "tests" / "js" / "state_check.mjs"
 
