@@ -320,3 +320,18 @@ async def test_who_waits_is_told_and_what_is_written_on_stays(
     assert await notes.count() == 0 and await box.input_value() == "Câu hỏi, và thêm nữa"
     await page.evaluate("ask('a')")
     assert await box.input_value() == ""
+
+
+KEEP_MANY = """async () => {
+  const { UnsentCommands } = await import("/static/js/unsent.js");
+  const unsent = new UnsentCommands("other");
+  const given = (number) => ({ key: `k${number}`, type: "question.ask", payload: {}, label: "" });
+  const keys = [...Array(100).keys()].map((number) => unsent.keep(given(number)).key);
+  const most = Object.keys(localStorage).length;
+  for (const key of keys) unsent.forget(key);
+  return [most, Object.keys(localStorage).length];
+}"""
+
+
+async def test_no_more_is_kept_than_a_person_can_have_done(venue: Venue, page: Page) -> None:
+    assert await page.evaluate(KEEP_MANY) == [64, 0]
