@@ -106,7 +106,7 @@ class Batch:
         for job in commands:
             if job.key is not None:
                 job.digest = receipts.digest(job.actor.holder, job.key)
-        digests = [job.digest for job in commands if job.digest is not None]
+        digests = {job.digest for job in commands if job.digest is not None}
         self._receipts = receipts.find(session, digests)
         self._new_receipts: dict[int, Kept] = {}
         self._holders = {job.actor.holder for job in commands}

@@ -7,16 +7,16 @@ answers. Refusals that say "later" (slow down, unavailable) leave none: their re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import JSON, delete, select
+from sqlalchemy import JSON, bindparam, delete, event, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
-from server.db.base import Base, nfc
+from server.db.base import Base, BigId, nfc
 from server.db.lists import among
 from server.errors import DomainError
 from server.protocol import Command
@@ -25,13 +25,14 @@ from server.protocol import Command
 class Receipt(Base):
     """What was answered to ``key`` of ``holder``; ``fingerprint`` tells another command apart.
 
-    Rows stand in the order of their writing, so that a batch's share their pages, and are found by
-    ``digest``, of which an index is an eighth of that of the texts: a burst writes to all of its pages.
+    Rows stand in the order of their writing, so that a batch's share their pages. Which row has which
+    ``digest`` is known by ``Index``.
     """
 
     __tablename__ = "receipts"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    digest: Mapped[int] = mapped_column(index=True, unique=True)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """one more than that of the row before, which is how two writers would be told apart"""
+    digest: Mapped[int]
     holder: Mapped[str]
     key: Mapped[str]
     fingerprint: Mapped[str]
@@ -50,8 +51,82 @@ class Kept(NamedTuple):
 
 _FOUND = select(
     Receipt.digest, Receipt.holder, Receipt.key, Receipt.fingerprint, Receipt.answer
-).where(among(Receipt.digest, "digests"))
+).where(among(Receipt.id, "ids"))
 _FIRST_KEPT = select(Receipt.id).order_by(Receipt.id).limit(1)
+READ_AT_ONCE = 10_000
+_BEHIND = (
+    select(Receipt.id, Receipt.digest)
+    .where(Receipt.id > bindparam("last", type_=BigId))
+    .order_by(Receipt.id)
+    .limit(READ_AT_ONCE)
+)
+_INDEX = "receipts"
+"""of ``Session.info``"""
+
+
+class Index:
+    """Which row holds which digest, in memory: some 120 bytes a receipt.
+
+    In the database each of a burst's digests would lie on a page of its own, and be written there:
+    half of all pages that SQLite's log took, and of what PostgreSQL did. What was not committed, or
+    not surely, is let go of and read again, as is what somebody else wrote: both are the last rows.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[int, int] = {}
+        """in the order of the rows"""
+        self._last = self._sure = 0
+        """numbers of the last row, and of the last one that is committed"""
+
+    def serve(self, session: Session) -> None:
+        """Be what ``find`` and ``store`` of ``session`` look at, until it ends."""
+        session.info[_INDEX] = self
+        event.listen(session, "after_commit", self._settle)
+
+    def _settle(self, _session: Session) -> None:
+        self._sure = self._last
+
+    def undo(self) -> None:
+        """What was stored since the last commit may not be there."""
+        while self._ids and next(reversed(self._ids.values())) > self._sure:
+            self._ids.popitem()
+        self._last = self._sure
+
+    def catch_up(self, session: Session) -> None:
+        """Read the rows behind those that are known."""
+        more = True
+        while more:
+            rows = bulk.read(session, _BEHIND, last=self._last)
+            self._ids.update((digest_, id_) for id_, digest_ in rows)
+            self._last = max((id_ for id_, _ in rows), default=self._last)
+            more = len(rows) == READ_AT_ONCE
+        self._sure = self._last
+
+    def find(self, digests: Collection[int]) -> list[int]:
+        """The rows that hold them."""
+        return [self._ids[each] for each in self._ids.keys() & digests]
+
+    def add(self, digests: Collection[int]) -> Sequence[int]:
+        """Numbers for the rows that are to hold them."""
+        first = self._last + 1
+        self._last += len(digests)
+        numbers = list(range(first, self._last + 1))
+        self._ids.update(zip(digests, numbers, strict=True))
+        return numbers
+
+    def forget(self, first: int | None) -> None:
+        """The rows before ``first`` are no more; None: none is."""
+        kept = self._ids.items() if first is not None else ()
+        self._ids = {digest_: id_ for digest_, id_ in kept if first is None or id_ >= first}
+
+
+def _index(session: Session) -> Index:
+    """The one that stays with ``session``, else one that is read now."""
+    index: Index | None = session.info.get(_INDEX)
+    if index is None:
+        index = Index()
+        index.catch_up(session)
+    return index
 
 
 def digest(holder: str, key: str) -> int:
@@ -99,11 +174,10 @@ def _kinds(base: type[DomainError]) -> list[type[DomainError]]:
 
 def find(session: Session, digests: Collection[int]) -> dict[int, Kept]:
     """The receipts of those ``digests`` that have one."""
-    if not digests:
+    ids = _index(session).find(digests) if digests else []
+    if not ids:
         return {}
-    return {
-        number: Kept(*kept) for number, *kept in bulk.read(session, _FOUND, digests=list(digests))
-    }
+    return {number: Kept(*kept) for number, *kept in bulk.read(session, _FOUND, ids=ids)}
 
 
 def store(session: Session, kept: Mapping[int, Kept], now: datetime) -> None:
@@ -112,7 +186,8 @@ def store(session: Session, kept: Mapping[int, Kept], now: datetime) -> None:
         return
     holders, keys, marks, answers = zip(*kept.values(), strict=True)
     alike, same = bulk.shared({"fingerprint": marks, "answer": answers})
-    columns = {"digest": list(kept), "holder": holders, "key": keys, **alike}
+    ids = _index(session).add(kept)
+    columns = {"id": ids, "digest": list(kept), "holder": holders, "key": keys, **alike}
     bulk.add_columns(session, Receipt, columns, {"at": now, **same})
 
 
@@ -122,3 +197,4 @@ def forget(session: Session, before: datetime) -> None:
     first = session.scalar(_FIRST_KEPT.where(Receipt.at >= before))
     past = delete(Receipt)
     session.execute(past if first is None else past.where(Receipt.id < first))
+    _index(session).forget(first)

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from server.db import bulk
+from server.db import bulk, receipts
 from server.db.engine import Database, is_outage
 
 KEPT = 512
@@ -29,6 +29,7 @@ class Writer:
         self._database = database
         self._session: Session | None = None
         self._kept: deque[object] = deque(maxlen=KEPT)
+        self._receipts = receipts.Index()
         self._seen: int | None = None
         """SQLite's data version, or our last transaction's number on PostgreSQL"""
 
@@ -46,6 +47,7 @@ class Writer:
         """Cut the connection; what is not committed is undone. It is not asked whether it lives."""
         session, self._session, self._seen = self._session, None, None
         self._kept.clear()
+        self._receipts.undo()
         if session is not None:
             connection = session.get_bind()
             session.invalidate()
@@ -70,6 +72,7 @@ class Writer:
         self._session = Session(self._database.engine.connect(), expire_on_commit=False)
         event.listen(self._session, "loaded_as_persistent", self._keep)
         bulk.keep_facts(self._session)
+        self._receipts.serve(self._session)
         try:
             return self._begin(self._session)
         except BaseException:
@@ -81,6 +84,7 @@ class Writer:
         if not self._alone(driver):
             session.expire_all()
             bulk.forget_facts(session)
+            self._receipts.catch_up(session)
         return session
 
     def _alone(self, driver: Any) -> bool:

@@ -252,15 +252,20 @@ def test_a_seat_revoked_in_the_same_batch_acts_no_more(
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])  # PostgreSQL plans by its statistics
-def test_receipts_are_found_by_their_index(database: Database) -> None:
+def test_receipts_are_found_by_their_rows(database: Database) -> None:
     asked: list[str] = []
 
     def trace(connection: sqlite3.Connection, _record: object) -> None:
         connection.set_trace_callback(asked.append)
 
+    kept = {number: receipts.Kept("seat", str(number), "f", {}) for number in (1, -2)}
+    with database.write_session() as session:
+        receipts.store(session, kept, START)
+        session.commit()
+    database.engine.dispose()
     event.listen(database.engine, "connect", trace)
-    assert database.read_now(receipts.find, [1, -2]) == {}
-    [query] = [each for each in asked if "receipts" in each]
+    assert database.read_now(receipts.find, [1, 3, -2]) == kept
+    [query] = [each for each in asked if "receipts.holder" in each]
     explained = text(f"EXPLAIN QUERY PLAN {query}".replace(":", r"\:"))
     plan = database.read_now(lambda s: [row[3] for row in s.execute(explained)])
     assert any("SEARCH receipts USING" in step for step in plan), plan

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from server.conferences.models import Site
+from server.db import receipts
 from server.db.engine import Database
 from server.db.writer import KEPT, Writer
-from tests.cast import Cast
+from tests.cast import START, Cast
 
 
 @pytest.fixture
@@ -122,3 +124,57 @@ def test_no_more_is_kept_than_is_said(writer: Writer, cast: Cast, database: Data
         assert len(session.query(Site).all()) > KEPT
         assert len(list(session.identity_map.values())) == KEPT
         session.commit()
+
+
+def keep(session: Session, *numbers: int) -> None:
+    receipts.store(session, {n: receipts.Kept("seat", str(n), "f", {}) for n in numbers}, START)
+
+
+def found(writer: Writer) -> list[int]:
+    """Which of the first numbers have a receipt, as the writer knows it and as it is stored."""
+    with writer.transaction() as session:
+        known = sorted(receipts.find(session, range(10)))
+        assert sorted(session.scalars(select(receipts.Receipt.digest))) == known
+        session.commit()
+    return known
+
+
+def test_receipts_are_known_as_they_are_stored(writer: Writer, database: Database) -> None:
+    """Whoever wrote them, and whatever was not committed."""
+    with writer.transaction() as session:
+        keep(session, 1, 2)
+        assert sorted(receipts.find(session, [1, 2, 3])) == [1, 2]
+        session.commit()
+    with pytest.raises(RuntimeError), writer.transaction() as session:
+        keep(session, 3, 4)
+        raise RuntimeError
+    assert found(writer) == [1, 2]
+    with database.write_session() as other:
+        keep(other, 5)
+        other.commit()
+    with writer.transaction() as session:
+        keep(session, 3)
+        session.commit()
+    assert found(writer) == [1, 2, 3, 5]
+    again = Writer(database)
+    assert found(again) == [1, 2, 3, 5]
+    again.close()
+
+
+def test_a_commit_whose_answer_was_lost_is_found_by_the_next(writer: Writer) -> None:
+    with pytest.raises(RuntimeError), writer.transaction() as session:
+        keep(session, 1)
+        session.connection().commit()  # so that the session does not hear of it
+        raise RuntimeError
+    assert found(writer) == [1]
+
+
+def test_forgotten_receipts_are_not_known(writer: Writer) -> None:
+    with writer.transaction() as session:
+        keep(session, 1, 2)
+        session.commit()
+    with writer.transaction() as session:
+        receipts.forget(session, START + timedelta(hours=1))
+        keep(session, 2, 3)
+        session.commit()
+    assert found(writer) == [2, 3]
