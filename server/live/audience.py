@@ -10,7 +10,7 @@ its socket is full.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from server.live.client import Message, Socket
@@ -87,6 +87,10 @@ class Audience:
     def places(self) -> Collection[Place]:
         """Where some are, or were once."""
         return self._places.keys()
+
+    def of_person(self, person: int) -> Sequence[Connection]:
+        """Theirs."""
+        return self._by_person.get(person, ())
 
     def apart(self, persons: Iterable[int], first: int) -> set[Connection]:
         """Who hears something else than their place does of what begins with ``first``: what is for

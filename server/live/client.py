@@ -37,16 +37,16 @@ log = structlog.get_logger(__name__)
 class Message:
     """One Socket.IO packet to many, made once."""
 
-    __slots__ = ("_text", "frame")
+    __slots__ = ("text", "frame")
 
     def __init__(self, text: bytes) -> None:
-        self._text = text
+        self.text = text
         self.frame = frame(b"4" + text)
         """for a WebSocket"""
 
     def packet(self) -> Packet:
         """For long polling."""
-        return Packet(MESSAGE, self._text.decode())
+        return Packet(MESSAGE, self.text.decode())
 
 
 PING_FRAME = frame(b"2")

@@ -22,7 +22,8 @@ from server.live.client import deliver
 from server.live.connections import Connection, Connections
 from server.live.gathering import Gathered
 from server.live.missed import Asked, Found, Missed, Snapshot
-from server.live.sockets import Server, event_message
+from server.live.sockets import Alike, Server, event_message
+from server.permissions import Role
 from server.protocol import EVENTS, Reload
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,10 @@ class Delivery:
     ) -> Sequence[Connection]:
         """Send what each of ``audience`` hears of ``batch``; gives those who must reload (as
         ``_deliver`` does)."""
+        roles = fanout.own(batch)
+        if roles and not _reload(batch[:1]):
+            self._tell_owners(batch, roles, audience)
+            return []
         masks = fanout.Masks(batch)
         apart = audience.apart(masks.persons, masks.first)
         audience.passed = batch[-1].seq
@@ -82,6 +87,23 @@ class Delivery:
         found = fanout.groups(fanout.Masks(batch), [connection])
         connection.passed = max(connection.passed, batch[-1].seq)
         return bool(self._tell_groups(found))
+
+    def _tell_owners(
+        self, batch: Sequence[Published], roles: Collection[Role], audience: Audience
+    ) -> None:
+        """Each event to the person that it is about: hundreds of answers, which tell the same."""
+        alike: dict[int, Alike] = {}
+        for event in batch:
+            if event.person_id is None:
+                continue
+            for connection in audience.of_person(event.person_id):
+                if connection.actor.role in roles and event.seq > connection.passed:
+                    told = alike.get(id(event.data))
+                    if told is None:
+                        told = alike[id(event.data)] = Alike(event)
+                    connection.told = event.seq
+                    connection.socket.deliver_soon(told.message(event.seq))
+        audience.passed = batch[-1].seq
 
     def _tell_groups(
         self, groups: Sequence[tuple[Sequence[Published], Sequence[Connection]]]

@@ -7,7 +7,7 @@ looked up by person. A test holds it equal to ``Published.heard_by``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 from server.db.journal import Published
@@ -50,6 +50,18 @@ def by_place(masks: Masks, places: Iterable[Place]) -> list[tuple[list[Published
             if heard := masks.of_place(place):
                 found.setdefault(heard, []).append(place)
     return [(masks.chosen(heard), at) for heard, at in found.items()]
+
+
+def own(events: Sequence[Published]) -> Collection[Role]:
+    """The roles that hear of themselves what ``events`` tell, where all are of one kind that nobody else
+    hears; else none."""
+    kind, audience = events[0].type, events[0].audience
+    for event in events:
+        if event.type != kind or event.audience != audience:
+            return ()
+    reaches = _reaches(audience)
+    alone = all(how_far is Reach.SELF for _, how_far in reaches)
+    return {role for role, _ in reaches} if alone else ()
 
 
 class Masks:

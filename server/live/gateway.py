@@ -296,7 +296,8 @@ class Gateway:
             for conference_id in {event.conference_id for event in events}:
                 for each in self.connections.of_conference(conference_id):
                     self._delivery.resync(each)
-        for conference_id in {e.conference_id for e in events if _steers(e.type)}:
+        kinds = {(event.conference_id, event.type) for event in events}
+        for conference_id in {id_ for id_, kind in kinds if _steers(kind)}:
             self._signalling.steering.refresh(conference_id)
 
 

@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 from socketio.packet import CONNECT_ERROR
 
+from server.db.journal import Published
 from server.live.client import Message, Socket
 from server.live.decode import MAX_MESSAGE_BYTES
 from server.live.engine import Engine
@@ -52,6 +53,19 @@ class _Json:
 def event_message(name: str, data: object) -> Message:
     """An event with one argument, encoded once for all who hear it."""
     return Message(b"2" + _encode((name, data)))
+
+
+class Alike:
+    """``event_message("events", [event])`` of events that differ in their ``seq`` alone."""
+
+    def __init__(self, event: Published) -> None:
+        written = event_message("events", [event.wire()]).text
+        self._before, number, self._behind = written.partition(b"%d" % event.seq)
+        assert number and self._before.endswith(b'"seq":')
+
+    def message(self, seq: int) -> Message:
+        """Of the one that has this number."""
+        return Message(b"%b%d%b" % (self._before, seq, self._behind))
 
 
 def acknowledgement(number: bytes, answer: object) -> Message:

@@ -85,8 +85,8 @@ class Ticker:
 
     async def publish(self, events: Sequence[Published]) -> None:
         """Be there at the deadline of every item that opens."""
-        concerning = (each for each in events if not each.type.startswith(OF_NO_CONCERN))
-        self._stirred.update(event.conference_id for event in concerning)
+        kinds = {(event.conference_id, event.type) for event in events}
+        self._stirred.update(id_ for id_, kind in kinds if not kind.startswith(OF_NO_CONCERN))
         for event in events:
             if event.type == ItemOpened.type:
                 deadline = datetime.fromisoformat(event.data["deadline_at"])

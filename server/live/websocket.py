@@ -121,17 +121,19 @@ class Line(asyncio.Protocol):
     def hold(self, frames: bytes) -> bool:
         """Send ready-made frames with the next ``write`` or ``flush``; True where these are the
         first that wait for it."""
-        first = not self._held
-        self._held += frames
-        if self.direct >= 0:
-            self._obstruct()
-        return first
+        if self._held:
+            self._held += frames
+            return False
+        self._held = frames
+        self._obstruct()
+        return bool(frames)
 
     def release(self) -> bytes:
         """What was held back, for the caller to send now."""
         held, self._held = self._held, b""
-        if not self._waits:
-            self._clear()
+        if not self._waits and self.descriptor >= 0:
+            self.direct = self.descriptor
+            CLEAR[self.descriptor] = self.number
         return held
 
     def _obstruct(self) -> None:

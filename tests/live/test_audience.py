@@ -63,7 +63,7 @@ class Page:
         self.connection: Connection | None = None
 
     def deliver(self, message: Message) -> None:
-        name, data = json.loads(message._text[1:])
+        name, data = json.loads(message.text[1:])
         assert name == "events"
         self.heard += [event["seq"] for event in data]
 

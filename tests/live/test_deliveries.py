@@ -102,7 +102,7 @@ class Line:
 
     def deliver(self, message: Message) -> None:
         if not self.closing:
-            self.page.hear(*json.loads(message._text[1:]))
+            self.page.hear(*json.loads(message.text[1:]))
 
     deliver_soon = deliver
 
