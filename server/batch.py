@@ -112,7 +112,9 @@ class Batch:
         self._holders = {job.actor.holder for job in commands}
         self._revoked = _revoked(session, self._holders)
         self._stored: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._marks: dict[Command, str] = {}
+        self._marks: dict[int, str] = {}
+        """by the command's identity: ``jobs`` keep them"""
+        self._marks_by_value: dict[Command, str] = {}
         self._entries: dict[int, list[tuple[Emit, str | None]]] = {}
         self.rights: set[int] = set()
         """conferences whose seats are to be looked at again"""
@@ -227,8 +229,9 @@ class Batch:
         answers: list[Answer] = []
         permitted: dict[int | None, list[CommandJob]] = {}
         for job in jobs:
-            if may_oneself(job.actor, permission):
-                permitted.setdefault(job.actor.conference_id, []).append(job)
+            actor = job.actor
+            if may_oneself(actor, permission):
+                permitted.setdefault(actor.conference_id, []).append(job)
             else:
                 answers.append(self._refuse(job, Forbidden()))
         for members in permitted.values():
@@ -237,12 +240,14 @@ class Batch:
                 outcomes = decide(self._session, commands, self._now)
             except DomainError as error:
                 outcomes = [error] * len(members)
-            for job, outcome in zip(members, outcomes, strict=True):
-                if isinstance(outcome, DomainError):
-                    answers.append(self._refuse(job, outcome))
-                else:
-                    answers.append(self._settle(job, outcome))
+            each = zip(members, outcomes, strict=True)
+            answers += [self._settled(job, outcome) for job, outcome in each]
         return answers
+
+    def _settled(self, job: CommandJob, outcome: Outcome | DomainError) -> Answer:
+        if isinstance(outcome, DomainError):
+            return self._refuse(job, outcome)
+        return self._settle(job, outcome)
 
     def _act(
         self, actor: Actor, command: Command, target_of: TargetFn | None, action: ActionFn
@@ -274,11 +279,17 @@ class Batch:
         return Answer(job, outcome.result)
 
     def _receive(self, job: CommandJob, digest: int, stored: dict[str, Any]) -> None:
-        command, key = job.command, nfc(job.key) or ""
-        mark = self._marks.get(command)
-        if mark is None:
-            mark = self._marks[command] = receipts.fingerprint(command)
+        key = nfc(job.key) or ""
+        mark = self._marks.get(id(job.command)) or self._mark(job.command)
         self._new_receipts[digest] = Kept(job.actor.holder, key, mark, stored)
+
+    def _mark(self, command: Command) -> str:
+        """The fingerprint, made once of what hundreds send."""
+        mark = self._marks_by_value.get(command)
+        if mark is None:
+            mark = self._marks_by_value[command] = receipts.fingerprint(command)
+        self._marks[id(command)] = mark
+        return mark
 
     def _stored_as(self, result: dict[str, Any]) -> dict[str, Any]:
         """A result as its receipt has it: hot commands share theirs."""

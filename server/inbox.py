@@ -13,6 +13,7 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -76,7 +77,12 @@ class Inbox:
     def __init__(self, database: Database, clock: Callable[[], datetime] = utc_now) -> None:
         self._writer = Writer(database)
         self._clock = clock
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
+        """as they came together; None: nothing comes behind it"""
+        self._next: deque[Job] = deque()
+        """taken from the queue; the writer's"""
+        self._came = self._begun = 0
+        """jobs, by the loop's count and by the writer's"""
         self._listeners: list[Listener] = []
         self._open = False
         self._shown: Shown = {}
@@ -110,7 +116,7 @@ class Inbox:
     @property
     def waiting(self) -> int:
         """How many jobs wait for the writer."""
-        return self._queue.qsize()
+        return self._came - self._begun
 
     @property
     def busy_s(self) -> float:
@@ -132,12 +138,12 @@ class Inbox:
             return False
         if self._asked is None or self._asked.done():
             away = self._away_since_s is not None
-            if self._began_s is not None or not self._queue.empty():
+            if self._began_s is not None or self.waiting:
                 return not away and self.busy_s <= within_s
             self._asked = self._loop.create_future()
             told = partial(resolve, self._asked)
             asks = journal.prove if away else journal.hold
-            self._queue.put(WorkJob(told, asks, writes=False))
+            self._give([WorkJob(told, asks, writes=False)])
         await asyncio.wait([self._asked], timeout=within_s)
         return self._asked.done() and self._asked.exception() is None
 
@@ -188,11 +194,14 @@ class Inbox:
     def _put(self, jobs: Sequence[Job]) -> None:
         if not self._open:
             raise Unavailable(retry_after_s=RETRY_AFTER_S)
-        if self._queue.qsize() + len(jobs) > CAPACITY:
+        if self.waiting + len(jobs) > CAPACITY:
             REFUSED.labels("full").inc(len(jobs))
             raise SlowDown(retry_after_s=RETRY_AFTER_S)
-        for job in jobs:
-            self._queue.put(job)
+        self._give(jobs)
+
+    def _give(self, jobs: Sequence[Job]) -> None:
+        self._came += len(jobs)
+        self._queue.put(jobs)
 
     # --- in the writer's thread ---
 
@@ -215,18 +224,26 @@ class Inbox:
 
     def _batches(self) -> Iterator[list[Job]]:
         """What waits, in order, until ``stop``."""
-        while (job := self._queue.get()) is not None:
+        while self._next or self._fetch():
             began_s = time.monotonic()
-            yield [job, *self._waiting_jobs(BATCH - 1)]
-            if 0 < self._queue.qsize() < BATCH:
+            yield self._waiting_jobs(BATCH)
+            if 0 < self.waiting < BATCH:
                 time.sleep(max(0.0, began_s + PACE_S - time.monotonic()))
 
+    def _fetch(self) -> bool:
+        """Wait for the next that come together; False where none do."""
+        some = self._queue.get()
+        self._next.extend(some or ())
+        return some is not None
+
     def _waiting_jobs(self, most: int) -> list[Job]:
-        """At most so many of those that wait, taken from the queue."""
-        count = min(most, self._queue.qsize())
-        jobs = [job for job in (self._queue.get() for _ in range(count)) if job is not None]
-        if len(jobs) < count:
-            self._queue.put(None)  # for ``_batches``: nothing comes behind it
+        """At most so many of those that wait."""
+        while len(self._next) < most and not self._queue.empty():
+            if not self._fetch():
+                self._queue.put(None)  # for ``_batches``: nothing comes behind it
+                break
+        jobs = [self._next.popleft() for _ in range(min(most, len(self._next)))]
+        self._begun += len(jobs)
         return jobs
 
     def _attempt(self, jobs: Sequence[Job]) -> Iterator[Done]:

@@ -206,15 +206,17 @@ def answer(
 ) -> list[Outcome | DomainError]:
     """One answer a person and item, changed in place until the deadline."""
     conference = conference_of(session, commands[0][0], OPEN)
-    asked = {command for _, command in commands}
-    shown = _shown(session, conference.id, {command.run for command in asked})
-    decided = {c: (_accepted(shown, c, now), {"option": c.option}) for c in asked}
+    asked = {id(command): command for _, command in commands}
+    alike = {*asked.values()}
+    shown = _shown(session, conference.id, {command.run for command in alike})
+    of_alike = {c: (_accepted(shown, c, now), {"option": c.option}) for c in alike}
+    decided = {number: of_alike[command] for number, command in asked.items()}
     sites = _sites(session, conference.id, {actor.person_id for actor, _ in commands})
     outcomes: list[Outcome | DomainError] = []
     rows: dict[tuple[int, int, int], tuple[int, int]] = {}
     for actor, command in commands:
         person = actor.person_id
-        event, result = decided[command]
+        event, result = decided[id(command)]
         if isinstance(event, DomainError):
             outcomes.append(event)
             continue
@@ -227,8 +229,8 @@ def answer(
     if rows:
         runs, items, persons = zip(*rows, strict=True)
         options, places = zip(*rows.values(), strict=True)
-        alike, same = bulk.shared({"run_id": runs, "item_id": items, "option": options})
-        columns = {"person_id": persons, "site_id": places, **alike}
+        differ, same = bulk.shared({"run_id": runs, "item_id": items, "option": options})
+        columns = {"person_id": persons, "site_id": places, **differ}
         bulk.put_columns(session, Response, columns, {"answered_at": now, **same})
     return outcomes
 
