@@ -40,7 +40,7 @@ class Burst:
 
     def __init__(self, packets: Sequence[Packet]) -> None:
         self.packets = packets
-        self.payloads: list[memoryview] = []
+        self.payloads: list[bytes] = []
         """with their padding"""
         self.sizes: list[int] = []
         self.octets = 0
@@ -49,7 +49,7 @@ class Burst:
         lowest = highest.number
         for packet in packets:
             header, number = packet.header, packet.number
-            payload = memoryview(packet.data)[header.payload_start :]
+            payload = packet.data[header.payload_start :]
             self.payloads.append(payload)
             self.sizes.append(len(payload))
             self.octets += header.payload_end - header.payload_start

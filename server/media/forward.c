@@ -1,9 +1,9 @@
 /* The compiled way of sending.py: one burst of packets to all of its receivers a call.
  *
  * Each packet is numbered anew, protected (seal.c, or in place by the SRTP library that Python has loaded:
- * its function comes as a pointer, nothing is linked), and queued. Packets of equal size to one receiver
- * are one datagram for UDP_SEGMENT (Linux 4.18; the last may be smaller), and what is queued for all
- * receivers is one sendmmsg. Every limit is checked here; the caller's memory is read only.
+ * its function comes as a pointer, nothing is linked), and queued. Packets of equal size to one receiver,
+ * of whichever streams, are one datagram for UDP_SEGMENT (Linux 4.18; the last may be smaller), and what is
+ * queued for all receivers is one sendmmsg. Every limit is checked here; the caller's memory is read only.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,18 +20,20 @@
 #define PACKET_BYTES 2048 /* no packet, protected, is larger */
 #define TRAILER_BYTES 148
 #define MAX_RUNS 256
+#define MAX_PIECES 1024 /* as many as one message may have (UIO_MAXIOV) */
+#define LATEST 512      /* a power of two */
 #define MAX_SEGMENTS 64
 #define MAX_RUN_BYTES 64000
 #define FIXED_BYTES 12
+#define MAX_ROWS 256
 
 struct flight;
 struct seal;
 
-struct packet {
-    const uint8_t *payload;
+struct packet { /* what sending.py packs of each */
     uint32_t timestamp;
     uint16_t number;
-    uint16_t size;
+    uint16_t size; /* of its payload */
     uint8_t first;  /* 0x20: padded */
     uint8_t second; /* 0x80: marker */
 };
@@ -51,8 +53,9 @@ struct stream {
 };
 
 struct run { /* of packets to one receiver, all but the last of `segment` bytes */
-    uint32_t start, bytes;
-    uint16_t segment, count;
+    int first, last; /* of its pieces */
+    uint32_t bytes;
+    uint16_t segment, count, pieces;
     int closed;
     uint16_t address_size;
     struct sockaddr_storage address;
@@ -66,17 +69,30 @@ int diemcau_seal(struct seal *seal, uint8_t *packet, int head_size, const uint8_
 
 typedef int (*protector)(void *srtp, void *packet, int *size);
 
+struct piece { /* of a run: packets that lie together in the arena */
+    uint32_t start, bytes;
+    int next;
+};
+
+struct latest { /* run of a receiver */
+    const void *srtp;
+    uint64_t flushes; /* when it was begun: it is of no use after the next */
+    struct run *run;
+};
+
 struct queue {
-    int fd, offload, runs;
+    int fd, offload, runs, pieces;
     uint32_t used;
-    uint64_t dropped;
+    uint64_t dropped, flushes;
     protector protect;
     struct run run[MAX_RUNS];
+    struct piece piece[MAX_PIECES];
+    struct latest latest[LATEST];
     uint8_t arena[ARENA_BYTES];
 };
 
 /* Counts up with each change of what sending.py declares: an older build is not used. */
-int diemcau_version(void) { return 9; }
+int diemcau_version(void) { return 10; }
 
 unsigned long diemcau_queue_bytes(void) { return sizeof(struct queue); }
 
@@ -91,23 +107,26 @@ uint64_t diemcau_dropped(const struct queue *q) { return q->dropped; }
 
 /* A path may not take a run as a whole (a smaller MTU, no checksums by the device). */
 static void send_singly(struct queue *q, const struct run *run) {
-    for (uint32_t at = 0; at < run->bytes; at += run->segment) {
-        uint32_t size = run->bytes - at < run->segment ? run->bytes - at : run->segment;
-        if (sendto(q->fd, q->arena + run->start + at, size, MSG_DONTWAIT,
-                   (const struct sockaddr *)&run->address, run->address_size) < 0)
-            q->dropped++;
-    }
+    const struct piece *piece = &q->piece[run->first];
+    for (int i = 0; i < run->pieces; i++, piece = &q->piece[piece->next])
+        for (uint32_t at = 0; at < piece->bytes; at += run->segment) {
+            uint32_t size = piece->bytes - at < run->segment ? piece->bytes - at : run->segment;
+            if (sendto(q->fd, q->arena + piece->start + at, size, MSG_DONTWAIT,
+                       (const struct sockaddr *)&run->address, run->address_size) < 0)
+                q->dropped++;
+        }
 }
 
-static void prepare(struct queue *q, struct run *run, struct mmsghdr *message, struct iovec *vector,
-                    uint8_t *control) {
-    vector->iov_base = q->arena + run->start;
-    vector->iov_len = run->bytes;
+static void prepare(struct queue *q, struct run *run, struct mmsghdr *message,
+                    struct iovec *vectors, uint8_t *control) {
+    const struct piece *piece = &q->piece[run->first];
+    for (int i = 0; i < run->pieces; i++, piece = &q->piece[piece->next])
+        vectors[i] = (struct iovec){q->arena + piece->start, piece->bytes};
     memset(message, 0, sizeof *message);
     message->msg_hdr.msg_name = &run->address;
     message->msg_hdr.msg_namelen = run->address_size;
-    message->msg_hdr.msg_iov = vector;
-    message->msg_hdr.msg_iovlen = 1;
+    message->msg_hdr.msg_iov = vectors;
+    message->msg_hdr.msg_iovlen = run->pieces;
     if (run->count > 1) {
         message->msg_hdr.msg_control = control;
         message->msg_hdr.msg_controllen = CMSG_SPACE(sizeof(uint16_t));
@@ -121,10 +140,12 @@ static void prepare(struct queue *q, struct run *run, struct mmsghdr *message, s
 
 void diemcau_flush(struct queue *q) {
     struct mmsghdr messages[MAX_RUNS];
-    struct iovec vectors[MAX_RUNS];
+    struct iovec vectors[MAX_PIECES], *vector = vectors;
     _Alignas(struct cmsghdr) uint8_t control[MAX_RUNS][CMSG_SPACE(sizeof(uint16_t))];
-    for (int i = 0; i < q->runs; i++)
-        prepare(q, &q->run[i], &messages[i], &vectors[i], control[i]);
+    for (int i = 0; i < q->runs; i++) {
+        prepare(q, &q->run[i], &messages[i], vector, control[i]);
+        vector += q->run[i].pieces;
+    }
     int done = 0;
     while (done < q->runs) {
         int sent = sendmmsg(q->fd, messages + done, (unsigned)(q->runs - done), MSG_DONTWAIT);
@@ -138,23 +159,55 @@ void diemcau_flush(struct queue *q) {
                 send_singly(q, run);
         }
     }
-    q->runs = 0;
+    q->runs = q->pieces = 0;
     q->used = 0;
+    q->flushes++;
 }
 
-/* Where the next packet of `stream` goes: behind its run, or into a new one. */
-static struct run *place(struct queue *q, const struct stream *stream, struct run *run, int size) {
-    if (run && q->offload && !run->closed && size <= run->segment && run->count < MAX_SEGMENTS &&
-        run->bytes + (uint32_t)size <= MAX_RUN_BYTES)
-        return run;
-    run = &q->run[q->runs++];
-    run->start = q->used;
-    run->bytes = run->count = 0;
+/* Where the latest run to this receiver is remembered; another may have taken its place, which costs a send. */
+static struct latest *recall(struct queue *q, const struct stream *stream) {
+    uintptr_t hash = (uintptr_t)stream->srtp >> 4;
+    struct latest *latest = &q->latest[(hash ^ hash >> 9) & (LATEST - 1)];
+    if (latest->srtp != stream->srtp || latest->flushes != q->flushes || !latest->run ||
+        latest->run->address_size != stream->address_size ||
+        memcmp(&latest->run->address, stream->address, stream->address_size))
+        *latest = (struct latest){stream->srtp, q->flushes, NULL};
+    return latest;
+}
+
+static int fits(const struct queue *q, const struct run *run, int size) {
+    return q->offload && !run->closed && size <= run->segment && run->count < MAX_SEGMENTS &&
+           run->bytes + (uint32_t)size <= MAX_RUN_BYTES;
+}
+
+static struct run *begin(struct queue *q, const struct stream *stream, int size) {
+    struct run *run = &q->run[q->runs++];
+    run->bytes = run->count = run->pieces = 0;
     run->segment = (uint16_t)size;
     run->closed = 0;
     run->address_size = stream->address_size;
     memcpy(&run->address, stream->address, stream->address_size);
     return run;
+}
+
+/* The packet that lies at the arena's end is the run's next one. */
+static void append(struct queue *q, struct run *run, int size) {
+    struct piece *last = run->pieces ? &q->piece[run->last] : NULL;
+    if (last && last->start + last->bytes == q->used) {
+        last->bytes += (uint32_t)size;
+    } else {
+        if (last)
+            last->next = q->pieces;
+        else
+            run->first = q->pieces;
+        run->last = q->pieces++;
+        run->pieces++;
+        q->piece[run->last] = (struct piece){q->used, (uint32_t)size, run->last};
+    }
+    run->closed = size < run->segment;
+    run->bytes += (uint32_t)size;
+    run->count++;
+    q->used += (uint32_t)size;
 }
 
 static void write_head(const struct stream *stream, const struct packet *packet, double now_s,
@@ -176,43 +229,49 @@ static void write_head(const struct stream *stream, const struct packet *packet,
 
 /* The packet, protected; its size, or 0. */
 static int write_packet(const struct queue *q, const struct stream *stream,
-                        const struct packet *packet, double now_s, uint8_t *out) {
+                        const struct packet *packet, const uint8_t *payload, double now_s,
+                        uint8_t *out) {
     write_head(stream, packet, now_s, out);
     if (stream->seal)
-        return diemcau_seal(stream->seal, out, stream->head_size, packet->payload, packet->size);
+        return diemcau_seal(stream->seal, out, stream->head_size, payload, packet->size);
     int size = stream->head_size + packet->size;
-    memcpy(out + stream->head_size, packet->payload, packet->size);
+    memcpy(out + stream->head_size, payload, packet->size);
     return q->protect(stream->srtp, out, &size) ? 0 : size;
 }
 
 static void forward(struct queue *q, const struct stream *stream, const struct packet *packets,
-                    int count, double now_s) {
-    struct run *run = NULL;
-    if (stream->head_size < FIXED_BYTES || stream->address_size > sizeof run->address ||
+                    const uint8_t *payload, int count, double now_s) {
+    if (stream->head_size < FIXED_BYTES || stream->address_size > sizeof q->run->address ||
         stream->transport_at + 2 > stream->head_size)
         return;
-    for (int i = 0; i < count; i++) {
+    struct latest *latest = recall(q, stream);
+    for (int i = 0; i < count; payload += packets[i++].size) {
         if (stream->head_size + packets[i].size > PACKET_BYTES - TRAILER_BYTES)
             continue;
-        if (q->used + PACKET_BYTES > ARENA_BYTES || q->runs == MAX_RUNS) {
+        if (q->used + PACKET_BYTES > ARENA_BYTES || q->runs == MAX_RUNS || q->pieces == MAX_PIECES) {
             diemcau_flush(q);
-            run = NULL;
+            latest = recall(q, stream);
         }
         uint8_t *out = q->arena + q->used;
-        int size = write_packet(q, stream, &packets[i], now_s, out);
+        int size = write_packet(q, stream, &packets[i], payload, now_s, out);
         if (!size)
             continue;
-        run = place(q, stream, run, size);
-        run->closed = size < run->segment;
-        run->bytes += (uint32_t)size;
-        run->count++;
-        q->used += (uint32_t)size;
+        if (!latest->run || !fits(q, latest->run, size))
+            latest->run = begin(q, stream, size);
+        append(q, latest->run, size);
     }
 }
 
-/* The same packets to each of these. */
+/* The same packets to each of these; their payloads lie one behind the other. */
 void diemcau_fan(struct queue *q, const struct stream *const *streams, int stream_count,
-                 const struct packet *packets, int count, double now_s) {
-    for (int i = 0; i < stream_count; i++)
-        forward(q, streams[i], packets, count, now_s);
+                 const uint8_t *rows, const uint8_t *payloads, int count, double now_s) {
+    struct packet packets[MAX_ROWS];
+    for (; count > 0; count -= MAX_ROWS, rows += sizeof packets) {
+        int some = count < MAX_ROWS ? count : MAX_ROWS;
+        memcpy(packets, rows, (size_t)some * sizeof *packets);
+        for (int i = 0; i < stream_count; i++)
+            forward(q, streams[i], packets, payloads, some, now_s);
+        for (int i = 0; i < some; i++)
+            payloads += packets[i].size;
+    }
 }

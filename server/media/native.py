@@ -10,11 +10,9 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 9
+VERSION = 10
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
-struct packet { const uint8_t *payload; uint32_t timestamp; uint16_t number, size;
-                uint8_t first, second; };
 struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;
                 uint32_t timestamp_shift; uint16_t number_shift, head_size, transport_at,
                 address_size; uint8_t payload_type; };
@@ -23,7 +21,7 @@ void diemcau_open(void *queue, int fd, int offload, void *protect);
 uint64_t diemcau_dropped(const void *queue);
 void diemcau_flush(void *queue);
 void diemcau_fan(void *queue, const struct stream *const *, int streams,
-                 const struct packet *, int count, double now_s);
+                 const uint8_t *packets, const uint8_t *payloads, int count, double now_s);
 
 struct ciphers { void *init, *update, *finish, *control; };
 unsigned long diemcau_seal_bytes(void);

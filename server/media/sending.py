@@ -25,6 +25,8 @@ MAX_SEGMENTS, MAX_RUN_BYTES = 64, 64000
 """of one send: UDP_MAX_SEGMENTS, and what a UDP datagram holds"""
 ARENA_BYTES = 128 << 10
 _U16 = struct.Struct("=H")
+_PACKET = struct.Struct("=IHHBB2x")
+"""``struct packet`` of ``forward.c``"""
 
 
 @dataclass(slots=True, eq=False)
@@ -190,8 +192,11 @@ class Compiled:
         if streams is None:
             made = [lane.made or self._make(lane) for lane in lanes.lanes]
             streams = lanes.made = self._ffi.new("struct stream *[]", made)
-        packets, count = self._prepare(burst), len(burst.sizes)
-        self._fan(self._queue, streams, len(lanes.lanes), packets, count, now_s)
+        packets, payloads = burst.prepared or self._prepare(burst)
+        self._fan(
+            *(self._queue, streams, len(lanes.lanes)),
+            *(packets, payloads, len(burst.sizes), now_s),
+        )
         self._waiting = True
 
     def _make(self, lane: Lane) -> Any:
@@ -216,21 +221,21 @@ class Compiled:
         lane.made, lane.kept = stream, (head, where)
         return stream
 
-    def _prepare(self, burst: Burst) -> Any:
-        """The packets as compiled code takes them; what they point to is kept beside them."""
-        if burst.prepared is not None:
-            return burst.prepared[0]
-        ffi = self._ffi
-        rows = ffi.new("struct packet[]", len(burst.packets))
-        kept = []
-        for row, packet, payload in zip(rows, burst.packets, burst.payloads, strict=True):
-            buffer = ffi.from_buffer("uint8_t[]", payload)
-            kept.append(buffer)
-            row.payload, row.size = buffer, len(payload)
-            row.number, row.timestamp = packet.number & 0xFFFF, packet.header.timestamp
-            row.first, row.second = packet.data[0] & 0x20, packet.header.marker << 7
-        burst.prepared = (rows, kept)
-        return rows
+    @staticmethod
+    def _prepare(burst: Burst) -> tuple[bytes, bytes]:
+        """The packets as compiled code takes them: what it writes of each, and all payloads."""
+        rows = [
+            _PACKET.pack(
+                packet.header.timestamp,
+                packet.number & 0xFFFF,
+                size,
+                packet.data[0] & 0x20,
+                packet.header.marker << 7,
+            )
+            for packet, size in zip(burst.packets, burst.sizes, strict=True)
+        ]
+        burst.prepared = prepared = b"".join(rows), b"".join(burst.payloads)
+        return prepared
 
     def _sockaddr(self, address: Address) -> bytes:
         """``address`` as struct sockaddr_in or sockaddr_in6."""

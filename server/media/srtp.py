@@ -109,7 +109,7 @@ class Srtp:
         self._view[middle:size] = payload
         return self._run(lib.srtp_protect_rtcp if rtcp else lib.srtp_protect, size)
 
-    def protect_in(self, arena: Arena, offset: int, head: bytearray, payload: memoryview) -> int:
+    def protect_in(self, arena: Arena, offset: int, head: bytearray, payload: bytes) -> int:
         """``head`` + ``payload`` protected as RTP at ``offset``; its size, 0 if impossible.
 
         There have to be ``BUFFER_BYTES`` of room.
@@ -203,7 +203,7 @@ class Sealing(Srtp):
         size = self._seal(self._data, self._view, head, payload)
         return self._view[:size] if size else None
 
-    def protect_in(self, arena: Arena, offset: int, head: bytearray, payload: memoryview) -> int:
+    def protect_in(self, arena: Arena, offset: int, head: bytearray, payload: bytes) -> int:
         """As ``Srtp.protect_in``."""
         return self._seal(arena.data + offset, arena.view[offset:], head, payload)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 from collections.abc import Iterator
@@ -133,6 +134,48 @@ def test_a_burst_goes_to_all_of_its_receivers_and_what_comes_after_it_never_befo
     for i in range(70):
         mine = numbers[3 * i : 3 * i + 3] + numbers[210 + 3 * i : 213 + 3 * i]
         assert mine == [(10 * i + n, (70_000 + 65_600 + n) & 0xFFFF) for n in range(6)]
+
+
+@pytest.mark.parametrize("way", ["plain", "compiled"])
+def test_streams_of_one_receiver_that_go_together_arrive_whole_and_in_order(
+    sockets: tuple[socket.socket, socket.socket], way: str
+) -> None:
+    """Bursts of many sizes and of two streams in turn, to two receivers; more than one send holds."""
+    sender = _make(way, sockets[0], offload=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(2)
+        receivers = (sockets[1], other)
+        rng = random.Random(5)
+        inbound, lanes = [], []
+        for receiver in receivers:
+            outbound = _srtp(Policy.SSRC_ANY_OUTBOUND)
+            inbound.append(_srtp(Policy.SSRC_ANY_INBOUND))
+            lanes.append([_lane(outbound, receiver) for _ in range(2)])
+            lanes[-1][1].head = rtp.Head(SSRC + 1, [(5, MID)], transport_id=3)
+            lanes[-1][1].flight = lanes[-1][0].flight
+        together = [Lanes(pair) for pair in zip(*lanes, strict=True)]
+        sent: list[tuple[int, bytes]] = []
+        numbers = [70_000, 70_000]
+        for turn in range(60):
+            stream = turn % 2
+            packets = _packets(
+                rng.choices((0, 40, 500, 501, 1100), k=1 + turn % 4), numbers[stream]
+            )
+            numbers[stream] += len(packets)
+            sender.forward(together[stream], Burst(packets), 1.0)
+            sent += [(SSRC + stream, packet.data[12:]) for packet in packets]
+            if turn % 20 == 19:
+                sender.flush()
+        for receiver, srtp in zip(receivers, inbound, strict=True):
+            for i, (ssrc, payload) in enumerate(sent):
+                got = srtp.unprotect(memoryview(receiver.recv(2048)), rtcp=False)
+                assert got is not None
+                header = rtp.parse(got)
+                assert header is not None
+                assert (header.ssrc, got[header.payload_start :]) == (ssrc, payload)
+                assert dict(rtp.extensions(got, header))[3] == i.to_bytes(2, "big")
+    assert sender.dropped == 0
 
 
 def test_packets_of_a_frame_that_differ_by_a_byte_are_made_equal() -> None:
