@@ -5,14 +5,14 @@ It is no Python module: ``server/native.py`` loads it as a library.
 
 from setuptools import Extension, setup
 
-PARTS = ("forward", "seal", "flight", "bandwidth", "listen", "receive")
+PARTS = ("forward", "seal", "flight", "bandwidth", "listen", "receive", "relay")
 
 setup(
     ext_modules=[
         Extension(
             "server.media._forward",
             [f"server/media/{part}.c" for part in PARTS],
-            depends=["server/media/flight.h"],
+            depends=["server/media/flight.h", "server/media/relay.h"],
             extra_compile_args=["-ffp-contract=off"],  # the same numbers as Python's
             optional=True,
         ),

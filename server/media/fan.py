@@ -6,7 +6,7 @@ Who joins reads its own share of the counts off ``Tally`` when it is asked for i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Set
+from collections.abc import Callable, Hashable, Set
 from dataclasses import dataclass
 
 from server.media.bursts import Burst
@@ -27,6 +27,22 @@ class Tally:
     sent_at_s: float = 0.0
     """of the packet with the highest (unwrapped, incoming) number, once there are packets"""
 
+    def add(
+        self,
+        packets: int,
+        octets: int,
+        payload_octets: int,
+        number: int,
+        timestamp: int,
+        now_s: float,
+    ) -> None:
+        """So much more, of which this is the newest packet."""
+        self.packets += packets
+        self.octets += octets
+        self.payload_octets += payload_octets
+        if number > self.number:
+            self.number, self.timestamp, self.sent_at_s = number, timestamp, now_s
+
 
 class Fan:
     """See the module."""
@@ -37,6 +53,8 @@ class Fan:
         self._lanes: Lanes | None = None
         """of the members; None where they have changed"""
         self._least = 0
+        self.on_change: Callable[[], None] = lambda: None
+        """somebody has come or gone"""
 
     @property
     def members(self) -> Set[Hashable]:
@@ -46,12 +64,21 @@ class Fan:
     def join(self, member: Hashable, lane: Lane, first: int) -> None:
         """From the next burst on ``member`` receives by ``lane`` what is numbered from ``first`` on."""
         self._members[member] = lane, first
-        self._lanes = None
+        self._change()
 
     def leave(self, member: Hashable) -> None:
         """From the next burst on it does not; nothing where it is not there."""
         if self._members.pop(member, None) is not None:
-            self._lanes = None
+            self._change()
+
+    def _change(self) -> None:
+        self._lanes = None
+        self.on_change()
+
+    @property
+    def lanes(self) -> Lanes | None:
+        """The ways that the latest burst took; None where there are none, or others by now."""
+        return self._lanes
 
     def take(self, burst: Burst, now_s: float) -> Lanes | None:
         """The ways for ``burst``, which counts as sent; None where each has to look at it alone."""
@@ -62,11 +89,6 @@ class Fan:
             self._least = max(first for _, first in self._members.values())
         if burst.lowest < self._least:
             return None
-        tally = self.tally
-        tally.packets += len(burst.sizes)
-        tally.octets += burst.octets
-        tally.payload_octets += burst.payload_octets
-        if burst.highest_number > tally.number:
-            tally.number, tally.timestamp = burst.highest_number, burst.highest_timestamp
-            tally.sent_at_s = now_s
+        newest = burst.highest_number, burst.highest_timestamp
+        self.tally.add(len(burst.sizes), burst.octets, burst.payload_octets, *newest, now_s)
         return self._lanes

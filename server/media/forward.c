@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "relay.h"
+
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -29,14 +31,6 @@
 
 struct flight;
 struct seal;
-
-struct packet { /* what sending.py packs of each */
-    uint32_t timestamp;
-    uint16_t number;
-    uint16_t size; /* of its payload */
-    uint8_t first;  /* 0x20: padded */
-    uint8_t second; /* 0x80: marker */
-};
 
 struct stream {
     void *srtp;
@@ -92,7 +86,7 @@ struct queue {
 };
 
 /* Counts up with each change of what sending.py declares: an older build is not used. */
-int diemcau_version(void) { return 10; }
+int diemcau_version(void) { return 11; }
 
 unsigned long diemcau_queue_bytes(void) { return sizeof(struct queue); }
 
@@ -239,13 +233,14 @@ static int write_packet(const struct queue *q, const struct stream *stream,
     return q->protect(stream->srtp, out, &size) ? 0 : size;
 }
 
-static void forward(struct queue *q, const struct stream *stream, const struct packet *packets,
-                    const uint8_t *payload, int count, double now_s) {
+/* These packets to one receiver: queued. */
+void diemcau_forward(struct queue *q, const struct stream *stream, const struct packet *packets,
+                     const uint8_t *const *payloads, int count, double now_s) {
     if (stream->head_size < FIXED_BYTES || stream->address_size > sizeof q->run->address ||
         stream->transport_at + 2 > stream->head_size)
         return;
     struct latest *latest = recall(q, stream);
-    for (int i = 0; i < count; payload += packets[i++].size) {
+    for (int i = 0; i < count; i++) {
         if (stream->head_size + packets[i].size > PACKET_BYTES - TRAILER_BYTES)
             continue;
         if (q->used + PACKET_BYTES > ARENA_BYTES || q->runs == MAX_RUNS || q->pieces == MAX_PIECES) {
@@ -253,7 +248,7 @@ static void forward(struct queue *q, const struct stream *stream, const struct p
             latest = recall(q, stream);
         }
         uint8_t *out = q->arena + q->used;
-        int size = write_packet(q, stream, &packets[i], payload, now_s, out);
+        int size = write_packet(q, stream, &packets[i], payloads[i], now_s, out);
         if (!size)
             continue;
         if (!latest->run || !fits(q, latest->run, size))
@@ -266,12 +261,13 @@ static void forward(struct queue *q, const struct stream *stream, const struct p
 void diemcau_fan(struct queue *q, const struct stream *const *streams, int stream_count,
                  const uint8_t *rows, const uint8_t *payloads, int count, double now_s) {
     struct packet packets[MAX_ROWS];
+    const uint8_t *where[MAX_ROWS];
     for (; count > 0; count -= MAX_ROWS, rows += sizeof packets) {
         int some = count < MAX_ROWS ? count : MAX_ROWS;
         memcpy(packets, rows, (size_t)some * sizeof *packets);
+        for (int i = 0; i < some; i++, payloads += packets[i - 1].size)
+            where[i] = payloads;
         for (int i = 0; i < stream_count; i++)
-            forward(q, streams[i], packets, payloads, some, now_s);
-        for (int i = 0; i < some; i++)
-            payloads += packets[i].size;
+            diemcau_forward(q, streams[i], packets, where, some, now_s);
     }
 }

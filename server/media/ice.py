@@ -19,9 +19,10 @@ from typing import Protocol
 
 from server.media import reading, stun, tcp
 from server.media.bursts import Burst
-from server.media.reading import Address, Arrival, Inlet, Reader, reader
+from server.media.reading import Arrival, Inlet, Reader, Relayed, reader
 from server.media.refusals import Refusals
-from server.media.sending import Lanes, Sender, sender
+from server.media.relaying import BOOKS_S
+from server.media.sending import Address, Lanes, Sender, sender
 from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,9 @@ class Receiver(Protocol):
 
     def handle_media(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
         """RTP of a stream that its inlet knows."""
+
+    def handle_relayed(self, relayed: Relayed) -> None:
+        """The same, but that it went on already, a moment ago."""
 
     def handle_fall(self, now_s: float) -> None:
         """RTCP that its ear has taken lowered its budget."""
@@ -205,6 +209,8 @@ class IceLite:
         """until it is started"""
         self._way = way
         self._gathering = False
+        self._books: asyncio.TimerHandle | None = None
+        self._catching_up = False
         self._deferred: list[Callable[[], None]] = []
         self._by_ufrag: dict[str, Binding] = {}
         self._by_path: dict[Path, Binding] = {}
@@ -217,6 +223,7 @@ class IceLite:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to read, before anything leads anywhere."""
         self._reader = reader(self.socket, self._way)
+        self._reader.relay_by(self._sender)
         loop.add_reader(self.socket.fileno(), self._readable)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -328,6 +335,32 @@ class IceLite:
         self._gathering = False
         self._sender.flush()
 
+    def catch_up(self) -> None:
+        """Note what has gone on by itself (``relaying``). Before anything that may depend on it."""
+        if not self._reader.untold or self._catching_up:
+            return
+        gathering, deferred = self._gathering, self._deferred
+        self._gathering = self._catching_up = True
+        self._deferred = []
+        heard: dict[Binding, Relayed] = {}
+        for relayed in self._reader.relayed():
+            heard[relayed.arrival.owner] = relayed
+            if relayed.arrival.kind == reading.HEARD:
+                continue
+            try:
+                relayed.arrival.owner.receiver.handle_relayed(relayed)
+            except Exception:  # one peer's packet must never stop the others
+                log.exception("packet handling failed")
+        for binding, latest in heard.items():
+            binding.heard(latest.address, latest.at_s)
+        self.together(*self._deferred)
+        self._gathering, self._deferred = gathering, deferred
+        self._catching_up = False
+
+    def _keep_books(self) -> None:
+        self._books = None
+        self.catch_up()
+
     def lost(self, connection: tcp.Connection) -> None:
         """Nothing comes over ``connection`` any more."""
         binding = self._by_path.pop(connection, None)
@@ -344,6 +377,8 @@ class IceLite:
         self._read(now_s)
         deferred, self._deferred = self._deferred, []
         self.together(*deferred)
+        if self._books is None and self._reader.untold:
+            self._books = asyncio.get_running_loop().call_later(BOOKS_S, self._keep_books)
         self.on_read(now_s)
 
     def _read(self, now_s: float) -> None:
@@ -366,6 +401,7 @@ class IceLite:
             binding.heard(address, now_s)
         if arrival.kind == reading.HEARD:
             return
+        self.catch_up()
         if arrival.kind == reading.FELL:
             binding.receiver.handle_fall(now_s)
         elif arrival.kind == reading.MEDIA:
@@ -382,6 +418,7 @@ class IceLite:
 
     def receive(self, data: memoryview, path: Path, now_s: float) -> None:
         """One datagram from anybody; by its first byte as RFC 7983 says."""
+        self.catch_up()
         first = data[0]
         if 128 <= first < 192:
             binding = self._by_path.get(path)

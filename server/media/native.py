@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 10
+VERSION = 11
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;
@@ -29,7 +29,12 @@ int diemcau_seal_open(void *seal, const struct ciphers *, void *context, const v
                       const uint8_t *key, const uint8_t *salt);
 int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
 
-struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16]; };
+struct allowance { double rate_per_s, burst, left, at_s; };
+struct limits { struct allowance packets, octets; };
+struct relay { const struct stream *const *stream; struct limits *limits; int32_t streams;
+               uint8_t armed; uint16_t highest; };
+struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16];
+                      struct relay *relay; };
 struct inlet { void *srtp, *ear; int32_t streams, transport_id, level_id, rid_id;
                struct known_stream stream[8]; int32_t ssrcs; uint32_t ssrc[1024]; };
 unsigned long diemcau_arrivals_bytes(void);
@@ -38,6 +43,9 @@ void diemcau_arrivals_open(void *arrivals, int fd, void *unprotect, void *unprot
 int diemcau_lead(void *arrivals, const uint8_t *address, int size, struct inlet *, uint32_t number);
 void diemcau_tidy(void *arrivals);
 int diemcau_receive(void *arrivals, double now_s);
+unsigned long diemcau_ledger_bytes(void);
+void diemcau_arrivals_relay(void *arrivals, void *queue, void *ledger, uint8_t **entries,
+                            uint8_t **data);
 void diemcau_read_packet(const struct inlet *, const uint8_t *data, int size, void *row);
 
 struct state { double unheard_since_s, queue_s, floor_s, rise_s, newest_sent_s;

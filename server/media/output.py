@@ -239,6 +239,7 @@ class Output(Switch):
         part = self.rewriter.part
         if self._fan is None or part is None:
             return
+        self.downlink.peer.catch_up()
         tally = self._fan.tally
         packets, octets, payload_octets = self._settled
         if tally.packets == packets:

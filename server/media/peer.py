@@ -25,7 +25,7 @@ from server.media.bursts import Burst
 from server.media.flight import Flight
 from server.media.ice import Binding, IceLite
 from server.media.listening import Ear
-from server.media.reading import Arrival, Ids, Inlet, Stream
+from server.media.reading import Arrival, Ids, Inlet, Relayed, Stream
 from server.media.sending import Lane, Lanes
 from server.media.srtp import SALT_BYTES, Sealing, Srtp, can_seal
 
@@ -119,9 +119,10 @@ class Peer:
 
     ``on_rtp(packet, now_s)`` and ``on_rtcp(packet)`` get memoryviews that are valid during the
     call only. ``on_media(packet, arrival, now_s)`` gets packets of streams that ``know`` has told,
-    where compiled code reads. ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart,
-    ``on_moved()`` when its path is another,
-    ``on_ended(reason)`` at most once, with ``left`` or ``failed``, and never after ``close``.
+    where compiled code reads, and ``on_relayed(relayed)`` hears of those that went on by themselves.
+    ``on_connected()`` comes once, ``on_restarted()`` after each ICE restart, ``on_moved()`` when its
+    path is another, ``on_ended(reason)`` at most once, with ``left`` or ``failed``, and never after
+    ``close``.
     """
 
     def __init__(self, ice: IceLite, certificate: RTCCertificate) -> None:
@@ -147,6 +148,7 @@ class Peer:
         self._ear: Ear | None = None
         """is done with most RTCP before ``on_rtcp``"""
         self.on_media: Callable[[bytes, Arrival, float], None] = lambda packet, arrival, now_s: None
+        self.on_relayed: Callable[[Relayed], None] = lambda relayed: None
         self.on_connected: Callable[[], None] = lambda: None
         self.on_ended: Callable[[str], None] = lambda reason: None
         self.on_restarted: Callable[[], None] = lambda: None
@@ -199,6 +201,7 @@ class Peer:
             self.listen(self._ear)
         self._outbound = self._make_outbound()
         self._dtls.on("statechange", self._state_changed)
+        self.catch_up()
         self.on_connected()
 
     def know(self, ids: Ids, streams: Sequence[Stream]) -> None:
@@ -241,6 +244,7 @@ class Peer:
             self._ended("left")
 
     def _ended(self, reason: str) -> None:
+        self.catch_up()
         if not self._closed:
             self.on_ended(reason)
 
@@ -296,6 +300,11 @@ class Peer:
         if not self._closed:
             self.on_media(packet, arrival, now_s)
 
+    def handle_relayed(self, relayed: Relayed) -> None:
+        """The same of what went on by itself."""
+        if not self._closed:
+            self.on_relayed(relayed)
+
     def handle_fall(self, now_s: float) -> None:
         """What our ear has heard on the way lowered the budget."""
         if self._ear is not None and not self._closed:
@@ -327,6 +336,10 @@ class Peer:
     def flush(self) -> None:
         """Send what waits to be sent together: nothing overtakes it."""
         self._ice.flush()
+
+    def catch_up(self) -> None:
+        """Hear of all that has gone on by itself."""
+        self._ice.catch_up()
 
     def defer(self, call: Callable[[], None]) -> None:
         """Call once all that has come is read, so that it may go on at once."""

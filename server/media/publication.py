@@ -12,12 +12,12 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from server.media import messages, rtcp, rtp, rtx
+from server.media import messages, relaying, rtcp, rtp, rtx
 from server.media.feedback import Feedback
 from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.peer import Peer
-from server.media.reading import Arrival, Ids, Stream
+from server.media.reading import Arrival, Ids, Relayed, Stream
 from server.media.timeline import SourceClock
 from server.media.track import ALIVE_S, Layer, Track
 
@@ -67,6 +67,7 @@ class Publication:
         self._line_counts = (0, 0, 0)
         self._uplink = Allowance(MAX_UPLINK_BPS / 8, MAX_UPLINK_BPS / 8 * UPLINK_BURST_S)
         self._packets = Allowance(MAX_PACKETS_PER_S, MAX_PACKETS_PER_S * UPLINK_BURST_S)
+        self.limits = relaying.limits(self._packets, self._uplink)
         self._excess: tuple[float, float] | None = None
         """first and latest packet beyond the allowance"""
         self._exceeded = False
@@ -92,6 +93,7 @@ class Publication:
         self._tell_known()
         peer.on_rtp = self._receive
         peer.on_media = self._take
+        peer.on_relayed = self._note
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
 
@@ -109,7 +111,7 @@ class Publication:
     def _tell_known(self) -> None:
         """Each time that streams become layers: compiled code may read these."""
         streams = [
-            Stream(ssrc, layer.track.payload_type, layer.rid.encode())
+            Stream(ssrc, layer.track.payload_type, layer.rid.encode(), layer.relay)
             for ssrc, layer in self._by_ssrc.items()
             if layer.ssrc == ssrc and layer.track.payload_type not in self._rtx_payload_types
         ]
@@ -193,17 +195,28 @@ class Publication:
 
     def _take(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
         """The same where compiled code has read what it says."""
-        header = arrival.header
-        layer = self._by_ssrc.get(header.ssrc)
-        if layer is None or layer.ssrc != header.ssrc:
+        layer = self._by_ssrc.get(arrival.header.ssrc)
+        if layer is None or layer.ssrc != arrival.header.ssrc:
             return  # it was read before another stream took the place of this one
-        if not self._within(len(packet), now_s):
-            return
+        if self._within(len(packet), now_s):
+            self._extensions_told(layer, arrival, now_s)
+            layer.receive(packet, arrival.header, now_s)
+
+    def _note(self, relayed: Relayed) -> None:
+        """The same where it went on already."""
+        arrival, at_s = relayed.arrival, relayed.at_s
+        layer = self._by_ssrc.get(arrival.header.ssrc)
+        if layer is not None and layer.ssrc == arrival.header.ssrc:
+            self._within(relayed.size, at_s)  # it was
+            self._extensions_told(layer, arrival, at_s)
+            layer.note(relayed.packet, arrival.header, relayed.size, at_s)
+
+    def _extensions_told(self, layer: Layer, arrival: Arrival, now_s: float) -> None:
+        """What a packet's extensions say."""
         if arrival.transport >= 0:
             self._feedback.receive(arrival.transport, now_s)
         if arrival.level >= 0 and layer.track.kind == "audio":
             layer.track.loudness.hear(arrival.level, now_s)
-        layer.receive(packet, header, now_s)
 
     def _read_extensions(
         self, packet: memoryview, header: rtp.Header, layer: Layer, now_s: float

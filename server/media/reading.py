@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 from server.media import native, rtp
 from server.media.listening import Ear
+from server.media.relaying import Relay
+from server.media.sending import Address
+from server.media.sending import Compiled as CompiledSender
+from server.media.sending import Sender
 from server.media.srtp import UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS, Srtp
 
-Address = tuple[Any, ...]
-"""what recvfrom gives: (host, port) or (host, port, flow, scope)"""
 DATAGRAM_BYTES = 2048
 """what is longer is cut; it is nothing that we know"""
 MAX_BATCH = 128
@@ -27,9 +29,13 @@ MAX_KNOWN = 4096
 ROW = struct.Struct("=IHHB?xxii?BHIIHHHHHxx")
 """what ``receive.c`` tells of a datagram; from the eighth on a ``rtp.Header``"""
 ADDRESS_BYTES = 28
-STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL = range(7)
+ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:]}xxxx")
+"""what ``relay.c`` tells of one that went on: when, where it lies, its size then, and a row"""
+STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED = range(8)
 """what a datagram is: anything, not authentic, plain RTCP, plain RTP, RTP of a known stream, and RTCP
-that an ear is done with; ``FELL``: and a budget is less since then"""
+that an ear is done with; ``FELL``: and a budget is less since then; ``RELAYED``: RTP that went on already"""
+MAX_ENTRIES, LEDGER_BYTES = 1024, 1 << 20
+"""of what went on by itself until it is told"""
 MAX_STREAMS, MAX_RID_BYTES = 8, 16
 """of one peer, and of a RID, that compiled code knows"""
 
@@ -41,6 +47,7 @@ class Stream(NamedTuple):
     payload_type: int
     rid: bytes
     """where its packets name another, they are not of this stream; empty: whatever they name"""
+    relay: Relay | None = None
 
 
 class Ids(NamedTuple):
@@ -64,7 +71,19 @@ class Arrival(NamedTuple):
     level: int
     """in -dBov; both are -1 where not told"""
     header: rtp.Header
-    """``MEDIA`` only"""
+    """``MEDIA`` and ``RELAYED`` only"""
+
+
+class Relayed(NamedTuple):
+    """One that went on by itself; or was ``HEARD``, the first one over its address of some."""
+
+    packet: bytes
+    """as it went on: it may be padded"""
+    size: int
+    """as it came"""
+    address: Address
+    arrival: Arrival
+    at_s: float
 
 
 class Reader(Protocol):
@@ -79,6 +98,16 @@ class Reader(Protocol):
 
     def lead(self, address: Address, inlet: Inlet | None) -> None:
         """What comes from there goes by ``inlet`` from now on, or as it came."""
+
+    def relay_by(self, sender: Sender) -> None:
+        """What goes on by itself leaves with what this sends."""
+
+    @property
+    def untold(self) -> int:
+        """How many have gone on by themselves since ``relayed`` was last asked."""
+
+    def relayed(self) -> Iterator[Relayed]:
+        """Those, in order of their arrival within each stream; all of them count as told at once."""
 
 
 class Plain:
@@ -95,6 +124,15 @@ class Plain:
 
     def lead(self, address: Address, inlet: Inlet | None) -> None:
         """Nothing changes."""
+
+    def relay_by(self, sender: Sender) -> None:
+        """Nothing goes on by itself."""
+
+    untold = 0
+
+    def relayed(self) -> Iterator[Relayed]:
+        """None."""
+        return iter(())
 
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
@@ -117,6 +155,8 @@ class Inlet:
         self.memory = ffi.new("struct inlet *")
         self._ffi, self._srtp = ffi, srtp
         self._ear: Ear | None = None
+        self._streams: Sequence[Stream] = ()
+        """what ``memory`` points to"""
         self.memory.srtp = ffi.cast("void *", srtp.context_address)
 
     def know(self, ids: Ids, streams: Sequence[Stream]) -> None:
@@ -129,7 +169,10 @@ class Inlet:
             row.ssrc, row.payload_type = stream.ssrc, stream.payload_type
             row.rid_size = len(stream.rid)
             self._ffi.memmove(row.rid, stream.rid, len(stream.rid))
+            relay = stream.relay
+            row.relay = relay.memory if relay is not None else self._ffi.NULL
         memory.streams = len(short)
+        self._streams = short
 
     def hear(self, ear: Ear) -> None:
         """RTCP goes by it first from now on."""
@@ -164,6 +207,10 @@ class Compiled:
         """by number: where compiled code knows who sends"""
         self._numbers: dict[Address, int] = {}
         self._next = 1
+        self._ledger = memoryview(bytes(8)).cast("I")
+        """how many there are in the ledger, and in how many bytes"""
+        self._keeps: tuple[Any, Sender] | None = None
+        """that ledger, and what it leads to"""
 
     def _view(self, where: Any, size: int) -> memoryview:
         return memoryview(self._ffi.buffer(where[0], MAX_BATCH * size))
@@ -200,7 +247,7 @@ class Compiled:
         rows = ROW.iter_unpack(self._rows[: ROW.size * count])
         for i, row in enumerate(rows):
             number, size, address_size, kind, first, transport, level = row[:7]
-            if not size:
+            if not size or kind == RELAYED:
                 continue
             if kind == STRANGE:
                 written = bytes(self._addresses[i][:address_size])
@@ -213,6 +260,39 @@ class Compiled:
                 header = _new(rtp.Header, row[7:])
                 arrival = _new(Arrival, (inlet.owner, kind, first, transport, level, header))
                 yield self._views[i][:size], address, arrival
+
+    def relay_by(self, sender: Sender) -> None:
+        """See ``Reader``."""
+        if not isinstance(sender, CompiledSender):
+            return
+        ffi, code = self._ffi, self._code
+        memory = ffi.new("char[]", code.diemcau_ledger_bytes())
+        where = [ffi.new("uint8_t **") for _ in range(2)]
+        code.diemcau_arrivals_relay(self._memory, sender.queue, memory, *where)
+        self._keeps = memory, sender
+        self._ledger = memoryview(ffi.buffer(memory, 8)).cast("B").cast("I")
+        self._entries = memoryview(ffi.buffer(where[0][0], MAX_ENTRIES * ENTRY.size))
+        self._data = memoryview(ffi.buffer(where[1][0], LEDGER_BYTES))
+
+    @property
+    def untold(self) -> int:
+        """See ``Reader``."""
+        return self._ledger[0]
+
+    def relayed(self) -> Iterator[Relayed]:
+        """See ``Reader``."""
+        count, used = self._ledger
+        entries, data = bytes(self._entries[: ENTRY.size * count]), bytes(self._data[:used])
+        self._ledger[0] = self._ledger[1] = 0
+        for entry in ENTRY.iter_unpack(entries):
+            at_s, start, size, number, came = entry[:5]
+            place = self._places.get(number)
+            if place is not None:
+                address, inlet = place
+                header = _new(rtp.Header, entry[10:])
+                numbers = inlet.owner, *entry[6:10], header
+                arrival = _new(Arrival, numbers)
+                yield Relayed(data[start : start + size], came, address, arrival, at_s)
 
     def _know(self, written: bytes) -> Address:
         """The address in ``written``, a struct sockaddr_in or sockaddr_in6."""

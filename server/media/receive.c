@@ -11,8 +11,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define DATAGRAMS 128
-#define DATAGRAM_BYTES 2048 /* what is longer is cut, as recvfrom does */
+#include "relay.h"
+
+#define DATAGRAMS MAX_RELAYED
 #define ADDRESS_BYTES 28    /* of struct sockaddr_in6 */
 #define MAX_ERRORS 128      /* of earlier sends, each reported once */
 #define PLACES 4096         /* a power of two */
@@ -21,7 +22,7 @@
 #define RID_BYTES 16
 #define MAX_SSRCS 1024 /* as srtp.py's */
 
-enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL }; /* kinds of datagrams: as in reading.py */
+enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED }; /* kinds of datagrams: as in reading.py */
 
 struct ear;
 
@@ -32,6 +33,7 @@ struct known_stream {
     uint32_t ssrc;
     uint8_t payload_type, rid_size; /* 0: whatever the packet says */
     uint8_t rid[RID_BYTES];
+    struct relay *relay; /* may be NULL */
 };
 
 struct inlet { /* one peer's */
@@ -42,18 +44,6 @@ struct inlet { /* one peer's */
     struct known_stream stream[STREAMS];
     int32_t ssrcs; /* that authentic packets had */
     uint32_t ssrc[MAX_SSRCS];
-};
-
-struct row { /* about one datagram; what reading.ROW unpacks */
-    uint32_t place;
-    uint16_t size, address_size;
-    uint8_t kind, first; /* the first one over its address in this batch */
-    uint16_t nothing;
-    int32_t transport, level; /* by extensions, -1 without */
-    uint8_t marker, payload_type;
-    uint16_t sequence;
-    uint32_t timestamp, ssrc;
-    uint16_t profile, extension_start, extension_end, payload_start, payload_end, nothing_else;
 };
 
 struct place { /* an address that leads to a peer */
@@ -69,6 +59,9 @@ struct arrivals {
     int fd;
     uint32_t batch, places;
     unprotector unprotect, unprotect_rtcp;
+    struct queue *queue; /* where what is relayed goes; NULL: nothing is */
+    struct ledger *ledger;
+    struct relay *relays[DATAGRAMS]; /* by which it goes on, of each; NULL: it does not */
     struct row rows[DATAGRAMS];
     uint8_t addresses[DATAGRAMS][ADDRESS_BYTES];
     uint8_t data[DATAGRAMS][DATAGRAM_BYTES];
@@ -243,6 +236,14 @@ void diemcau_read_packet(const struct inlet *inlet, const uint8_t *data, int siz
     }
 }
 
+/* Of the stream that a MEDIA packet is of. */
+static struct relay *relay_of(const struct inlet *inlet, const struct row *row) {
+    for (int i = 0; i < inlet->streams && i < STREAMS; i++)
+        if (inlet->stream[i].ssrc == row->ssrc)
+            return inlet->stream[i].relay;
+    return NULL;
+}
+
 /* Where it is among those of authentic packets; their number where it is new. */
 static int32_t find_ssrc(const struct inlet *inlet, uint32_t ssrc) {
     int32_t at = 0;
@@ -257,7 +258,7 @@ static uint8_t listen_to(struct ear *ear, const uint8_t *packet, int size, doubl
 }
 
 static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, struct row *row,
-                 double now_s) {
+                 struct relay **relay, int relays, double now_s) {
     row->kind = STRANGE;
     row->first = 0;
     if (!row->size || data[0] >> 6 != 2 || !row->address_size)
@@ -281,13 +282,40 @@ static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, stru
     row->first = place->batch != a->batch;
     place->batch = a->batch;
     row->size = (uint16_t)size;
-    if (is_rtcp)
+    if (is_rtcp) {
         row->kind = listen_to(inlet->ear, data, size, now_s);
-    else
-        diemcau_read_packet(inlet, data, size, row);
+        return;
+    }
+    diemcau_read_packet(inlet, data, size, row);
+    if (relays && row->kind == MEDIA) {
+        *relay = relay_of(inlet, row);
+        if (diemcau_relays(*relay, row->sequence, size, now_s))
+            row->kind = RELAYED;
+    }
 }
 
-/* How many have come; 0: none (any more). */
+/* What goes on by the same relay as the `first` one, together with it; then the books of it. */
+static void relay_from(struct arrivals *a, int first, int count, double now_s) {
+    struct relay *relay = a->relays[first];
+    struct relayed packets[DATAGRAMS];
+    uint16_t sizes[DATAGRAMS]; /* as sent */
+    int which[DATAGRAMS], some = 0;
+    for (int i = first; i < count; i++) {
+        struct row *row = &a->rows[i];
+        if (row->kind != RELAYED || a->relays[i] != relay)
+            continue;
+        a->relays[i] = NULL;
+        sizes[some] = row->size;
+        packets[some] = (struct relayed){a->data[i], &sizes[some], row->timestamp, row->sequence,
+                                         row->payload_start};
+        which[some++] = i;
+    }
+    diemcau_relay(relay, a->queue, packets, some, now_s);
+    for (int i = 0; i < some; i++)
+        diemcau_enter(a->ledger, packets[i].data, sizes[i], now_s)->row = a->rows[which[i]];
+}
+
+/* How many have come; 0: none (any more) that somebody has to look at. */
 int diemcau_receive(struct arrivals *a, double now_s) {
     for (int i = 0; i < DATAGRAMS; i++)
         a->messages[i].msg_hdr.msg_namelen = ADDRESS_BYTES;
@@ -298,11 +326,39 @@ int diemcau_receive(struct arrivals *a, double now_s) {
             return 0;
     }
     a->batch++;
+    int relays = a->queue && diemcau_has_room(a->ledger), relayed = 0, done = 0;
     for (int i = 0; i < count; i++) {
+        struct row *row = &a->rows[i];
         socklen_t size = a->messages[i].msg_hdr.msg_namelen;
-        a->rows[i].size = (uint16_t)a->messages[i].msg_len;
-        a->rows[i].address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
-        take(a, a->data[i], a->addresses[i], &a->rows[i], now_s);
+        row->size = (uint16_t)a->messages[i].msg_len;
+        row->address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
+        a->relays[i] = NULL;
+        take(a, a->data[i], a->addresses[i], row, &a->relays[i], relays, now_s);
+        relayed += row->kind == RELAYED;
+        if (relays && row->kind == HEARD) {
+            if (row->first)
+                diemcau_enter(a->ledger, a->data[i], 0, now_s)->row = *row;
+            row->kind = RELAYED; /* nothing is left to do */
+        }
+        done += row->kind == RELAYED;
     }
-    return count < 0 ? 0 : count;
+    for (int i = 0; relayed && i < count; i++)
+        if (a->rows[i].kind == RELAYED && a->relays[i])
+            relay_from(a, i, count, now_s);
+    if (relayed)
+        diemcau_flush(a->queue);
+    return count < 0 || count == done ? 0 : count;
 }
+
+/* What is relayed leaves by `queue` from now on, and is written down here: to be emptied by the caller, by
+ * setting its first two numbers to 0. Where entries and data lie. */
+void diemcau_arrivals_relay(struct arrivals *a, struct queue *queue, struct ledger *ledger,
+                            uint8_t **entries, uint8_t **data) {
+    memset(ledger, 0, sizeof *ledger - LEDGER_BYTES);
+    a->queue = queue;
+    a->ledger = ledger;
+    *entries = (uint8_t *)ledger->entry;
+    *data = ledger->data;
+}
+
+unsigned long diemcau_ledger_bytes(void) { return sizeof(struct ledger); }

@@ -34,6 +34,8 @@ def wall_us() -> int:
 class Tap(Switch):
     """Follows the largest layer of a track that flows, as one stream of plain RTP."""
 
+    patient = True
+
     def __init__(self, track: Track, take: Callable[[messages.Media], None]) -> None:
         super().__init__(track.clock_rate_hz, plain=True)
         self._source = track.publication.source
@@ -55,7 +57,7 @@ class Tap(Switch):
             return
         self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
         packets = tuple([packet.data for packet in burst.packets])
-        self._tell(packets, part.shift, part.timestamp_shift)
+        self._tell(packets, part.shift, part.timestamp_shift, now_s)
 
     def deliver(
         self,
@@ -69,12 +71,16 @@ class Tap(Switch):
         newest: bool,
     ) -> None:
         """To the recorder."""
-        self._tell((packet,), sequence - header.sequence, timestamp - header.timestamp)
+        shifts = sequence - header.sequence, timestamp - header.timestamp
+        self._tell((packet,), *shifts, now_s)
 
-    def _tell(self, packets: tuple[bytes, ...], sequence_shift: int, timestamp_shift: int) -> None:
+    def _tell(
+        self, packets: tuple[bytes, ...], sequence_shift: int, timestamp_shift: int, now_s: float
+    ) -> None:
         sequence_shift, timestamp_shift = sequence_shift & 0xFFFF, timestamp_shift & 0xFFFFFFFF
         numbers = sequence_shift, timestamp_shift, self._ssrc
-        self._take(messages.Media(self._source, self._codec, wall_us(), packets, *numbers))
+        at_us = wall_us() - max(0, round((time.monotonic() - now_s) * 1e6))
+        self._take(messages.Media(self._source, self._codec, at_us, packets, *numbers))
 
 
 class Feed:

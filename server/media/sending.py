@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from server.media import flight, native, rtp
 from server.media.bursts import Burst, Packet
 from server.media.flight import Flight
-from server.media.reading import Address
 from server.media.srtp import BUFFER_BYTES, PROTECT_ADDRESS, Arena, Srtp
 
+Address = tuple[Any, ...]
+"""what recvfrom gives: (host, port) or (host, port, flow, scope)"""
 SOL_UDP, UDP_SEGMENT = 17, 103
 """of linux/udp.h; the socket module lacks them"""
 MAX_SEGMENTS, MAX_RUN_BYTES = 64, 64000
@@ -171,9 +172,10 @@ class Compiled:
             raise RuntimeError("forward.c was not built")
         self._ffi, self._code = library
         self._family = sock.family
-        self._queue = self._ffi.new("char[]", self._code.diemcau_queue_bytes())
+        self.queue = self._ffi.new("char[]", self._code.diemcau_queue_bytes())
+        """for ``receive.c``"""
         self._code.diemcau_open(
-            self._queue,
+            self.queue,
             sock.fileno(),
             offload and can_segment(sock),
             self._ffi.cast("void *", PROTECT_ADDRESS),
@@ -184,20 +186,23 @@ class Compiled:
     @property
     def dropped(self) -> int:
         """Packets that could not be sent."""
-        return int(self._code.diemcau_dropped(self._queue))
+        return int(self._code.diemcau_dropped(self.queue))
 
     def forward(self, lanes: Lanes, burst: Burst, now_s: float) -> None:
         """Protect at once, and queue until ``flush``."""
-        streams = lanes.made
-        if streams is None:
-            made = [lane.made or self._make(lane) for lane in lanes.lanes]
-            streams = lanes.made = self._ffi.new("struct stream *[]", made)
+        streams = lanes.made or self.prepare(lanes)
         packets, payloads = burst.prepared or self._prepare(burst)
         self._fan(
-            *(self._queue, streams, len(lanes.lanes)),
+            *(self.queue, streams, len(lanes.lanes)),
             *(packets, payloads, len(burst.sizes), now_s),
         )
         self._waiting = True
+
+    def prepare(self, lanes: Lanes) -> Any:
+        """These as compiled code takes them."""
+        made = [lane.made or self._make(lane) for lane in lanes.lanes]
+        lanes.made = self._ffi.new("struct stream *[]", made)
+        return lanes.made
 
     def _make(self, lane: Lane) -> Any:
         """The lane as compiled code takes it."""
@@ -251,7 +256,7 @@ class Compiled:
         """Send all that is queued."""
         if self._waiting:
             self._waiting = False
-            self._code.diemcau_flush(self._queue)
+            self._code.diemcau_flush(self.queue)
 
 
 def sender(sock: socket.socket, way: str = "auto") -> Sender:

@@ -22,6 +22,9 @@ CUT_LIMIT_S = 1.0
 class Switch:
     """See the module. ``deliver`` gets what is to be sent."""
 
+    patient = False
+    """may it hear a moment later of what came?"""
+
     def __init__(self, clock_rate_hz: int, *, plain: bool = False) -> None:
         self.shown: Layer | None = None
         self._pending: Layer | None = None
@@ -104,7 +107,7 @@ class Switch:
             self._pending_since_s = now_s
         self.pending = layer
         if layer is not None:
-            layer.outputs.add(self)
+            layer.attach(self)
             layer.requests.want()
 
     def _show(self, layer: Layer | None) -> None:

@@ -14,6 +14,7 @@ from server.media.history import History
 from server.media.layers import Meter, Offer
 from server.media.levels import Loudness
 from server.media.negotiation import Line, normal_name
+from server.media.relaying import Relay
 from server.media.sequence import Arrivals
 from server.media.timeline import Timeline
 
@@ -55,8 +56,14 @@ class Layer:
         self.fan = Fan()
         """those of ``outputs`` for whom packets only change their numbers"""
         self._clock = track.publication.clock
+        limits = track.publication.limits
+        self.relay = Relay(limits) if limits is not None else None
+        """by which packets go on without us"""
+        self.fan.on_change = self.disarm
         self._burst: list[Packet] = []
         """what came and was not forwarded yet"""
+        self._noted: list[Packet] = []
+        """what went on by itself, and is to be told to those who may hear of it later"""
         self._deferred = False
         self._held: asyncio.TimerHandle | None = None
         self.arrivals = Arrivals(track.clock_rate_hz)
@@ -80,7 +87,13 @@ class Layer:
             self.meter.pause()
             for output in tuple(self.outputs):
                 output.resynchronise(self)
+            self.disarm()
         self.ssrc = ssrc
+
+    def attach(self, output: Switch) -> None:
+        """From the next packet on ``output`` gets what comes."""
+        self.disarm()
+        self.outputs.add(output)
 
     def alive(self, now_s: float) -> bool:
         """Do packets come? After a stall of the whole line each layer has time to come again."""
@@ -112,9 +125,44 @@ class Layer:
 
     def receive(self, packet: bytes, header: rtp.Header, now_s: float) -> None:
         """One plain packet of this stream."""
-        number = self.arrivals.receive(header.sequence, header.timestamp, len(packet), now_s)
-        if number is None:
+        found = self._count(packet, header, len(packet), now_s)
+        if found is None:
             return
+        if self.outputs:
+            self._burst.append(found)
+            if not self._deferred:
+                self._deferred = True
+                self.track.publication.peer.defer(self._drained)
+        else:
+            self._arm()
+
+    def note(self, packet: bytes, header: rtp.Header, size: int, now_s: float) -> None:
+        """One that went on by itself, and had ``size`` bytes before it was padded."""
+        found = self._count(packet, header, size, now_s)
+        if found is None:
+            return
+        members = self.fan.members
+        if members:
+            octets = header.payload_end - header.payload_start
+            sent, newest = len(packet) - header.payload_start, (found.number, header.timestamp)
+            self.fan.tally.add(1, octets, sent, *newest, now_s)
+        if len(members) < len(self.outputs):
+            if not self._noted:
+                self.track.publication.peer.defer(self._tell)
+            self._noted.append(found)
+
+    def _tell(self) -> None:
+        """What went on by itself, to those who may hear of it later."""
+        noted, self._noted = self._noted, []
+        burst = Burst(noted)
+        for output in tuple(self.outputs - self.fan.members):
+            output.receive(self, burst, self.received_at_s)
+
+    def _count(self, packet: bytes, header: rtp.Header, size: int, now_s: float) -> Packet | None:
+        """What is to be known of a packet; None where it came before."""
+        number = self.arrivals.receive(header.sequence, header.timestamp, size, now_s)
+        if number is None:
+            return None
         silent_s = now_s - self.received_at_s
         self.received_at_s = now_s
         self.track.received(now_s)
@@ -131,11 +179,24 @@ class Layer:
             self.requests.arrived(now_s)
             self._entered = (number, now_s)
             self._measured(resolution.size(self.track.codec, view), now_s)
-        if self.outputs:
-            self._burst.append(Packet(number, header, packet, begins))
-            if not self._deferred:
-                self._deferred = True
-                self.track.publication.peer.defer(self._drained)
+        return Packet(number, header, packet, begins)
+
+    def _arm(self) -> None:
+        """What comes may go on by itself while nobody needs more of it than other numbers, or at once."""
+        relay, highest = self.relay, self.arrivals.highest
+        if relay is None or self._burst or highest is None:
+            return
+        members = self.fan.members
+        lanes = self.fan.lanes if members else None
+        if (lanes is None) == bool(members):
+            return  # those who came since have got nothing yet
+        if all(output.patient for output in self.outputs - members):
+            relay.arm(highest, lanes)
+
+    def disarm(self) -> None:
+        """What comes is to be looked at."""
+        if self.relay is not None and self.relay.armed:
+            self.relay.disarm()
 
     def clocked(self, report: rtcp.SenderReport, now_s: float) -> None:
         """The publisher tells where its time stamps lie; until then they are guessed."""
@@ -182,11 +243,10 @@ class Layer:
             alone = tuple(self.outputs)
         else:
             self.track.publication.peer.forward(lanes, burst, now_s)
-            if len(members) == len(self.outputs):
-                return
             alone = tuple(self.outputs - members)
         for output in alone:
             output.receive(self, burst, now_s)
+        self._arm()
 
     def holds(self, number: int) -> bool:
         """Does this packet wait to be forwarded? Until then it may still be padded."""

@@ -147,6 +147,7 @@ class Worker:
                 lively = beat
                 continue
             now_s = time.monotonic()
+            self._ice.catch_up()
             for conference in list(self._conferences.values()):
                 try:
                     conference.tick(now_s)
@@ -195,6 +196,7 @@ class Worker:
 
     def _message(self, message: messages.ToWorker, reply: Reply) -> None:
         self._stirred.set()
+        self._ice.catch_up()
         if isinstance(message, messages.Desired | messages.Forget):
             try:
                 self._steer(message)

@@ -1,0 +1,301 @@
+"""What goes on by itself (``relay.c``), held equal to what Python forwards and notes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+from collections.abc import Iterator
+
+import pytest
+from pylibsrtp import Policy, Session
+
+from server.media import flight, native, reading, relaying, rtp, sending
+from server.media.bursts import Packet, equalise
+from server.media.limits import Allowance
+from server.media.publication import Publication
+from server.media.reading import Arrival, Ids, Relayed, Stream
+from server.media.recording import Tap
+from server.media.relaying import Limits, Relay
+from server.media.sending import Lanes
+from server.media.srtp import Srtp
+from server.media.switching import Switch
+from tests.media.raw import PARAMETERS, SLICE
+from tests.media.test_repair import Make, publication
+
+KEY = bytes(range(30))
+PICTURE, SOUND = 7, 9
+MTU = 1200
+
+pytestmark = pytest.mark.skipif(
+    native.library() is None and shutil.which("cc") is None, reason="no compiler"
+)
+
+
+def _srtp(kind: int) -> Srtp:
+    return Srtp(Session(Policy(key=KEY, ssrc_type=kind)))
+
+
+def _bound() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+class Line:
+    """A publisher of a picture and a sound, each relayed to the same two receivers."""
+
+    def __init__(self, packets_per_s: float = 1e6) -> None:
+        self.ours, self.theirs = _bound(), _bound()
+        self.receivers = [_bound(), _bound()]
+        self.inbound = [_srtp(Policy.SSRC_ANY_INBOUND) for _ in self.receivers]
+        self.sender = sending.Compiled(self.ours)
+        self.reader = reading.Compiled(self.ours)
+        self.reader.relay_by(self.sender)
+        limits = Limits(Allowance(packets_per_s, 1000), Allowance(1e9, 1e9))
+        self.relays = {ssrc: Relay(limits) for ssrc in (PICTURE, SOUND)}
+        self.flights = [flight.flight() for _ in self.receivers]
+        peers = [_srtp(Policy.SSRC_ANY_OUTBOUND) for _ in self.receivers]
+        self.lanes = {
+            ssrc: Lanes(
+                sending.Lane(
+                    srtp, rtp.Head(100 + ssrc, [(5, b"v")], transport_id=3),
+                    receiver.getsockname(), 102, 65_600, 0xFFFFFF00, way,
+                )
+                for srtp, receiver, way in zip(peers, self.receivers, self.flights, strict=True)
+            )
+            for ssrc in (PICTURE, SOUND)
+        }  # fmt: skip
+        for lanes in self.lanes.values():
+            self.sender.prepare(lanes)
+        self.protecting = _srtp(Policy.SSRC_ANY_OUTBOUND)
+        inlet = self.reader.inlet(_srtp(Policy.SSRC_ANY_INBOUND), "owner")
+        assert inlet is not None
+        self.inlet = inlet
+        streams = [Stream(ssrc, 96, b"", relay) for ssrc, relay in self.relays.items()]
+        inlet.know(Ids(transport=3, level=1), streams)
+        self.reader.lead(self.theirs.getsockname(), inlet)
+
+    def send(self, plain: bytes) -> None:
+        """From the publisher."""
+        data = self.protecting.protect(plain, b"", rtcp=False)
+        assert data is not None
+        self.theirs.sendto(data, self.ours.getsockname())
+
+    def read(self, now_s: float) -> list[tuple[bytes, Arrival | None]]:
+        """What is left for Python."""
+        return [(bytes(data), arrival) for data, _, arrival in self.reader.read(now_s)]
+
+    def got(self, which: int) -> list[bytes]:
+        """What has come to a receiver, plain."""
+        found = []
+        while True:
+            try:
+                data = self.receivers[which].recv(2048)
+            except BlockingIOError:
+                return found
+            plain = self.inbound[which].unprotect(memoryview(data), rtcp=False)
+            assert plain is not None
+            found.append(bytes(plain))
+
+    def close(self) -> None:
+        """All sockets."""
+        for sock in (self.ours, self.theirs, *self.receivers):
+            sock.close()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """See ``Line``."""
+    made = Line()
+    yield made
+    made.close()
+
+
+def _packet(ssrc: int, number: int, size: int, timestamp: int, transport: int = 0) -> bytes:
+    block = rtp.extension_block([(3, transport.to_bytes(2, "big")), (1, b"\x85")])
+    return rtp.head(
+        padding=False, marker=bool(number & 1), payload_type=96, sequence=number & 0xFFFF,
+        timestamp=timestamp, ssrc=ssrc, block=block,
+    ) + bytes([number & 255]) * size  # fmt: skip
+
+
+def test_what_goes_on_by_itself_is_what_python_would_have_sent_and_is_told_of(line: Line) -> None:
+    rng = random.Random(11)
+    numbers = {PICTURE: 65_500, SOUND: 3}
+    transport = 0
+    for ssrc, relay in line.relays.items():
+        relay.arm(numbers[ssrc] - 1, line.lanes[ssrc])
+    for turn in range(120):
+        now_s, timestamp = 100.0 + turn, 3000 * turn
+        sent: dict[int, list[Packet]] = {PICTURE: [], SOUND: []}
+        plain: dict[int, list[bytes]] = {PICTURE: [], SOUND: []}
+        for _ in range(rng.randrange(1, 9)):
+            ssrc = rng.choice((PICTURE, PICTURE, SOUND))
+            timestamp += rng.choice((0, 0, 0, 3000))
+            size = rng.choice((0, 40, 900, 901, 902, 905, 1100))
+            data = _packet(ssrc, numbers[ssrc], size, timestamp, turn)
+            line.send(data)
+            header = rtp.parse(data)
+            assert header is not None
+            plain[ssrc].append(data)
+            sent[ssrc].append(Packet(numbers[ssrc], header, data, False))
+            numbers[ssrc] += rng.choice((1, 1, 1, 2))
+        assert line.read(now_s) == [], "nothing is left to do"
+        for packets in sent.values():
+            equalise(packets) if packets else None
+        told = list(line.reader.relayed())
+        assert line.reader.untold == 0
+        for ssrc, packets in sent.items():
+            mine = [each for each in told if each.arrival.header.ssrc == ssrc]
+            assert [each.packet for each in mine] == [packet.data for packet in packets]
+            assert [each.size for each in mine] == [len(data) for data in plain[ssrc]]
+            assert [each.arrival.header for each in mine] == [each.header for each in packets]
+            for each in mine:
+                assert (each.address, each.at_s) == (line.theirs.getsockname(), now_s)
+                assert (each.arrival.transport, each.arrival.level) == (turn, 5)
+        for which in range(2):
+            got = line.got(which)
+            assert len(got) == len(told)
+            for ssrc, packets in sent.items():
+                mine_s = [data for data in got if int.from_bytes(data[8:12]) == 100 + ssrc]
+                assert len(mine_s) == len(packets)
+                for data, packet in zip(mine_s, packets, strict=True):
+                    header = rtp.parse(data)
+                    assert header is not None
+                    assert header.sequence == (packet.number + 65_600) & 0xFFFF
+                    assert header.timestamp == (packet.header.timestamp + 0xFFFFFF00) & 0xFFFFFFFF
+                    assert header.marker == packet.header.marker
+                    assert data[0] & 0x20 == packet.data[0] & 0x20
+                    assert (
+                        data[header.payload_start :] == packet.data[packet.header.payload_start :]
+                    )
+            for data in got:
+                header = rtp.parse(data)
+                assert header is not None
+                number = dict(rtp.extensions(data, header))[3]
+                assert bytes(number) == (transport & 0xFFFF).to_bytes(2, "big")
+                transport += 1
+            transport -= len(got) if which == 0 else 0
+    assert line.sender.dropped == 0
+
+
+def test_what_is_not_the_next_one_or_too_much_is_left_to_python(line: Line) -> None:
+    relay = line.relays[PICTURE]
+
+    def kinds(*numbers: int, now_s: float = 100.0) -> list[int]:
+        """Of those that are left."""
+        for number in numbers:
+            line.send(_packet(PICTURE, number, 100, 0))
+        return [arrival.kind for _, arrival in line.read(now_s) if arrival is not None]
+
+    assert kinds(1, 2) == [reading.MEDIA] * 2, "it is not armed"
+    relay.arm(2, line.lanes[PICTURE])
+    assert kinds(3, 5) == [] and line.reader.untold == 2
+    assert kinds(4) == [reading.MEDIA], "late"
+    assert kinds(406) == [reading.MEDIA], "a longer jump than is asked for"
+    assert kinds(405) == [] and line.reader.untold == 3
+    relay.disarm()
+    assert kinds(407) == [reading.MEDIA]
+    assert [each.arrival.header.sequence for each in line.reader.relayed()] == [3, 5, 405]
+    relay.arm(407, None)
+    assert kinds(408) == [] and line.reader.untold == 1, "noted, though there is nobody"
+    assert [len(line.got(which)) for which in range(2)] == [3, 3]
+
+
+def test_beyond_what_a_publisher_may_send_nothing_goes_on_by_itself() -> None:
+    line = Line(packets_per_s=10)
+    try:
+        line.relays[PICTURE].arm(0, line.lanes[PICTURE])
+        left = 0
+        for number in range(1, 1101):
+            line.send(_packet(PICTURE, number, 10, 0))
+            left += len(line.read(100.0))
+            list(line.reader.relayed())
+        assert left == 100, "of 1,000 at once, and ten a second"
+        line.send(_packet(PICTURE, 1101, 10, 0))
+        assert line.read(101.0) == []
+    finally:
+        line.close()
+
+
+def test_what_is_never_asked_about_fills_no_memory(line: Line) -> None:
+    line.relays[PICTURE].arm(0, line.lanes[PICTURE])
+    left = []
+    for number in range(1, 1500):
+        line.send(_packet(PICTURE, number, MTU, 0))
+        left += line.read(100.0)
+    assert line.reader.untold + len(left) == 1499
+    assert left and line.reader.untold > 500
+    told = [each.arrival.header.sequence for each in line.reader.relayed()]
+    assert told == list(range(1, len(told) + 1))
+
+
+async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> None:
+    """One publication gets packets, another hears of the same later."""
+    now, later = (publication(raw()) for _ in range(2))
+    rng = random.Random(3)
+    number, timestamp, at_s = 65_000, 0, 10.0
+    for _ in range(3000):
+        number += rng.choice((1, 1, 1, 1, 2))
+        timestamp += rng.choice((0, 3000))
+        at_s += 0.001
+        begins = rng.random() < 0.02
+        data = rtp.head(
+            padding=False, marker=True, payload_type=106, sequence=number & 0xFFFF,
+            timestamp=timestamp & 0xFFFFFFFF, ssrc=5,
+        ) + (PARAMETERS if begins else SLICE) + bytes(rng.randrange(50))  # fmt: skip
+        header = rtp.parse(data)
+        assert header is not None
+        _bind(now), _bind(later)
+        arrival = Arrival(None, reading.MEDIA, True, number & 0xFFFF, -1, header)
+        now.peer.on_media(data, arrival, at_s)
+        later.peer.on_relayed(Relayed(data, len(data), ("", 0), arrival, at_s))
+        assert _books(now) == _books(later)
+    assert now._feedback.report(1, 2) == later._feedback.report(1, 2)
+
+
+def _bind(found: Publication) -> None:
+    assert found.video is not None
+    if found.video.layers[0].ssrc is None:
+        found._bind(found.video.layers[0], 5, 0.0)
+
+
+def _books(found: Publication) -> object:
+    assert found.video is not None
+    layer = found.video.layers[0]
+    arrivals = vars(layer.arrivals) | {"holes": sorted(layer.arrivals.holes)}
+    kept = layer.history.get(layer.arrivals.highest or 0)
+    return arrivals, kept, layer._entered, layer.received_at_s, found._packets._left
+
+
+async def test_it_is_armed_while_nobody_needs_more_than_other_numbers(raw: Make) -> None:
+    found = publication(raw())
+    assert found.video is not None
+    layer = found.video.layers[0]
+    assert layer.relay is not None
+    _bind(found)
+
+    def take(number: int) -> bool:
+        data = _packet(5, number, 10, 3000 * number)
+        header = rtp.parse(data)
+        assert header is not None
+        layer.receive(data, header, 10.0 + number / 100)
+        return layer.relay is not None and layer.relay.armed
+
+    assert not layer.relay.armed and take(1), "nobody receives it: it is only counted"
+    tap = Tap(found.video, lambda media: None)
+    layer.attach(tap)
+    assert not layer.relay.armed and take(3), "a recorder may hear of it later"
+    layer.attach(Switch(90_000))
+    assert not layer.relay.armed and not take(5), "who awaits a keyframe may not"
+
+
+def test_where_nothing_was_compiled_there_are_no_limits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert relaying.limits(Allowance(1, 1), Allowance(1, 1)) is None
+    with pytest.raises(RuntimeError):
+        Limits(Allowance(1, 1), Allowance(1, 1))
