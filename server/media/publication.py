@@ -17,7 +17,7 @@ from server.media.feedback import Feedback
 from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.peer import Peer
-from server.media.reading import Arrival, Ids, Relayed, Stream
+from server.media.reading import AGE_S, Arrival, Ids, Relayed, Stream
 from server.media.timeline import SourceClock
 from server.media.track import ALIVE_S, Layer, Track
 
@@ -214,7 +214,8 @@ class Publication:
     def _extensions_told(self, layer: Layer, arrival: Arrival, now_s: float) -> None:
         """What a packet's extensions say."""
         if arrival.transport >= 0:
-            self._feedback.receive(arrival.transport, now_s)
+            # Its sender's estimate is not to suffer from when we read.
+            self._feedback.receive(arrival.transport, now_s - arrival.age * AGE_S)
         if arrival.level >= 0 and layer.track.kind == "audio":
             layer.track.loudness.hear(arrival.level, now_s)
 

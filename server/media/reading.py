@@ -26,8 +26,10 @@ MAX_BATCH = 128
 """datagrams read before the loop gets its turn again"""
 MAX_KNOWN = 4096
 """addresses that are remembered as the kernel writes them; strangers must not fill the memory"""
-ROW = struct.Struct("=IHHB?xxii?BHIIHHHHHxx")
-"""what ``receive.c`` tells of a datagram; from the eighth on a ``rtp.Header``"""
+ROW = struct.Struct("=IHHB?Hii?BHIIHHHHHxx")
+"""what ``receive.c`` tells of a datagram; from the ninth on a ``rtp.Header``"""
+AGE_S = 1e-5
+"""unit of an age"""
 ADDRESS_BYTES = 28
 ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:]}xxxx")
 """what ``relay.c`` tells of one that went on: when, where it lies, its size then, and a row"""
@@ -66,6 +68,8 @@ class Arrival(NamedTuple):
     kind: int
     first: bool
     """from its address, of what was read together"""
+    age: int
+    """since the kernel took it from the line, until it was read, in ``AGE_S``"""
     transport: int
     """its transport-wide number"""
     level: int
@@ -246,7 +250,7 @@ class Compiled:
         count = self._receive(self._memory, now_s)
         rows = ROW.iter_unpack(self._rows[: ROW.size * count])
         for i, row in enumerate(rows):
-            number, size, address_size, kind, first, transport, level = row[:7]
+            number, size, address_size, kind, first = row[:5]
             if not size or kind == RELAYED:
                 continue
             if kind == STRANGE:
@@ -257,8 +261,8 @@ class Compiled:
                 if kind == HEARD and not first:
                     continue  # nothing is left to do
                 address, inlet = place
-                header = _new(rtp.Header, row[7:])
-                arrival = _new(Arrival, (inlet.owner, kind, first, transport, level, header))
+                header = _new(rtp.Header, row[8:])
+                arrival = _new(Arrival, (inlet.owner, *row[3:8], header))
                 yield self._views[i][:size], address, arrival
 
     def relay_by(self, sender: Sender) -> None:
@@ -289,8 +293,8 @@ class Compiled:
             place = self._places.get(number)
             if place is not None:
                 address, inlet = place
-                header = _new(rtp.Header, entry[10:])
-                numbers = inlet.owner, *entry[6:10], header
+                header = _new(rtp.Header, entry[11:])
+                numbers = inlet.owner, *entry[6:11], header
                 arrival = _new(Arrival, numbers)
                 yield Relayed(data[start : start + size], came, address, arrival, at_s)
 

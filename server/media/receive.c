@@ -10,11 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "relay.h"
 
 #define DATAGRAMS MAX_RELAYED
 #define ADDRESS_BYTES 28    /* of struct sockaddr_in6 */
+#define AGE_S 1e-5
 #define MAX_ERRORS 128      /* of earlier sends, each reported once */
 #define PLACES 4096         /* a power of two */
 #define MOST_PLACES 3072
@@ -66,6 +68,7 @@ struct arrivals {
     uint8_t addresses[DATAGRAMS][ADDRESS_BYTES];
     uint8_t data[DATAGRAMS][DATAGRAM_BYTES];
     struct mmsghdr messages[DATAGRAMS];
+    _Alignas(struct cmsghdr) uint8_t stamps[DATAGRAMS][CMSG_SPACE(sizeof(struct timespec))];
     struct iovec vectors[DATAGRAMS];
     struct place place[PLACES];
 };
@@ -77,12 +80,15 @@ void diemcau_arrivals_open(struct arrivals *a, int fd, void *unprotect, void *un
                            uint8_t **rows, uint8_t **addresses, uint8_t **data) {
     memset(a, 0, sizeof *a);
     a->fd = fd;
+    int yes = 1;
+    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes); /* without it nothing has an age */
     a->unprotect = (unprotector)unprotect;
     a->unprotect_rtcp = (unprotector)unprotect_rtcp;
     for (int i = 0; i < DATAGRAMS; i++) {
         a->vectors[i] = (struct iovec){a->data[i], DATAGRAM_BYTES};
         a->messages[i].msg_hdr = (struct msghdr){
-            .msg_name = a->addresses[i], .msg_iov = &a->vectors[i], .msg_iovlen = 1};
+            .msg_name = a->addresses[i], .msg_iov = &a->vectors[i], .msg_iovlen = 1,
+            .msg_control = a->stamps[i]};
     }
     *rows = (uint8_t *)a->rows;
     *addresses = a->addresses[0];
@@ -315,10 +321,24 @@ static void relay_from(struct arrivals *a, int first, int count, double now_s) {
         diemcau_enter(a->ledger, packets[i].data, sizes[i], now_s)->row = a->rows[which[i]];
 }
 
+/* How long ago the kernel took it from the line. */
+static uint16_t age_of(struct msghdr *message, const struct timespec *now) {
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_TIMESTAMPNS)
+        return 0;
+    struct timespec came;
+    memcpy(&came, CMSG_DATA(header), sizeof came);
+    double age = ((double)(now->tv_sec - came.tv_sec) +
+                  (double)(now->tv_nsec - came.tv_nsec) * 1e-9) / AGE_S;
+    return age < 0 ? 0 : age > UINT16_MAX ? UINT16_MAX : (uint16_t)age;
+}
+
 /* How many have come; 0: none (any more) that somebody has to look at. */
 int diemcau_receive(struct arrivals *a, double now_s) {
-    for (int i = 0; i < DATAGRAMS; i++)
+    for (int i = 0; i < DATAGRAMS; i++) {
         a->messages[i].msg_hdr.msg_namelen = ADDRESS_BYTES;
+        a->messages[i].msg_hdr.msg_controllen = sizeof a->stamps[i];
+    }
     int count = -1;
     for (int errors = 0; count < 0 && errors < MAX_ERRORS; errors++) {
         count = recvmmsg(a->fd, a->messages, DATAGRAMS, MSG_DONTWAIT, NULL);
@@ -326,12 +346,15 @@ int diemcau_receive(struct arrivals *a, double now_s) {
             return 0;
     }
     a->batch++;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
     int relays = a->queue && diemcau_has_room(a->ledger), relayed = 0, done = 0;
     for (int i = 0; i < count; i++) {
         struct row *row = &a->rows[i];
         socklen_t size = a->messages[i].msg_hdr.msg_namelen;
         row->size = (uint16_t)a->messages[i].msg_len;
         row->address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
+        row->age = age_of(&a->messages[i].msg_hdr, &now);
         a->relays[i] = NULL;
         take(a, a->data[i], a->addresses[i], row, &a->relays[i], relays, now_s);
         relayed += row->kind == RELAYED;

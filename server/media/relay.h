@@ -10,7 +10,7 @@ struct row { /* about one datagram; what reading.ROW unpacks */
     uint32_t place;
     uint16_t size, address_size;
     uint8_t kind, first; /* the first one over its address in this batch */
-    uint16_t nothing;
+    uint16_t age; /* when it was read: since it came, in AGE_S */
     int32_t transport, level; /* by extensions, -1 without */
     uint8_t marker, payload_type;
     uint16_t sequence;

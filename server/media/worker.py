@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from server import garbage
-from server.media import messages, tcp
+from server.media import messages, resting, tcp
 from server.media.beat import Beat
 from server.media.control import ControlServer
 from server.media.ice import Binding, IceLite, host_of
@@ -397,17 +397,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     garbage.collect_seldom(YOUNG, OLDER)
     addresses = [a.strip() for a in arguments.address.split(",") if a.strip()]
-    asyncio.run(
-        run(
-            control=arguments.control,
-            recorders=arguments.recorder,
-            addresses=addresses,
-            udp_fd=arguments.udp_fd,
-            tcp_fd=arguments.tcp_fd,
-            media_port=arguments.media_port,
-            silence_s=arguments.silence_s,
+    with asyncio.Runner(loop_factory=resting.loop) as runner:
+        runner.run(
+            run(
+                control=arguments.control,
+                recorders=arguments.recorder,
+                addresses=addresses,
+                udp_fd=arguments.udp_fd,
+                tcp_fd=arguments.tcp_fd,
+                media_port=arguments.media_port,
+                silence_s=arguments.silence_s,
+            )
         )
-    )
     return 0
 
 

@@ -221,6 +221,16 @@ def test_what_comes_from_a_peer_is_unprotected_and_streams_that_are_known_are_re
     ]
 
 
+def test_how_long_ago_a_packet_came_is_told_whenever_it_is_read(way: Way) -> None:
+    assert way.read() == []
+    way.send(_packet(7, 1, [], 96))
+    time.sleep(0.03)
+    way.send(_packet(7, 2, [], 96))
+    (_, before), (_, after) = way.read()
+    assert before is not None and after is not None
+    assert before.age - after.age >= 0.03 / reading.AGE_S - 1
+
+
 def test_rtcp_goes_by_the_ear_of_who_has_one(way: Way) -> None:
     line = Compiled(100.0)
     falls: list[float] = []
@@ -366,7 +376,7 @@ def test_packets_of_any_kind_are_read_as_python_reads_them(way: Way) -> None:
         )
         whole = ffi.from_buffer("uint8_t[]", data) if data else ffi.NULL
         code.diemcau_read_packet(way.inlet.memory, whole, len(data), row)
-        _, _, _, kind, _, transport, level, *rest = reading.ROW.unpack(ffi.buffer(row))
+        _, _, _, kind, _, _, transport, level, *rest = reading.ROW.unpack(ffi.buffer(row))
         wanted = _plainly(data)
         assert kind == wanted[0], data.hex()
         if kind == reading.MEDIA:

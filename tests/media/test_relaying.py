@@ -249,7 +249,7 @@ async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> 
         header = rtp.parse(data)
         assert header is not None
         _bind(now), _bind(later)
-        arrival = Arrival(None, reading.MEDIA, True, number & 0xFFFF, -1, header)
+        arrival = Arrival(None, reading.MEDIA, True, 7, number & 0xFFFF, -1, header)
         now.peer.on_media(data, arrival, at_s)
         later.peer.on_relayed(Relayed(data, len(data), ("", 0), arrival, at_s))
         assert _books(now) == _books(later)
