@@ -28,9 +28,13 @@ class Beat:
         finally:
             timer.cancel()
 
+    def due(self, now_s: float) -> bool:
+        """Does a pause end with the next waking?"""
+        return now_s >= self._due_s
+
     def awake(self, now_s: float) -> None:
         """Something else woke this process, and is done with."""
-        if now_s >= self._due_s:
+        if self.due(now_s):
             self._end()
 
     def _end(self) -> None:

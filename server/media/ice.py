@@ -217,6 +217,8 @@ class IceLite:
         self.find_by_ssrc: Callable[[int], Iterable[Binding]] = lambda ssrc: ()
         self.on_read: Callable[[float], None] = lambda now_s: None
         """what came was read, and has gone on"""
+        self.awaited: Callable[[float], bool] = lambda now_s: False
+        """does somebody wait for that?"""
         self._dropped = 0
         self.refusals = Refusals()
 
@@ -370,6 +372,10 @@ class IceLite:
         if binding.path is connection:  # whichever was heard last, until a check nominates one
             binding.path = binding.paths[-1] if binding.paths else None
             binding.nominated = False
+
+    def look(self, now_s: float) -> bool:
+        """Do what needs nobody, where something has come; is anything left, or ``on_read`` awaited?"""
+        return self._reader.look(now_s) or self.awaited(now_s)
 
     def _readable(self) -> None:
         self._gathering = True

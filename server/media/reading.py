@@ -93,6 +93,9 @@ class Relayed(NamedTuple):
 class Reader(Protocol):
     """See the module."""
 
+    def look(self, now_s: float) -> bool:
+        """Is anything left for ``read``, once what needs nobody is done with?"""
+
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """What has come, ``MAX_BATCH`` at most, where from, and what is known of it; never empty
         datagrams. Each is valid until the next."""
@@ -133,6 +136,10 @@ class Plain:
         """Nothing goes on by itself."""
 
     untold = 0
+
+    def look(self, now_s: float) -> bool:
+        """It may be."""
+        return True
 
     def relayed(self) -> Iterator[Relayed]:
         """None."""
@@ -206,6 +213,8 @@ class Compiled:
         self._addresses = self._parts(where[1], ADDRESS_BYTES)
         self._views = self._parts(where[2], DATAGRAM_BYTES)
         self._receive = code.diemcau_receive
+        self._left = 0
+        """datagrams that were read and not looked at yet"""
         self._known: dict[bytes, Address] = {}
         self._places: dict[int, tuple[Address, Inlet]] = {}
         """by number: where compiled code knows who sends"""
@@ -247,7 +256,8 @@ class Compiled:
 
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
-        count = self._receive(self._memory, now_s)
+        count = self._left or self._receive(self._memory, now_s)
+        self._left = 0
         rows = ROW.iter_unpack(self._rows[: ROW.size * count])
         for i, row in enumerate(rows):
             number, size, address_size, kind, first = row[:5]
@@ -297,6 +307,11 @@ class Compiled:
                 numbers = inlet.owner, *entry[6:11], header
                 arrival = _new(Arrival, numbers)
                 yield Relayed(data[start : start + size], came, address, arrival, at_s)
+
+    def look(self, now_s: float) -> bool:
+        """See ``Reader``."""
+        self._left = self._left or self._receive(self._memory, now_s)
+        return self._left > 0
 
     def _know(self, written: bytes) -> Address:
         """The address in ``written``, a struct sockaddr_in or sockaddr_in6."""

@@ -8,9 +8,9 @@ interrupts. Two pictures are 33 ms apart. What comes now and then is not kept wa
 
 from __future__ import annotations
 
-import asyncio
 import selectors
 import time
+from collections.abc import Callable
 
 REST_S = 0.005
 """between two looks"""
@@ -25,21 +25,35 @@ class Resting(selectors.EpollSelector):
         super().__init__()
         self._woken_s = self._before_s = float("-inf")
         """when something came the last time, and the time before"""
+        self._fd = -1
+        self._look: Callable[[float], bool] = lambda now_s: True
+
+    def attend(self, fd: int, look: Callable[[float], bool]) -> None:
+        """What comes on ``fd`` alone, and ``look(now_s)`` has done with (False), is no event: the loop has
+        no turn for it."""
+        self._fd, self._look = fd, look
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As its base does, after a rest where one is to be taken; never where the loop has work."""
-        woken_s = self._woken_s
-        if woken_s - self._before_s < OFTEN_S and (timeout is None or timeout > 0):
-            rest_s = woken_s + REST_S - time.monotonic()
-            if rest_s > 0:
-                time.sleep(rest_s)
-                timeout = None if timeout is None else max(0.0, timeout - rest_s)
-        found = super().select(timeout)
-        if found:
-            self._before_s, self._woken_s = woken_s, time.monotonic()
-        return found
+        busy = timeout is not None and timeout <= 0
+        end_s = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if not busy:
+                timeout = self._rest(end_s)
+            found = super().select(timeout)
+            if not found:
+                return found
+            now_s = time.monotonic()
+            self._before_s, self._woken_s = self._woken_s, now_s
+            if busy or len(found) > 1 or found[0][0].fd != self._fd or self._look(now_s):
+                return found
+            if end_s is not None and now_s >= end_s:
+                return []
 
-
-def loop() -> asyncio.AbstractEventLoop:
-    """One that rests."""
-    return asyncio.SelectorEventLoop(Resting())
+    def _rest(self, end_s: float | None) -> float | None:
+        """If it is time for one; what is left then until ``end_s``."""
+        now_s = time.monotonic()
+        if self._woken_s - self._before_s < OFTEN_S and now_s < self._woken_s + REST_S:
+            time.sleep(self._woken_s + REST_S - now_s)
+            now_s = time.monotonic()
+        return None if end_s is None else max(0.0, end_s - now_s)

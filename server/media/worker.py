@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from server import garbage
-from server.media import messages, resting, tcp
+from server.media import messages, tcp
 from server.media.beat import Beat
 from server.media.control import ControlServer
 from server.media.ice import Binding, IceLite, host_of
@@ -32,6 +32,7 @@ from server.media.messages import SILENCE_S
 from server.media.peer import finish_closing, make_certificate
 from server.media.recorders import Recorders
 from server.media.recording import Feed
+from server.media.resting import Resting
 from server.media.router import Conference, Session
 from server.media.sessions import Negotiator, Refusal
 
@@ -75,9 +76,13 @@ class Worker:
         recorders: Sequence[Path],
         addresses: Sequence[str],
         silence_s: float = SILENCE_S,
+        selector: Resting | None = None,
     ) -> None:
+        """``selector``: the loop's, where that is one that rests."""
         self._silence_s = silence_s
         self._ice = IceLite(sock)
+        if selector is not None:
+            selector.attend(sock.fileno(), self._ice.look)
         self._tcp = tcp.Listener(
             listener,
             self._ice.datagram,
@@ -97,6 +102,7 @@ class Worker:
         """web has said something since it was quiet"""
         self._beat = Beat()
         self._ice.on_read = self._beat.awake
+        self._ice.awaited = self._beat.due
         self._conferences: dict[str, Conference] = {}
         self._finishing: dict[str, tuple[messages.Record, messages.Finish]] = {}
         """recordings whose end the recorder has not confirmed yet"""
@@ -377,6 +383,7 @@ async def run(
     tcp_fd: int | None = None,
     media_port: int = 0,
     silence_s: float = SILENCE_S,
+    selector: Resting | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
@@ -385,7 +392,8 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     sock, listener = _sockets(udp_fd, tcp_fd, media_port)
     with contextlib.closing(sock), contextlib.closing(listener):
-        await Worker(sock, listener, control, recorders, addresses, silence_s).run(stop)
+        worker = Worker(sock, listener, control, recorders, addresses, silence_s, selector)
+        await worker.run(stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -397,7 +405,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     garbage.collect_seldom(YOUNG, OLDER)
     addresses = [a.strip() for a in arguments.address.split(",") if a.strip()]
-    with asyncio.Runner(loop_factory=resting.loop) as runner:
+    selector = Resting()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         runner.run(
             run(
                 control=arguments.control,
@@ -407,6 +416,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 tcp_fd=arguments.tcp_fd,
                 media_port=arguments.media_port,
                 silence_s=arguments.silence_s,
+                selector=selector,
             )
         )
     return 0

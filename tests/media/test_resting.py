@@ -61,13 +61,31 @@ def test_it_rests_while_it_is_woken_all_the_time_and_only_then(
         assert clock.rests == [pytest.approx(REST_S)]
 
 
-def test_a_loop_that_rests_is_one() -> None:
-    loop = resting.loop()
-    try:
-        heard: list[str] = []
-        loop.call_later(0, heard.append, "a timer")
-        loop.call_later(0, loop.stop)
-        loop.run_forever()
-        assert heard == ["a timer"]
-    finally:
-        loop.close()
+def test_what_is_done_with_at_once_gives_the_loop_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(resting, "time", clock)
+    ours, theirs = socket.socketpair()
+    mine, others = socket.socketpair()
+    with ours, theirs, mine, others, Resting() as selector:
+        for each in (ours, mine):
+            selector.register(each, selectors.EVENT_READ)
+        looked: list[bytes] = []
+
+        def look(now_s: float) -> bool:
+            """Only what is in capitals is somebody's."""
+            assert now_s == clock.now_s
+            looked.append(ours.recv(1))
+            return looked[-1].isupper()
+
+        selector.attend(ours.fileno(), look)
+        theirs.send(b"abCd")
+        assert [key.fd for key, _ in selector.select(60)] == [ours.fileno()]
+        assert looked == [b"a", b"b", b"C"]
+        assert [key.fd for key, _ in selector.select(0)] == [ours.fileno()], "the loop has work"
+        assert len(looked) == 3
+        assert selector.select(REST_S / 2) == [], "a timer is due"
+        assert looked.pop() == b"d"
+        theirs.send(b"e")
+        others.send(b"x")
+        fds = {key.fd for key, _ in selector.select()}
+        assert fds == {ours.fileno(), mine.fileno()} and len(looked) == 3
