@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import itemgetter
 from typing import Protocol
 
 from server.media import reading, stun, tcp
@@ -344,17 +345,17 @@ class IceLite:
         gathering, deferred = self._gathering, self._deferred
         self._gathering = self._catching_up = True
         self._deferred = []
-        heard: dict[Binding, Relayed] = {}
+        heard: dict[tuple[Binding, Address], float] = {}
         for relayed in self._reader.relayed():
-            heard[relayed.arrival.owner] = relayed
+            heard[relayed.arrival.owner, relayed.address] = relayed.at_s
             if relayed.arrival.kind == reading.HEARD:
                 continue
             try:
                 relayed.arrival.owner.receiver.handle_relayed(relayed)
             except Exception:  # one peer's packet must never stop the others
                 log.exception("packet handling failed")
-        for binding, latest in heard.items():
-            binding.heard(latest.address, latest.at_s)
+        for (binding, address), at_s in sorted(heard.items(), key=itemgetter(1)):
+            binding.heard(address, at_s)
         self.together(*self._deferred)
         self._gathering, self._deferred = gathering, deferred
         self._catching_up = False

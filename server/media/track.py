@@ -234,6 +234,7 @@ class Layer:
             self._held = None
         if not self._burst:
             return
+        self.track.publication.peer.catch_up()
         packets, self._burst = self._burst, []
         for padded in equalise(packets):
             self.history.put(padded.number, padded.data)
