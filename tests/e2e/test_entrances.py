@@ -90,7 +90,7 @@ async def test_an_encoder_publishes_and_a_player_watches(
         location = answer.headers["Location"]
         sdp = await answer.text()
     await peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         picture = await tracks["video"].recv()
         sound = await tracks["audio"].recv()
     assert (picture.width, picture.height) == (640, 360) and sound.samples > 0

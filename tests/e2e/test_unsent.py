@@ -13,7 +13,7 @@ from tests.e2e.conftest import Demo
 from tests.e2e.pages import Visitor
 from tests.e2e.test_room import bring_phone
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 ASKED = "Điện thoại hết pin thì câu này có mất không?"
 AT_ONCE = "document.querySelector('%s').click()"
@@ -52,7 +52,7 @@ async def test_a_phone_is_closed_without_a_network_and_opened_again(
     await reloading
     await expect(phone.at("#my-questions li", "Còn nữa?")).to_have_count(1)
     await expect(phone.at("#ask-text")).to_have_value("")
-    assert await phone.page.evaluate("Object.keys(localStorage)") == []
+    await phone.page.wait_for_function("Object.keys(localStorage).length === 0")
     await phone.page.reload()
     await expect(phone.at("#my-questions li", ASKED)).to_have_count(2)
 
@@ -62,6 +62,7 @@ async def test_a_desk_is_told_of_what_it_did_not_hear_back(
 ) -> None:
     desk = await (await visit(demo.urls["moderator"])).enter()
     current = desk.at("#agenda .now [data-text=title]")
+    await expect(current).to_have_count(1)
     before = await current.all_inner_texts()
     await desk.page.context.set_offline(True)
     await expect(desk.at("#connection-banner")).to_be_visible()
@@ -78,7 +79,7 @@ async def test_a_desk_is_told_of_what_it_did_not_hear_back(
     await desk.page.context.set_offline(False)
     await desk.page.go_back()
     await desk.sees(".toast", "Chưa rõ máy chủ đã nhận chưa: “Mục tiếp theo”")
-    assert await current.all_inner_texts() == before, "somebody looks first"
+    await expect(current).to_have_text(before)  # somebody looks first
     await desk.page.reload()
     await desk.at("#life").wait_for()
     await expect(desk.at(".toast")).to_have_count(0)

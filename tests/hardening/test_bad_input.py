@@ -279,7 +279,7 @@ async def test_http_that_is_wrong(served: tuple[Running, Made]) -> None:
         writer.write(request)
         writer.write_eof()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 answer = await reader.read(65536)
         except ConnectionError:
             answer = b""

@@ -481,10 +481,15 @@ async def test_heartbeats(venue: Venue) -> None:
     await deaf.connect()
     await stranger.connect(greet=False)
     engine = venue.gateway._server.eio
-    for _turn in range(3):
-        engine._ping(list(engine.sockets.values()))
-        await asyncio.sleep(0.3)
-    assert not page.closed and len(engine.sockets) == 1, "who answers stays"
+    [alive] = [c.socket for c in venue.gateway.connections if c.actor == venue.cast.moderator]
+    async with asyncio.timeout(PATIENCE_S):
+        for _turn in range(3):
+            engine._ping(list(engine.sockets.values()))
+            while not alive._answered:
+                await asyncio.sleep(0.01)
+        while len(engine.sockets) > 1:
+            await asyncio.sleep(0.01)
+    assert not page.closed, "who answers stays"
     for gone in (deaf, stranger):
         with pytest.raises(ConnectionError):
             await gone.until(b"never sent")

@@ -113,7 +113,7 @@ async def test_media_from_a_new_address_moves_a_publisher_at_once(worker: Worker
     before = len(site.reports)
     await site.pump(10, start=10)  # media alone, no check
     await eventually(lambda: len(page.got("stage")) == 40)
-    moved.settimeout(5)
+    moved.settimeout(60)
     assert await asyncio.to_thread(moved.recv, 2000), "feedback follows"
     assert len(site.reports) - before <= 2
     for peer in (site, page):

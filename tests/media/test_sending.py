@@ -27,7 +27,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     for each in pair:
         each.bind(("127.0.0.1", 0))
         each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        each.settimeout(2)
+        each.settimeout(60)
     yield pair[0], pair[1]
     for each in pair:
         each.close()

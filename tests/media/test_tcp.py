@@ -75,7 +75,7 @@ async def offered(worker: WorkerProcess, site: TcpPeer) -> messages.Answered:
 
 async def ended(stranger: socket.socket) -> bool:
     """Does the server end this connection?"""
-    stranger.settimeout(5)
+    stranger.settimeout(60)
     try:
         return not await asyncio.to_thread(stranger.recv, 1)
     except ConnectionResetError:

@@ -32,12 +32,12 @@ async def test_a_worker_that_hangs_is_not_there_though_the_kernel_accepts(
         ended=lambda _: said.append("ended"),
     )
     link.start()
-    await asyncio.wait_for(accepted.get(), 5)
-    worker = await asyncio.wait_for(accepted.get(), 5)
+    await asyncio.wait_for(accepted.get(), 60)
+    worker = await asyncio.wait_for(accepted.get(), 60)
     assert said == [], "it was given up and tried again, and never counted as there"
     worker.write(LOAD)
-    await asyncio.wait_for(link.connected.wait(), 5)
-    await asyncio.wait_for(accepted.get(), 5)
+    await asyncio.wait_for(link.connected.wait(), 60)
+    await asyncio.wait_for(accepted.get(), 60)
     assert said == ["arrived", "heard", "ended"] and link.reconnects == 1
     await link.stop()
     server.close()
@@ -64,11 +64,11 @@ async def test_a_link_ends_though_a_report_arrives_at_that_moment(
     link.start()
     worker = await accepted.get()
     worker.write(LOAD)
-    await asyncio.wait_for(link.connected.wait(), 5)
+    await asyncio.wait_for(link.connected.wait(), 60)
     await asyncio.sleep(0.01)
     worker.write(LOAD)
     for _ in range(turns):
         await asyncio.sleep(0)
-    await asyncio.wait_for(link.stop(), 5)
+    await asyncio.wait_for(link.stop(), 60)
     worker.close()
     server.close()

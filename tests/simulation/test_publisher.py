@@ -27,7 +27,7 @@ INDEX = 4
 
 
 async def _frames(track: MediaStreamTrack, count: int) -> list[av.VideoFrame]:
-    return [await asyncio.wait_for(track.recv(), 20) for _ in range(count)]
+    return [await asyncio.wait_for(track.recv(), 60) for _ in range(count)]
 
 
 def _on_stage(house: House) -> None:  # noqa: F811
@@ -46,7 +46,7 @@ async def site(house: House, tmp_path: Path) -> AsyncIterator[SimulatedSite]:  #
     base_url = str(house.server.make_url("")).rstrip("/")
     site = SimulatedSite(base_url, "tap-huan", a_token(house, Role.ENCODER, house.cast.hue), clip)
     running = asyncio.create_task(site.run())
-    await asyncio.wait_for(site.connected.wait(), 15)
+    await asyncio.wait_for(site.connected.wait(), 60)
     yield site
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -98,7 +98,7 @@ async def test_a_room_comes_back_as_soon_as_a_worker_was_started_again(
     worker.kill()
     await asyncio.sleep(1)
     worker.start()
-    await eventually(lambda: offers and site.connected.is_set(), 15)
+    await eventually(lambda: offers and site.connected.is_set())
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])

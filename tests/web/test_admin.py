@@ -239,7 +239,7 @@ async def test_a_full_disk_is_told_before_anybody_writes(
 
 async def _says(organiser: Organiser, sentence: str) -> str:
     """The page, once it does."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while sentence not in (text := await organiser.get("/admin")):
             await asyncio.sleep(0.1)
     return text

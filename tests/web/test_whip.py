@@ -103,7 +103,7 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
         browser, "/whep/tap-huan?source=site:hue", player, a_token(house, Role.VIEWER)
     )
     track = player.getTransceivers()[0].receiver.track
-    frame = await asyncio.wait_for(track.recv(), 20)
+    frame = await asyncio.wait_for(track.recv(), 60)
     assert (frame.width, frame.height) == (160, 120)
     steering = house.server.app[SITE].signalling.steering
 
