@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
 import sys
@@ -72,8 +71,15 @@ async def _main(plan: Plan) -> None:
     acting = asyncio.create_task(_act(plan))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, acting.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
+    try:
         await acting
+    except asyncio.CancelledError:
+        pass
+    except Exception:
+        # wait_for of Python 3.11 returns what came in the same moment instead of ending: whoever goes on
+        # then finds that no task may begin any more.
+        if not acting.cancelling():
+            raise
 
 
 if __name__ == "__main__":

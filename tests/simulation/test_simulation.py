@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import colorsys
+import contextlib
+import os
+import signal
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
-from server.simulation import reference
+from server.simulation import reference, troupe
 from server.simulation.clips import Clip, make_clip
 from server.simulation.lettering import Lettering
 from server.simulation.publisher import MAX_PAYLOAD_BYTES, packetize
@@ -122,3 +126,26 @@ def test_pictures_put_together_are_those_that_were_drawn(clips: list[Clip]) -> N
     scene.clock(second + 1).put(canvas)
     wrong = sum((a - b) ** 2 for a, b in zip(shown[::3], canvas[0][::3], strict=True))
     assert wrong > 1.5 * error  # so fine that another second's dial is told apart
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_troupe_that_is_told_to_end_says_nothing_of_what_was_under_way(
+    monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    begun = asyncio.Event()
+
+    async def act(_plan: object) -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60 if told else 0)
+        raise ExceptionGroup("of a task group", [RuntimeError("it is shutting down")])
+
+    monkeypatch.setattr(troupe, "_act", act)
+    ending = asyncio.create_task(troupe._main(None))  # type: ignore[arg-type]
+    await begun.wait()
+    if told:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ending
+    else:
+        with pytest.raises(ExceptionGroup):
+            await ending
