@@ -46,7 +46,7 @@ class Postgres:
 
     def start(self, fsync: str = "off") -> None:
         """Until it serves."""
-        options = f"-k {self._folder} -c listen_addresses= -c fsync={fsync}"
+        options = f"-k {self._folder} -c listen_addresses= -c autovacuum=off -c fsync={fsync}"
         self._run("pg_ctl", "start", "-w", "-o", options, "-l", str(self._folder / "log"))
         _wait_for(self.url)
 
