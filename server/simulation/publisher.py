@@ -86,6 +86,9 @@ class _Path(asyncio.DatagramProtocol):
     def open(self, srtp: object) -> None:
         """As ``Binding.open``: no compiled code reads here."""
 
+    def catch_up(self) -> None:
+        """As ``IceLite.catch_up``: nothing goes on by itself here."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is there."""
         self._transport = cast(asyncio.DatagramTransport, transport)

@@ -6,13 +6,15 @@ import asyncio
 import colorsys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import pytest
 from aiortc import MediaStreamTrack, RTCPeerConnection
 
 from server.conferences.models import Conference, Site
+from server.media.ice import IceLite
+from server.media.peer import Peer, make_certificate
 from server.permissions import Role
 from server.simulation import publisher
 from server.simulation.clips import make_clip
@@ -108,3 +110,13 @@ async def test_a_worker_that_is_slow_for_a_moment_keeps_the_room(
     await asyncio.to_thread(worker.pause, publisher.ASKS_AFTER_S + 0.5)
     await asyncio.sleep(2 * publisher.ASKS_AFTER_S)
     assert site.connected.is_set() and not offers
+
+
+async def test_a_room_hears_of_the_end_of_its_session() -> None:
+    """Its path stands in for the server's."""
+    peer = Peer(cast(IceLite, publisher._Path()), make_certificate()[0])
+    reasons: list[str] = []
+    peer.on_ended = reasons.append
+    peer._ended("left")
+    assert reasons == ["left"]
+    peer.close()
