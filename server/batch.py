@@ -241,13 +241,8 @@ class Batch:
             except DomainError as error:
                 outcomes = [error] * len(members)
             each = zip(members, outcomes, strict=True)
-            answers += [self._settled(job, outcome) for job, outcome in each]
+            answers += [self._settle(job, outcome) for job, outcome in each]
         return answers
-
-    def _settled(self, job: CommandJob, outcome: Outcome | DomainError) -> Answer:
-        if isinstance(outcome, DomainError):
-            return self._refuse(job, outcome)
-        return self._settle(job, outcome)
 
     def _act(
         self, actor: Actor, command: Command, target_of: TargetFn | None, action: ActionFn
@@ -263,8 +258,10 @@ class Batch:
             self._receive(job, job.digest, receipts.refused(error))
         return Answer(job, error=error)
 
-    def _settle(self, job: CommandJob, outcome: Outcome) -> Answer:
+    def _settle(self, job: CommandJob, outcome: Outcome | DomainError) -> Answer:
         """Queue the events, keep the receipt."""
+        if isinstance(outcome, DomainError):
+            return self._refuse(job, outcome)
         actor, kind = job.actor, type(job.command)
         if outcome.rights_changed or outcome.emits:
             self._keep(outcome, outcome.conference_id or actor.conference_id, actor)

@@ -43,8 +43,17 @@ class Limits:
         waiting = self._waiting.get(conference_id, 0)
         if waiting >= self._most_waiting:
             raise SlowDown(retry_after_s=WAITING_RETRY_S)
-        if (wait_s := self._take(seat, now_s)) > 0:
-            raise SlowDown(retry_after_s=round(wait_s + 0.05, 1))
+        bucket = self._buckets.get(seat)
+        if bucket is None:
+            bucket = self._new(seat, now_s)
+        left = bucket.left + (now_s - bucket.at_s) * self._per_s
+        if left > self._burst:
+            left = self._burst
+        bucket.at_s = now_s
+        if left < 1:
+            bucket.left = left
+            raise SlowDown(retry_after_s=round((1 - left) / self._per_s + 0.05, 1))
+        bucket.left = left - 1
         self._waiting[conference_id] = waiting + 1
 
     def done(self, conference_id: int, count: int = 1) -> None:
@@ -55,19 +64,11 @@ class Limits:
         else:
             del self._waiting[conference_id]
 
-    def _take(self, seat: str, now_s: float) -> float:
-        """0, or the seconds to wait."""
-        bucket = self._buckets.get(seat)
-        if bucket is None:
-            if len(self._buckets) >= FORGET_ABOVE:
-                self._forget(now_s)
-            bucket = self._buckets[seat] = _Bucket(float(self._burst), now_s)
-        left = bucket.left + (now_s - bucket.at_s) * self._per_s
-        bucket.left, bucket.at_s = min(left, float(self._burst)), now_s
-        if bucket.left < 1:
-            return (1 - bucket.left) / self._per_s
-        bucket.left -= 1
-        return 0.0
+    def _new(self, seat: str, now_s: float) -> _Bucket:
+        if len(self._buckets) >= FORGET_ABOVE:
+            self._forget(now_s)
+        bucket = self._buckets[seat] = _Bucket(float(self._burst), now_s)
+        return bucket
 
     def _forget(self, now_s: float) -> None:
         full_s = self._burst / self._per_s
