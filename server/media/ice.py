@@ -345,6 +345,14 @@ class IceLite:
         gathering, deferred = self._gathering, self._deferred
         self._gathering = self._catching_up = True
         self._deferred = []
+        try:
+            self._note_all()
+            self.together(*self._deferred)
+        finally:
+            self._gathering, self._deferred = gathering, deferred
+            self._catching_up = False
+
+    def _note_all(self) -> None:
         heard: dict[tuple[Binding, Address], float] = {}
         for relayed in self._reader.relayed():
             heard[relayed.arrival.owner, relayed.address] = relayed.at_s
@@ -356,9 +364,6 @@ class IceLite:
                 log.exception("packet handling failed")
         for (binding, address), at_s in sorted(heard.items(), key=itemgetter(1)):
             binding.heard(address, at_s)
-        self.together(*self._deferred)
-        self._gathering, self._deferred = gathering, deferred
-        self._catching_up = False
 
     def _keep_books(self) -> None:
         self._books = None

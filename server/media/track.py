@@ -147,9 +147,9 @@ class Layer:
             sent, newest = len(packet) - header.payload_start, (found.number, header.timestamp)
             self.fan.tally.add(1, octets, sent, *newest, now_s)
         if len(members) < len(self.outputs):
-            if not self._noted:
-                self.track.publication.peer.defer(self._tell)
             self._noted.append(found)
+            if len(self._noted) == 1:
+                self.track.publication.peer.defer(self._tell)
 
     def _tell(self) -> None:
         """What went on by itself, to those who may hear of it later."""

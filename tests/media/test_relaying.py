@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 from pylibsrtp import Policy, Session
 
-from server.media import flight, native, reading, relaying, rtp, sending
+from server.media import flight, messages, native, reading, relaying, rtp, sending
 from server.media.bursts import Packet, equalise
 from server.media.limits import Allowance
 from server.media.publication import Publication
 from server.media.reading import Arrival, Ids, Relayed, Stream
-from server.media.recording import Tap
+from server.media.recording import Tap, wall_us
 from server.media.relaying import Limits, Relay
 from server.media.sending import Lanes
 from server.media.srtp import Srtp
@@ -290,6 +292,28 @@ async def test_it_is_armed_while_nobody_needs_more_than_other_numbers(raw: Make)
     assert not layer.relay.armed and take(3), "a recorder may hear of it later"
     layer.attach(Switch(90_000))
     assert not layer.relay.armed and not take(5), "who awaits a keyframe may not"
+
+
+async def test_who_may_hear_later_hears_of_all_and_of_when_it_came(raw: Make) -> None:
+    found = publication(raw())
+    assert found.video is not None
+    layer = found.video.layers[0]
+    _bind(found)
+    told: list[messages.Media] = []
+    tap = Tap(found.video, told.append)
+    tap.want(layer, 0.0)
+    begin_s = time.monotonic() - 0.5
+    for number in range(5):
+        data = rtp.head(
+            padding=False, marker=True, payload_type=106, sequence=number,
+            timestamp=3000 * number, ssrc=5,
+        ) + (SLICE if number else PARAMETERS)  # fmt: skip
+        header = rtp.parse(data)
+        assert header is not None
+        layer.note(data, header, len(data), begin_s + number / 100)
+    assert [each.packets[0][2:4] for each in told] == [bytes([0, i]) for i in range(5)]
+    steps_us = [after.at_us - before.at_us for before, after in itertools.pairwise(told)]
+    assert told[0].at_us <= wall_us() - 450_000 and min(steps_us) > 0
 
 
 def test_where_nothing_was_compiled_there_are_no_limits_for_it(
