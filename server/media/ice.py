@@ -419,7 +419,9 @@ class IceLite:
         elif arrival.kind == reading.MEDIA:
             binding.receiver.handle_media(bytes(data), arrival, now_s)
         else:
-            came_s = now_s - arrival.age * reading.AGE_S  # retransmissions and probes tell of the line too
+            came_s = (
+                now_s - arrival.age * reading.AGE_S
+            )  # retransmissions and probes tell of the line too
             binding.receiver.handle_plain(data, arrival.kind == reading.RTCP, came_s)
 
     def datagram(self, data: memoryview, connection: tcp.Connection) -> None:
