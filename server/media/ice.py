@@ -347,10 +347,11 @@ class IceLite:
         self._deferred = []
         try:
             self._note_all()
-            self.together(*self._deferred)
         finally:
-            self._gathering, self._deferred = gathering, deferred
+            noted, self._deferred = self._deferred, deferred
             self._catching_up = False
+            self.together(*noted)
+            self._gathering = gathering
 
     def _note_all(self) -> None:
         heard: dict[tuple[Binding, Address], float] = {}
@@ -364,6 +365,14 @@ class IceLite:
                 log.exception("packet handling failed")
         for (binding, address), at_s in sorted(heard.items(), key=itemgetter(1)):
             binding.heard(address, at_s)
+
+    def noted(self, call: Callable[[], None]) -> None:
+        """Call once all that has gone on by itself is noted: at once but while that is being done. Whatever
+        changes who receives what needs numbers that are told to the last."""
+        if self._catching_up:
+            self._deferred.append(call)
+        else:
+            call()
 
     def _keep_books(self) -> None:
         self._books = None

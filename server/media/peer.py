@@ -341,6 +341,10 @@ class Peer:
         """Hear of all that has gone on by itself."""
         self._ice.catch_up()
 
+    def noted(self, call: Callable[[], None]) -> None:
+        """Call once all of that is noted."""
+        self._ice.noted(call)
+
     def defer(self, call: Callable[[], None]) -> None:
         """Call once all that has come is read, so that it may go on at once."""
         self.binding.defer(call)
@@ -360,6 +364,7 @@ class Peer:
         """Say goodbye (close_notify) and forget everything. Idempotent."""
         if self._closed:
             return
+        self.catch_up()  # what is told later is nobody's
         if not self.farewell:
             self._path.mute()
         self._closed = True

@@ -300,7 +300,7 @@ class Publication:
         if now_s - first_s > EXCESS_S:
             self.warn("cut off", f"after_s={EXCESS_S:.0f}")
             self._excess = None
-            self.on_excess()
+            self.peer.noted(self.on_excess)
         return False
 
     def resized(self, now_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Set
 from typing import TYPE_CHECKING
 
 from server.media import keyframes, layers, levels, resolution, rtcp, rtp
@@ -60,6 +60,8 @@ class Layer:
         self.relay = Relay(limits) if limits is not None else None
         """by which packets go on without us"""
         self.fan.on_change = self.disarm
+        self._relayed_to: Set[Hashable] = frozenset()
+        """whom it was armed for the last time"""
         self._burst: list[Packet] = []
         """what came and was not forwarded yet"""
         self._noted: list[Packet] = []
@@ -141,22 +143,23 @@ class Layer:
         found = self._count(packet, header, size, now_s)
         if found is None:
             return
-        members = self.fan.members
-        if members:
+        if self._relayed_to:
             octets = header.payload_end - header.payload_start
             sent, newest = len(packet) - header.payload_start, (found.number, header.timestamp)
             self.fan.tally.add(1, octets, sent, *newest, now_s)
-        if len(members) < len(self.outputs):
-            self._noted.append(found)
-            if len(self._noted) == 1:
-                self.track.publication.peer.defer(self._tell)
+        self._noted.append(found)
+        if len(self._noted) == 1:
+            self.track.publication.peer.defer(self._tell)
 
     def _tell(self) -> None:
-        """What went on by itself, to those who may hear of it later."""
+        """What went on by itself, to those who may hear of it later, or came since; never again to whom it
+        went, though they be no members any more: no index may seal two packets (RFC 7714, 8.1)."""
         noted, self._noted = self._noted, []
-        burst = Burst(noted)
-        for output in tuple(self.outputs - self.fan.members):
-            output.receive(self, burst, self.received_at_s)
+        others = self.outputs - self._relayed_to
+        if others:
+            burst = Burst(noted)
+            for output in others:
+                output.receive(self, burst, self.received_at_s)
 
     def _count(self, packet: bytes, header: rtp.Header, size: int, now_s: float) -> Packet | None:
         """What is to be known of a packet; None where it came before."""
@@ -170,7 +173,7 @@ class Layer:
             if silent_s > ALIVE_S:
                 self.requests = keyframes.Requests()  # what was off has ignored none
                 self.requests.want()
-            self.track.on_layers()
+            self.track.publication.peer.noted(self.track.on_layers)
         self.timeline.packet(header.timestamp, now_s)
         self.history.put(number, packet)
         view = memoryview(packet)[header.payload_start : header.payload_end]
@@ -192,6 +195,7 @@ class Layer:
             return  # those who came since have got nothing yet
         if all(output.patient for output in self.outputs - members):
             relay.arm(highest, lanes)
+            self._relayed_to = frozenset(members)
 
     def disarm(self) -> None:
         """What comes is to be looked at."""

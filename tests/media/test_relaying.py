@@ -13,15 +13,16 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from server.media import flight, messages, native, reading, relaying, rtp, sending
-from server.media.bursts import Packet, equalise
+from server.media.bursts import Burst, Packet, equalise
 from server.media.limits import Allowance
-from server.media.publication import Publication
+from server.media.publication import EXCESS_S, Publication
 from server.media.reading import Arrival, Ids, Relayed, Stream
 from server.media.recording import Tap, wall_us
 from server.media.relaying import Limits, Relay
 from server.media.sending import Lanes
 from server.media.srtp import Srtp
 from server.media.switching import Switch
+from server.media.track import Layer
 from tests.media.raw import PARAMETERS, SLICE
 from tests.media.test_repair import Make, publication
 
@@ -115,10 +116,12 @@ def line() -> Iterator[Line]:
     made.close()
 
 
-def _packet(ssrc: int, number: int, size: int, timestamp: int, transport: int = 0) -> bytes:
+def _packet(
+    ssrc: int, number: int, size: int, timestamp: int, transport: int = 0, kind: int = 96
+) -> bytes:
     block = rtp.extension_block([(3, transport.to_bytes(2, "big")), (1, b"\x85")])
     return rtp.head(
-        padding=False, marker=bool(number & 1), payload_type=96, sequence=number & 0xFFFF,
+        padding=False, marker=bool(number & 1), payload_type=kind, sequence=number & 0xFFFF,
         timestamp=timestamp, ssrc=ssrc, block=block,
     ) + bytes([number & 255]) * size  # fmt: skip
 
@@ -270,6 +273,57 @@ def _books(found: Publication) -> object:
     arrivals = vars(layer.arrivals) | {"holes": sorted(layer.arrivals.holes)}
     kept = layer.history.get(layer.arrivals.highest or 0)
     return arrivals, kept, layer._entered, layer.received_at_s, found._packets._left
+
+
+@pytest.mark.parametrize("excess", [False, True], ids=["a layer that comes", "a cut off publisher"])
+async def test_who_leaves_is_told_of_all_that_it_was_sent_and_sent_none_of_it_again(
+    line: Line, raw: Make, excess: bool
+) -> None:
+    """Else the next source would go on by numbers that were sent, or a packet go twice: no index may seal
+    two packets (RFC 7714, 8.1).
+    """
+    peer = raw()
+    found = publication(peer)
+    assert found.video is not None
+    layer = found.video.layers[0]
+    _bind(found)
+    line.inlet.owner, peer.ice._reader = peer.peer.binding, line.reader
+    line.inlet.know(Ids(), [Stream(5, 106, b"", layer.relay)])
+    again: list[Packet] = []
+
+    class Member(Switch):
+        """Notes what is left to it."""
+
+        def receive(self, layer: Layer, burst: Burst, now_s: float) -> None:
+            again.extend(burst.packets)
+
+    member = Member(90_000)
+    layer.attach(member)
+    layer.fan.join(member, line.lanes[PICTURE].lanes[0], 0)
+    first = _packet(5, 1, 10, 3000, kind=106)
+    header = rtp.parse(first)
+    assert header is not None
+    layer.receive(first, header, 10.0)
+    assert layer.fan.lanes is not None and layer.relay is not None
+    line.sender.prepare(layer.fan.lanes)
+    layer._arm()
+    assert layer.relay.armed
+    sent: list[int] = []
+
+    def leave() -> None:
+        layer.fan.leave(member)
+        sent.append(layer.fan.tally.packets)
+
+    if excess:
+        found.on_excess, found._excess = leave, (11.0 - EXCESS_S - 1, 11.0)
+        found._packets.burst = found._packets._left = 0
+    else:
+        found.video.on_layers = leave  # it was silent for a second
+    for number in (3, 5, 7):
+        line.send(_packet(5, number, 10, 3000 * number, kind=106))
+    assert line.read(11.0) == [] and line.reader.untold == 3
+    peer.ice.catch_up()
+    assert sent == [4] and again == []
 
 
 async def test_it_is_armed_while_nobody_needs_more_than_other_numbers(raw: Make) -> None:
