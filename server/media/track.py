@@ -131,6 +131,7 @@ class Layer:
         if found is None:
             return
         if self.outputs:
+            self.disarm()  # a repeat may be held that overtook the packet itself: that one waits behind it
             self._burst.append(found)
             if not self._deferred:
                 self._deferred = True

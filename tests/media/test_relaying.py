@@ -326,6 +326,26 @@ async def test_who_leaves_is_told_of_all_that_it_was_sent_and_sent_none_of_it_ag
     assert sent == [4] and again == []
 
 
+async def test_nothing_overtakes_what_is_held(raw: Make) -> None:
+    """A repeat that came before the packet itself may be held; both would be sealed under one index."""
+    found = publication(raw())
+    assert found.video is not None
+    layer = found.video.layers[0]
+    _bind(found)
+    layer.attach(Tap(found.video, lambda media: None))
+
+    def take(number: int) -> bool:
+        data = _packet(5, number, 10, 3000 * number, kind=106)
+        header = rtp.parse(data)
+        assert header is not None and layer.relay is not None
+        layer.receive(data, header, 10.0 + number / 100)
+        return layer.relay.armed
+
+    assert take(1)
+    assert not take(2), "no marker: the rest of the frame is waited for"
+    assert take(3)
+
+
 async def test_it_is_armed_while_nobody_needs_more_than_other_numbers(raw: Make) -> None:
     found = publication(raw())
     assert found.video is not None
