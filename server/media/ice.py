@@ -392,6 +392,11 @@ class IceLite:
         """Do what needs nobody, where something has come; is anything left, or ``on_read`` awaited?"""
         return self._reader.look(now_s) or self.awaited(now_s)
 
+    @property
+    def behind(self) -> bool:
+        """May more be waiting than was read the last time?"""
+        return self._reader.behind
+
     def _readable(self) -> None:
         self._gathering = True
         now_s = time.monotonic()

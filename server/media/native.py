@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 12
+VERSION = 13
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;
@@ -43,6 +43,7 @@ void diemcau_arrivals_open(void *arrivals, int fd, void *unprotect, void *unprot
 int diemcau_lead(void *arrivals, const uint8_t *address, int size, struct inlet *, uint32_t number);
 void diemcau_tidy(void *arrivals);
 int diemcau_receive(void *arrivals, double now_s);
+int diemcau_is_behind(const void *arrivals);
 unsigned long diemcau_ledger_bytes(void);
 void diemcau_arrivals_relay(void *arrivals, void *queue, void *ledger, uint8_t **entries,
                             uint8_t **data);

@@ -96,6 +96,10 @@ class Reader(Protocol):
     def look(self, now_s: float) -> bool:
         """Is anything left for ``read``, once what needs nobody is done with?"""
 
+    @property
+    def behind(self) -> bool:
+        """May more be waiting than was read the last time?"""
+
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """What has come, ``MAX_BATCH`` at most, where from, and what is known of it; never empty
         datagrams. Each is valid until the next."""
@@ -136,6 +140,7 @@ class Plain:
         """Nothing goes on by itself."""
 
     untold = 0
+    behind = False
 
     def look(self, now_s: float) -> bool:
         """It may be."""
@@ -147,10 +152,12 @@ class Plain:
 
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
+        self.behind = True
         for _ in range(MAX_BATCH):
             try:
                 size, address = self._receive(self._buffer)
             except (BlockingIOError, InterruptedError):
+                self.behind = False
                 return
             except OSError:  # e.g. an ICMP error of an earlier send
                 continue
@@ -307,6 +314,11 @@ class Compiled:
                 numbers = inlet.owner, *entry[6:11], header
                 arrival = _new(Arrival, numbers)
                 yield Relayed(data[start : start + size], came, address, arrival, at_s)
+
+    @property
+    def behind(self) -> bool:
+        """See ``Reader``."""
+        return bool(self._code.diemcau_is_behind(self._memory))
 
     def look(self, now_s: float) -> bool:
         """See ``Reader``."""

@@ -59,6 +59,7 @@ typedef int (*unprotector)(void *srtp, void *packet, int *size);
 
 struct arrivals {
     int fd;
+    int full; /* what was read last was as much as is read at once */
     uint32_t batch, places;
     unprotector unprotect, unprotect_rtcp;
     struct queue *queue; /* where what is relayed goes; NULL: nothing is */
@@ -340,11 +341,13 @@ int diemcau_receive(struct arrivals *a, double now_s) {
         a->messages[i].msg_hdr.msg_controllen = sizeof a->stamps[i];
     }
     int count = -1;
+    a->full = 0;
     for (int errors = 0; count < 0 && errors < MAX_ERRORS; errors++) {
         count = recvmmsg(a->fd, a->messages, DATAGRAMS, MSG_DONTWAIT, NULL);
         if (count < 0 && (errno == EAGAIN || errno == EBADF || errno == ENOTSOCK))
             return 0;
     }
+    a->full = count == DATAGRAMS;
     a->batch++;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -372,6 +375,9 @@ int diemcau_receive(struct arrivals *a, double now_s) {
         diemcau_flush(a->queue);
     return count < 0 || count == done ? 0 : count;
 }
+
+/* May more be waiting than was read? */
+int diemcau_is_behind(const struct arrivals *a) { return a->full; }
 
 /* What is relayed leaves by `queue` from now on, and is written down here: to be emptied by the caller, by
  * setting its first two numbers to 0. Where entries and data lie. */

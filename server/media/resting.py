@@ -3,7 +3,8 @@
 Each waking of a process costs more than the packets that it is for: a switch, cold caches, a turn of the
 loop, a send to each receiver. So a loop that is woken all the time does not look again until ``REST_S``
 after it last did, and finds all that has come meanwhile, as a network card does that moderates its
-interrupts. Two pictures are 33 ms apart. What comes now and then is not kept waiting at all.
+interrupts. Two pictures are 33 ms apart. What comes now and then is not kept waiting at all, and a flood is
+read without a rest: what the kernel has no room for is lost to everybody.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ class Resting(selectors.EpollSelector):
         """when something came the last time, and the time before"""
         self._fd = -1
         self._look: Callable[[float], bool] = lambda now_s: True
+        self._is_behind: Callable[[], bool] = lambda: False
 
-    def attend(self, fd: int, look: Callable[[float], bool]) -> None:
+    def attend(self, fd: int, look: Callable[[float], bool], is_behind: Callable[[], bool]) -> None:
         """What comes on ``fd`` alone, and ``look(now_s)`` has done with (False), is no event: the loop has
-        no turn for it."""
-        self._fd, self._look = fd, look
+        no turn for it. While ``is_behind()`` there is no rest."""
+        self._fd, self._look, self._is_behind = fd, look, is_behind
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As its base does, after a rest where one is to be taken; never where the loop has work."""
@@ -53,7 +55,8 @@ class Resting(selectors.EpollSelector):
     def _rest(self, end_s: float | None) -> float | None:
         """If it is time for one; what is left then until ``end_s``."""
         now_s = time.monotonic()
-        if self._woken_s - self._before_s < OFTEN_S and now_s < self._woken_s + REST_S:
+        often = self._woken_s - self._before_s < OFTEN_S and now_s < self._woken_s + REST_S
+        if often and not self._is_behind():
             time.sleep(self._woken_s + REST_S - now_s)
             now_s = time.monotonic()
         return None if end_s is None else max(0.0, end_s - now_s)

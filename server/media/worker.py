@@ -82,7 +82,7 @@ class Worker:
         self._silence_s = silence_s
         self._ice = IceLite(sock)
         if selector is not None:
-            selector.attend(sock.fileno(), self._ice.look)
+            selector.attend(sock.fileno(), self._ice.look, lambda: self._ice.behind)
         self._tcp = tcp.Listener(
             listener,
             self._ice.datagram,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import selectors
+import shutil
 import socket
 
 import pytest
 
-from server.media import resting
+from server.media import native, resting
+from server.media.reading import MAX_BATCH, Compiled, Plain
 from server.media.resting import OFTEN_S, REST_S, Resting
+
+WAYS = [Plain, Compiled]
 
 
 class Clock:
@@ -77,7 +81,7 @@ def test_what_is_done_with_at_once_gives_the_loop_no_turn(monkeypatch: pytest.Mo
             looked.append(ours.recv(1))
             return looked[-1].isupper()
 
-        selector.attend(ours.fileno(), look)
+        selector.attend(ours.fileno(), look, lambda: False)
         theirs.send(b"abCd")
         assert [key.fd for key, _ in selector.select(60)] == [ours.fileno()]
         assert looked == [b"a", b"b", b"C"]
@@ -89,3 +93,36 @@ def test_what_is_done_with_at_once_gives_the_loop_no_turn(monkeypatch: pytest.Mo
         others.send(b"x")
         fds = {key.fd for key, _ in selector.select()}
         assert fds == {ours.fileno(), mine.fileno()} and len(looked) == 3
+
+
+@pytest.mark.parametrize("read", WAYS)
+def test_a_flood_is_read_without_a_rest(
+    monkeypatch: pytest.MonkeyPatch, read: type[Plain | Compiled]
+) -> None:
+    """More than is read at once within one rest: nobody's media wait for it in a buffer that is full."""
+    if read is Compiled and native.library() is None and shutil.which("cc") is None:
+        pytest.skip("no compiler, so nothing compiled")
+    clock = Clock()
+    monkeypatch.setattr(resting, "time", clock)
+    ours, stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    with ours, stranger, Resting() as selector:
+        ours.setblocking(False)
+        ours.bind(("127.0.0.1", 0))
+        selector.register(ours, selectors.EVENT_READ)
+        reader = read(ours)
+        selector.attend(ours.fileno(), lambda now_s: True, lambda: reader.behind)
+        for _ in range(MAX_BATCH + 1):
+            stranger.sendto(b"x", ours.getsockname())
+
+        def turn() -> int:
+            """How many are read in it."""
+            assert selector.select(60)
+            return sum(1 for _ in reader.read(clock.now_s))
+
+        for _ in range(2):
+            selector.select(60)  # woken all the time: it rests
+        assert (turn(), clock.rests) == (MAX_BATCH, [pytest.approx(REST_S)])
+        clock.rests.clear()
+        assert (turn(), clock.rests) == (1, [])
+        stranger.sendto(b"x", ours.getsockname())
+        assert (turn(), clock.rests) == (1, [pytest.approx(REST_S)])
