@@ -11,8 +11,8 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,24 @@ class Answers:
         raise AssertionError("there is still room")
 
 
+@asynccontextmanager
+async def _serving(database: Postgres, folder: Path) -> AsyncIterator[tuple[Running, Made, Bridge]]:
+    """A server with a conference that is open, until the end of the block."""
+    migrate(database.url)
+    made = await make_conference(database.url, 3)
+    running = Running(folder, DIEMCAU_DATABASE_URL=database.url)
+    try:
+        until(running.healthy)
+        yield running, made, Bridge(running, made)
+    finally:
+        running.stop()
+
+
 async def test_the_disk_of_the_tables_is_full(
     tables: tuple[Postgres, Path], tmp_path: Path
 ) -> None:
     database, disk = tables
-    migrate(database.url)
-    made = await make_conference(database.url, 3)
-    running = Running(tmp_path, DIEMCAU_DATABASE_URL=database.url)
-    try:
-        until(running.healthy)
-        bridge = Bridge(running, made)
+    async with _serving(database, tmp_path) as (running, made, bridge):
         phone, other = await bridge.phone(), await bridge.phone()
         first = await phone.send("question.ask", {"text": BEFORE}, key="first")
         fill(disk / "ballast")
@@ -149,20 +157,13 @@ async def test_the_disk_of_the_tables_is_full(
         until(running.healthy)
         for each in (phone, other):
             await each.close()
-    finally:
-        running.stop()
     _nothing_is_lost(database, made, answers, first)
     _said(running)
 
 
 async def test_the_disk_of_the_log_is_full(log: tuple[Postgres, Path], tmp_path: Path) -> None:
     database, disk = log
-    migrate(database.url)
-    made = await make_conference(database.url, 3)
-    running = Running(tmp_path, DIEMCAU_DATABASE_URL=database.url)
-    try:
-        until(running.healthy)
-        bridge = Bridge(running, made)
+    async with _serving(database, tmp_path) as (running, made, bridge):
         phone = await bridge.phone()
         first = await phone.send("question.ask", {"text": BEFORE}, key="first")
         fill(disk / "ballast")
@@ -181,8 +182,6 @@ async def test_the_disk_of_the_log_is_full(log: tuple[Postgres, Path], tmp_path:
         assert await retried(phone, "first", BEFORE, first) == "same"
         until(running.healthy)
         await phone.close()
-    finally:
-        running.stop()
     _nothing_is_lost(database, made, answers, first)
     _said(running)
 
