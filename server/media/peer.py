@@ -21,9 +21,10 @@ from aiortc.rtcdtlstransport import (
 )
 
 from server.media import rtp, srtp, tcp
+from server.media.binding import Binding
 from server.media.bursts import Burst
 from server.media.flight import Flight
-from server.media.ice import Binding, IceLite
+from server.media.ice import IceLite
 from server.media.listening import Ear
 from server.media.reading import Arrival, Ids, Inlet, Relayed, Stream
 from server.media.sending import Lane, Lanes

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from server.media import levels, messages
-from server.media.ice import host_of
+from server.media.binding import host_of
 from server.media.messages import SILENCE_S
 from server.media.negotiation import AUDIO_SLOTS
 from server.media.publication import Publication

@@ -25,8 +25,9 @@ import msgspec
 from server import garbage
 from server.media import messages, tcp
 from server.media.beat import Beat
+from server.media.binding import Binding, host_of
 from server.media.control import ControlServer
-from server.media.ice import Binding, IceLite, host_of
+from server.media.ice import IceLite
 from server.media.load import LoadMeter
 from server.media.messages import SILENCE_S
 from server.media.peer import finish_closing, make_certificate

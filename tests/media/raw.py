@@ -8,8 +8,9 @@ import socket
 import struct
 
 from server.media import messages, negotiation, rtcp, rtp, sdp, stun
-from server.media.ice import Address, IceLite
+from server.media.ice import IceLite
 from server.media.peer import Peer, make_certificate
+from server.media.sending import Address
 from tests.media.harness import SLUG, WorkerProcess, eventually
 
 OFFER = """v=0
