@@ -57,10 +57,11 @@ export function actBy(connection) {
     }
   }
 
-  const { again, told } = connection.outbox.left;
-  for (const { answer } of again) void done(answer);
-  if (again.length) toast(t("Đang gửi lại những gì bạn đã bấm trước khi trang được tải lại."));
-  if (told.length) toast(leftText(told), { seconds: Infinity });
+  connection.outbox.onLeft(({ again, told }) => {
+    for (const { answer } of again) void done(answer);
+    if (again.length) toast(t("Đang gửi lại những gì bạn đã bấm trước khi trang được tải lại."));
+    if (told.length) toast(leftText(told), { seconds: Infinity });
+  });
 
   return async (control, type, payload) => {
     setBusy(control, true);

@@ -68,11 +68,11 @@ export class Connection {
     this.refusal = null;
     /** @type {(() => void)[]} commands that wait for a line, or for its refusal */
     this.waiting = [];
-    this.outbox = new Outbox(this, seat, role);
     this.listeners = { onChange, onStatus, onLive };
     this.clockOffsetMs = 0;
-    /** this page's name among those that may play its room's sound */
+    /** this page's name among all, e.g. those that may play its room's sound */
     this.page = newKey();
+    this.outbox = new Outbox(this, seat, role, this.page);
     /** whether it can play it now */
     this.listens = false;
     this.toldListens = false;

@@ -51,17 +51,18 @@ export class Outbox {
   #line;
   #unsent;
   #hasLanes;
-  /** @type {Left | null} */
-  #left = null;
+  /** @type {((left: Left) => void)[]} */
+  #heirs = [];
 
   /**
    * @param {Line} line
    * @param {string} seat
    * @param {string} role
+   * @param {string} page its name among all pages
    */
-  constructor(line, seat, role) {
+  constructor(line, seat, role, page) {
     this.#line = line;
-    this.#unsent = new UnsentCommands(seat);
+    this.#unsent = new UnsentCommands(seat, page);
     this.#hasLanes = role === "trainee";
   }
 
@@ -79,16 +80,17 @@ export class Outbox {
   }
 
   /**
-   * What an earlier page of this seat left unanswered. Sent again, before anything else, when this is
-   * first asked for.
-   * @returns {Left}
+   * Hear of what each page of this seat that is no more left unanswered. It is sent again from when this
+   * is first called.
+   * @param {(left: Left) => void} heir
    */
-  get left() {
-    if (this.#left === null) {
-      const { again, told } = this.#unsent.take();
-      this.#left = { again: again.map((each) => ({ ...each, answer: this.#queue(each) })), told };
-    }
-    return this.#left;
+  onLeft(heir) {
+    this.#heirs.push(heir);
+    if (this.#heirs.length > 1) return;
+    this.#unsent.watch(({ again, told }) => {
+      const left = { again: again.map((each) => ({ ...each, answer: this.#queue(each) })), told };
+      for (const each of this.#heirs) each(left);
+    });
   }
 
   /** The seat is refused for good: nobody shall be asked to stay, nor anything be sent again. */

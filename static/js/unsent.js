@@ -6,6 +6,10 @@
  * What means the same some minutes later is sent again by any page of the seat: under its key, so
  * that it is done once. What moves the conference is not: the floor may be another's by then. The tab
  * that sent it only tells of it, and a person looks again.
+ *
+ * A page holds a Web Lock of its own name for as long as it lives: what a living page still sends is
+ * left by nobody, and no other tab says a word of it. Where there are no locks (plain HTTP) every page
+ * but this one counts as gone.
  */
 
 import { formatTime, t } from "./i18n.js";
@@ -55,10 +59,17 @@ export class UnsentCommands {
   /** @type {Map<string, Storage>} key → where it is kept */
   #kept = new Map();
   #last_ms = 0;
+  #seat;
+  #own;
 
-  /** @param {string} seat */
-  constructor(seat) {
-    this.prefix = `${PREFIX}${seat}.`;
+  /**
+   * @param {string} seat
+   * @param {string} page its name among all pages
+   */
+  constructor(seat, page) {
+    this.#seat = `${PREFIX}${seat}.`;
+    this.#own = `${this.#seat}${page}.`;
+    void navigator.locks?.request(this.#own, () => new Promise(() => {}));
   }
 
   /**
@@ -72,13 +83,8 @@ export class UnsentCommands {
     const again = MEANS_THE_SAME.has(command.type);
     const storage = again ? localStorage : sessionStorage;
     this.#hold(command.key, storage);
-    if (namesIn(storage, this.prefix).length < MOST_KEPT) {
-      try {
-        const value = JSON.stringify(again ? command : { ...command, payload: {} });
-        storage.setItem(this.prefix + command.key, value);
-      } catch {
-        // full, or forbidden by the browser's settings
-      }
+    if (namesIn(storage, this.#seat).length < MOST_KEPT) {
+      this.#write(again ? command : { ...command, payload: {} }, storage);
     }
     return command;
   }
@@ -88,7 +94,7 @@ export class UnsentCommands {
    * @param {string} key
    */
   forget(key) {
-    this.#kept.get(key)?.removeItem(this.prefix + key);
+    this.#kept.get(key)?.removeItem(this.#own + key);
     this.#kept.delete(key);
     if (this.#kept.size === 0) removeEventListener("beforeunload", warn);
   }
@@ -99,30 +105,68 @@ export class UnsentCommands {
   }
 
   /**
-   * What an earlier page of this seat left unanswered, in the order in which it was given. What is only
-   * told is forgotten by this; the other is kept until it is answered.
+   * Once for each page of this seat that left something, as soon as it is no more: what it left, in the
+   * order in which it was given. What is only told is forgotten by this; the other is this page's now
+   * and kept until it is answered.
+   * @param {(left: {again: Unsent[], told: Unsent[]}) => void} found
+   */
+  watch(found) {
+    const pages = new Set();
+    for (const storage of [localStorage, sessionStorage]) {
+      for (const name of namesIn(storage, PREFIX)) {
+        if (!isRecent(read(storage, name))) storage.removeItem(name);
+        else if (name.startsWith(this.#seat)) pages.add(this.#pageOf(name));
+      }
+    }
+    pages.delete(this.#own);
+    for (const page of pages) {
+      void whenGone(page, () => {
+        const left = this.#take(page);
+        if (left.again.length || left.told.length) found(left);
+      });
+    }
+  }
+
+  /** @param {string} name of what is kept */
+  #pageOf(name) {
+    return `${this.#seat}${name.slice(this.#seat.length).split(".")[0]}.`;
+  }
+
+  /**
+   * @param {string} page
    * @returns {{again: Unsent[], told: Unsent[]}}
    */
-  take() {
+  #take(page) {
     /** @type {{again: Unsent[], told: Unsent[]}} */
     const left = { again: [], told: [] };
     for (const storage of [localStorage, sessionStorage]) {
-      for (const name of namesIn(storage, PREFIX)) {
+      for (const name of namesIn(storage, page)) {
         const command = read(storage, name);
-        const ours = name.startsWith(this.prefix);
-        if (!ours && command && age(command.at_ms) < KEPT_FOR_MS) continue;
-        if (ours && command && storage === localStorage && !isStale(command.at_ms)) {
-          this.#hold(command.key, storage);
-          left.again.push(command);
-          continue;
-        }
         storage.removeItem(name);
-        if (ours && command && age(command.at_ms) < KEPT_FOR_MS) left.told.push(command);
+        if (!command) continue;
+        const again = storage === localStorage && !isStale(command.at_ms);
+        (again ? left.again : left.told).push(command);
       }
     }
     left.again.sort(byTime);
     left.told.sort(byTime);
+    for (const command of left.again) {
+      this.#hold(command.key, localStorage);
+      this.#write(command, localStorage);
+    }
     return left;
+  }
+
+  /**
+   * @param {Unsent} command
+   * @param {Storage} storage
+   */
+  #write(command, storage) {
+    try {
+      storage.setItem(this.#own + command.key, JSON.stringify(command));
+    } catch {
+      // full, or forbidden by the browser's settings
+    }
   }
 
   /**
@@ -140,6 +184,16 @@ export class UnsentCommands {
  * @param {number} at_ms
  */
 const age = (at_ms) => Math.abs(Date.now() - at_ms);
+
+/** @param {Unsent | null} command */
+const isRecent = (command) => command !== null && age(command.at_ms) < KEPT_FOR_MS;
+
+/**
+ * Once no page of this name lives, and for one page at a time.
+ * @param {string} page
+ * @param {() => void} then
+ */
+const whenGone = (page, then) => (navigator.locks ? navigator.locks.request(page, then) : Promise.resolve().then(then));
 
 /**
  * @param {Storage} storage

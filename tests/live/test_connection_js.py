@@ -30,10 +30,16 @@ pytestmark = [
 CONNECT = """async ([name, boot]) => {
   const { connect } = await import("/static/js/connection.js");
   window.told = [];
-  window[name] = connect({
+  const line = connect({
     ...boot,
     onChange: (state, events) => window.told.push(...events.map((event) => event.seq)),
   });
+  line.left = { again: [], told: [] };
+  line.outbox.onLeft(({ again, told }) => {
+    line.left.again.push(...again);
+    line.left.told.push(...told);
+  });
+  window[name] = line;
 }"""
 
 
@@ -53,7 +59,7 @@ async def page(venue: Venue) -> AsyncIterator[Page]:
         browser = await playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
-        page = await browser.new_page()
+        page = await (await browser.new_context()).new_page()
         await page.goto(f"{venue.url}/blank")
         await sit_down(venue, page, venue.cast.trainee, "line")
         yield page
@@ -218,11 +224,14 @@ async def test_a_page_sends_what_the_one_before_it_could_not(
         await refused(2)
         await come_back()
         assert asked_to_stay == ["beforeunload"]
-        line = await page.evaluate(f"({LEFT})(window.line.outbox.left)")
+        await page.wait_for_function(
+            "window.line.left.again.length && window.desk.left.told.length"
+        )
+        line = await page.evaluate(f"({LEFT})(window.line.left)")
         assert line == {"again": ["attendance.check_in", "question.ask"], "told": []}
-        desk = await page.evaluate(f"({LEFT})(window.desk.outbox.left)")
+        desk = await page.evaluate(f"({LEFT})(window.desk.left)")
         assert desk == {"again": [], "told": [["floor.give", "Cho phát biểu", []]]}
-    answers = "Promise.all(window.line.outbox.left.again.map((each) => each.answer))"
+    answers = "Promise.all(window.line.left.again.map((each) => each.answer))"
     assert (await page.evaluate(answers))[1]["question"]
     assert await page.evaluate(KEPT) == []
     await page.wait_for_function(f"window.line.state.attendance['{cast.trainee.person_id}']")
@@ -233,7 +242,28 @@ async def test_a_page_sends_what_the_one_before_it_could_not(
     await page.mouse.click(5, 5)
     await come_back()
     assert asked_to_stay == ["beforeunload"], "nothing waits"
-    assert await page.evaluate(f"({LEFT})(window.desk.outbox.left)") == {"again": [], "told": []}
+    assert await page.evaluate(f"({LEFT})(window.desk.left)") == {"again": [], "told": []}
+
+
+async def test_a_tab_says_nothing_of_what_another_living_one_still_sends(
+    impatient: None, database_url: str, venue: Venue, page: Page
+) -> None:
+    cast = venue.cast
+    async with outage(database_url) as refused:
+        await page.evaluate(TAP.replace("void desk", "// "), [0, "Ai gửi?"])
+        await refused(2)
+        other = await page.context.new_page()
+        await other.goto(f"{venue.url}/blank")
+        await sit_down(venue, other, cast.trainee, "line")
+        assert await other.evaluate(f"({LEFT})(window.line.left)") == {"again": [], "told": []}
+        assert len(await other.evaluate(KEPT)) == 2, "they are the first one's still"
+        await page.close()  # as a browser does that is short of memory
+        await other.wait_for_function("window.line.left.again.length === 2")
+    await other.evaluate("Promise.all(window.line.left.again.map((each) => each.answer))")
+    assert await other.evaluate(KEPT) == []
+    with venue.database.read_session() as session:
+        assert session.scalars(select(Question.text)).all() == ["Ai gửi?"]
+        assert session.scalar(select(func.count()).select_from(CheckIn)) == 1
 
 
 async def test_who_is_refused_for_good_is_not_asked_to_stay(
@@ -256,11 +286,12 @@ PUT_BACK = """async (age_ms) => {
   const [[name, value]] = window.entries;
   const kept = JSON.parse(value);
   localStorage.setItem(name, JSON.stringify({ ...kept, at_ms: kept.at_ms - age_ms }));
-  localStorage.setItem("diemcau.unsent.broken.1", "{");
-  localStorage.setItem("diemcau.unsent.other.1", JSON.stringify({ at_ms: kept.at_ms - 2 * 86400e3 }));
+  localStorage.setItem("diemcau.unsent.broken.1.1", "{");
+  localStorage.setItem("diemcau.unsent.other.1.1", JSON.stringify({ at_ms: kept.at_ms - 2 * 86400e3 }));
 }"""
 AGAIN = """async () => {
-  const { again, told } = window.line.outbox.left;
+  const { again, told } = window.line.left;
+  while (!again.length && !told.length) await new Promise((resolve) => setTimeout(resolve, 20));
   return [await Promise.all(again.map((each) => each.answer)), told.map((each) => each.payload.text)];
 }"""
 
@@ -324,7 +355,7 @@ async def test_who_waits_is_told_and_what_is_written_on_stays(
 
 KEEP_MANY = """async () => {
   const { UnsentCommands } = await import("/static/js/unsent.js");
-  const unsent = new UnsentCommands("other");
+  const unsent = new UnsentCommands("other", "page");
   const given = (number) => ({ key: `k${number}`, type: "question.ask", payload: {}, label: "" });
   const keys = [...Array(100).keys()].map((number) => unsent.keep(given(number)).key);
   const most = Object.keys(localStorage).length;

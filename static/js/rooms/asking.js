@@ -26,15 +26,16 @@ export function wireAsking(connection, act) {
   });
   keepDraft(box);
 
-  // The same question is not asked a second time while it is being sent again.
-  const { again, told } = connection.outbox.left;
-  const sent = again.filter((each) => each.type === "question.ask");
-  if (sent.length) setBusy(button, true);
-  for (const { payload, answer } of sent) {
-    const text = String(payload.text);
-    answer.then(() => asked(text), () => (box.value ||= text));
-  }
-  Promise.allSettled(sent.map((each) => each.answer)).then(() => setBusy(button, false));
-  // One that is too old to be sent without a word is there to be sent by a hand.
-  for (const { payload } of told) box.value ||= String(payload.text ?? "");
+  connection.outbox.onLeft(({ again, told }) => {
+    // The same question is not asked a second time while it is being sent again.
+    const sent = again.filter((each) => each.type === "question.ask");
+    if (sent.length) setBusy(button, true);
+    for (const { payload, answer } of sent) {
+      const text = String(payload.text);
+      answer.then(() => asked(text), () => (box.value ||= text));
+    }
+    Promise.allSettled(sent.map((each) => each.answer)).then(() => setBusy(button, false));
+    // One that is too old to be sent without a word is there to be sent by a hand.
+    for (const { payload } of told) box.value ||= String(payload.text ?? "");
+  });
 }
