@@ -7,6 +7,8 @@ an exception ever reaches a client.
 
 from __future__ import annotations
 
+import math
+
 
 def N_(text: str) -> str:
     """Mark ``text`` for the translation catalogue and return it unchanged."""
@@ -79,11 +81,17 @@ class Conflict(DomainError):
 
 
 class SlowDown(DomainError):
-    """Too many; ``retry_after_s`` says when to try again."""
+    """Too many; ``retry_after_s`` says when to try again, and so does the sentence by ``%(seconds)d``."""
 
     code = "slow_down"
     status = 429
-    message = N_("Thao tác quá nhanh. Hãy thử lại sau giây lát.")
+    message = N_("Thao tác quá nhanh. Hãy thử lại sau %(seconds)d giây.")
+
+    def __init__(
+        self, message: str | None = None, *, retry_after_s: float, **values: object
+    ) -> None:
+        seconds = max(1, math.ceil(retry_after_s))
+        super().__init__(message, retry_after_s=retry_after_s, seconds=seconds, **values)
 
 
 class Unavailable(DomainError):

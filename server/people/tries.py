@@ -68,13 +68,7 @@ def check(session: Session, subject: str, limit: Limit, now: datetime) -> None:
         return
     pause = wait_s(limit, tried.count, (now - tried.last_at).total_seconds())
     if pause > 0:
-        raise _to_wait(SlowDown(_WAIT.of(pause)), pause)
-
-
-def _to_wait(error: DomainError, pause_s: float) -> DomainError:
-    error.retry_after_s = pause_s
-    error.values |= {"seconds": math.ceil(pause_s), "minutes": math.ceil(pause_s / 60)}
-    return error
+        raise SlowDown(_WAIT.of(pause), retry_after_s=pause, minutes=math.ceil(pause / 60))
 
 
 def refuse(
@@ -103,8 +97,9 @@ def refuse(
     error.values |= {"left": max(0, limit.free - tried.count)}
     if pause == 0 or last is None:
         return error
-    error.message = last.of(pause)
-    return _to_wait(error, pause)
+    error.message, error.retry_after_s = last.of(pause), pause
+    error.values |= {"seconds": math.ceil(pause), "minutes": math.ceil(pause / 60)}
+    return error
 
 
 def forget(session: Session, subject: str) -> None:

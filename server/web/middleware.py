@@ -90,6 +90,7 @@ _DATABASE_AWAY = N_(
     "Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."
 )
 _TOO_SLOW = N_("Dữ liệu gửi lên quá chậm. Hãy kiểm tra mạng rồi thử lại.")
+_TOO_FAST = N_("Thao tác quá nhanh.")  # the page counts the seconds
 _TOO_LARGE = N_("Tệp gửi lên quá lớn: nhiều nhất là %(most)s MB. Chưa có gì được nhập.")
 
 
@@ -260,7 +261,7 @@ def forms(rates: Rates) -> Callable[..., Awaitable[web.StreamResponse]]:
         wait_s = rates.take(who, request.remote or "")
         if wait_s > 0:
             request[_KEPT] = [] if bearer else await _kept(request, found)
-            raise SlowDown(retry_after_s=wait_s)
+            raise SlowDown(_TOO_FAST, retry_after_s=wait_s)
         if not bearer:
             await _require_own_form(request, found)
         return await handler(request)

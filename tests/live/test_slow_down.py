@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ async def test_what_finds_no_room_is_done_when_it_comes_again(
         assert list(refused) == list(texts)[room:], "first come, first served"
         for answer in refused.values():
             assert answer["error"] == "slow_down" and answer["retry_after_s"] == retry_after_s
-            assert answer["message"] == SlowDown.message
+            assert answer["message"] == SlowDown.message % {"seconds": ceil(retry_after_s)}
         assert full.get() - before == (more if where == "inbox" else 0)
     numbers = {key: (await sent[key])["result"]["question"] for key in list(texts)[:room]}
     for key in refused:
