@@ -49,6 +49,10 @@ log = structlog.get_logger("app")
 
 GATEWAY = web.AppKey("gateway", Gateway)
 FORM_OVERHEAD_BYTES = 1 << 20
+ACCEPTED_AT_ONCE = 16
+"""Connections taken in one turn of the loop: those who are here already wait for no more of them."""
+MOST_WAITING = 1024
+"""Connections that wait in the kernel to be taken: phones of a whole conference come at once."""
 IDLE_S = 130.0
 """A connection that has asked nothing whole for so long is closed. Longer than proxies keep theirs
 (Caddy 120 s, nginx 60 s), so that none sends a request into a line that we close."""
@@ -151,7 +155,9 @@ async def serve(config: Config, http: socket.socket, runtime: str) -> None:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=IDLE_S)
     await runner.setup()
     try:
-        await web.SockSite(runner, http, ssl_context=tls_context(config), backlog=1024).start()
+        tls = tls_context(config)
+        await web.SockSite(runner, http, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+        http.listen(MOST_WAITING)  # asyncio has one number for both
         garbage.collect_seldom(YOUNG, OLDER)
         log.info("serving", url=config.base_url(http.getsockname()[1]))
         await stopped.wait()

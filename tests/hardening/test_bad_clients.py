@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import os
 import re
 import resource
@@ -244,35 +245,79 @@ async def test_half_open_connections(bridge: Bridge) -> None:
         await phone.close()
 
 
+class Counting(socket.socket):
+    """A listening socket that knows how many were taken from it."""
+
+    taken = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """One connection."""
+        found = super().accept()
+        self.taken += 1
+        return found
+
+
+@asynccontextmanager
+async def served(listening: socket.socket, tmp_path: Path, template: Path) -> AsyncIterator[None]:
+    """The web process within this one, until it is left."""
+    shutil.copy(template, tmp_path / "d.db")
+    url, folder = f"sqlite:///{tmp_path / 'd.db'}", tmp_path / "r"
+    config = Config(data_dir=tmp_path, database_url=url, secret_key="k" * 40, recordings_dir=folder)
+    listening.setblocking(False)
+    serving = asyncio.create_task(app.serve(config.with_(workers=0), listening, str(tmp_path)))
+    try:
+        yield
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+POLLING = b"/socket.io/?EIO=4&transport=polling"
+BEGUN = b"GET " + POLLING + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def test_those_who_are_here_wait_for_few_who_come(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    """Where a thousand connections come at once, none is turned away and few are taken in one turn."""
+    listening = Counting(socket.AF_INET, socket.SOCK_STREAM)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    address = listening.getsockname()
+    async with served(listening, tmp_path, sqlite_template):
+        await _whole(address, BEGUN)
+        # While this runs the loop does not: the kernel has room for all.
+        coming = [socket.create_connection(address, timeout=60) for _ in range(300)]
+        seen = [listening.taken]
+        while seen[-1] < 301:
+            await asyncio.sleep(0)
+            seen.append(listening.taken)
+        for each in coming:
+            each.close()
+    turns = [after - before for before, after in itertools.pairwise(seen)]
+    assert max(turns) <= app.ACCEPTED_AT_ONCE + 1, "newer versions of asyncio take one more"
+
+
 async def test_a_connection_that_asks_nothing_whole_is_closed(
     tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "IDLE_S", 0.5)
     monkeypatch.setattr("server.web.middleware.BODY_WITHIN_S", 0.5)
-    shutil.copy(sqlite_template, tmp_path / "d.db")
-    url, folder = f"sqlite:///{tmp_path / 'd.db'}", tmp_path / "r"
-    config = Config(data_dir=tmp_path, database_url=url, secret_key="k" * 40, recordings_dir=folder)
     listening = socket.create_server(("127.0.0.1", 0))
-    listening.setblocking(False)
-    serving = asyncio.create_task(app.serve(config.with_(workers=0), listening, str(tmp_path)))
-    polling = b"/socket.io/?EIO=4&transport=polling"
-    begun = b"GET " + polling + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    sid = re.search(rb'"sid":"([^"]+)"', await _whole(listening.getsockname(), begun))
-    assert sid, "a poller's session"
+    address = listening.getsockname()
     body = b"Host: x\r\nContent-Length: 5000\r\n"
     kind = b"Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf="
-    try:
+    async with served(listening, tmp_path, sqlite_template):
+        sid = re.search(rb'"sid":"([^"]+)"', await _whole(address, BEGUN))
+        assert sid, "a poller's session"
         beginnings = (
             b"",
             b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
             b"POST /sign-in HTTP/1.1\r\n" + body + kind,
-            b"POST " + polling + b"&sid=" + sid[1] + b" HTTP/1.1\r\n" + body + kind,
+            b"POST " + POLLING + b"&sid=" + sid[1] + b" HTTP/1.1\r\n" + body + kind,
         )
         async with asyncio.timeout(60):
-            await asyncio.gather(*(_drip(listening.getsockname(), each) for each in beginnings))
-    finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.gather(*(_drip(address, each) for each in beginnings))
 
 
 async def _whole(address: tuple[str, int], request: bytes) -> bytes:
