@@ -103,6 +103,25 @@ export function formatDateTime(moment) {
   return `${formatTime(moment)} ${formatDate(moment)}`;
 }
 
+const localMoment = new Intl.DateTimeFormat(locale, {
+  timeZone: "UTC",
+  weekday: "long",
+  day: "2-digit",
+  month: "2-digit",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+
+/**
+ * 08:50 Thứ Bảy, 03/06/2023; by the clock on the wall, wherever it hangs.
+ * @param {string} value of a field of type datetime-local
+ */
+export function formatLocal(value) {
+  return localMoment.format(new Date(`${value}Z`));
+}
+
 /**
  * 1.703 in Vietnamese, 1,703 in English.
  * @param {number} value

@@ -5,7 +5,7 @@
  */
 
 import { confirmDialog, on } from "../dom.js";
-import { t } from "../i18n.js";
+import { formatLocal, t } from "../i18n.js";
 import { showSending } from "../sent.js";
 
 /** Submitting by a button with data-confirm asks first. */
@@ -75,6 +75,22 @@ function continueFrom(last, row) {
   const start = row.querySelector("[name^=start-]");
   if (end instanceof HTMLInputElement && start instanceof HTMLInputElement) start.value = end.value;
 }
+
+/** A browser writes a moment in its own language's way, 06/03 for 3 June too: here it is in ours. */
+function sayMoments() {
+  for (const field of document.querySelectorAll("[data-say-moment]")) {
+    const said = document.getElementById(field.getAttribute("data-say-moment") ?? "");
+    const { value } = /** @type {HTMLInputElement} */ (field);
+    if (!said?.parentElement) continue;
+    said.textContent = value && formatLocal(value);
+    said.parentElement.hidden = [...said.parentElement.children].some((each) => !each.textContent);
+  }
+}
+on(document, "input", "[data-say-moment]", sayMoments);
+sayMoments();
+
+// On a phone the sections are one line, longer than the screen.
+document.querySelector(".sections [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 showSending("[data-upload], [data-slow]");
 
