@@ -89,13 +89,17 @@ function sayMoments() {
 on(document, "input", "[data-say-moment]", sayMoments);
 sayMoments();
 
-// On a phone the sections are one line, longer than the screen.
-document.querySelector(".sections [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
-
 showSending("[data-upload], [data-slow]");
 
-/** A file may be dropped onto the field: the browser takes it, the field shows where. */
+/** The file that was chosen, or dropped onto the field: the browser takes it, the field shows where. */
 for (const area of document.querySelectorAll(".file-drop")) {
+  const [input, name] = [area.querySelector("input"), area.querySelector("[data-file-name]")];
+  const showName = () => {
+    const file = input?.files?.[0];
+    if (file && name) name.textContent = file.name;
+  };
+  area.addEventListener("change", showName);
+  addEventListener("pageshow", showName); // a browser that goes back keeps it
   area.addEventListener("dragover", () => area.classList.add("over"));
   area.addEventListener("dragleave", () => area.classList.remove("over"));
   area.addEventListener("drop", () => area.classList.remove("over"));
