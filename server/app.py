@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from server import config as configuration
-from server import garbage, logs
+from server import garbage, listening, logs
 from server.config import Config
 from server.db.engine import Database
 from server.inbox import Inbox
@@ -49,10 +49,6 @@ log = structlog.get_logger("app")
 
 GATEWAY = web.AppKey("gateway", Gateway)
 FORM_OVERHEAD_BYTES = 1 << 20
-ACCEPTED_AT_ONCE = 16
-"""Connections taken in one turn of the loop: those who are here already wait for no more of them."""
-MOST_WAITING = 1024
-"""Connections that wait in the kernel to be taken: phones of a whole conference come at once."""
 IDLE_S = 130.0
 """A connection that has asked nothing whole for so long is closed. Longer than proxies keep theirs
 (Caddy 120 s, nginx 60 s), so that none sends a request into a line that we close."""
@@ -156,8 +152,8 @@ async def serve(config: Config, http: socket.socket, runtime: str) -> None:
     await runner.setup()
     try:
         tls = tls_context(config)
-        await web.SockSite(runner, http, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
-        http.listen(MOST_WAITING)  # asyncio has one number for both
+        await web.SockSite(runner, http, ssl_context=tls, backlog=listening.TAKEN_AT_ONCE).start()
+        listening.make_room(http)
         garbage.collect_seldom(YOUNG, OLDER)
         log.info("serving", url=config.base_url(http.getsockname()[1]))
         await stopped.wait()

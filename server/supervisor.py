@@ -25,7 +25,7 @@ from pathlib import Path
 
 import structlog
 
-from server import temporary
+from server import listening, temporary
 from server.config import Config, is_loopback
 from server.reasons import why
 
@@ -75,7 +75,7 @@ def _bind(kind: socket.SocketKind, host: str, port: int, options: tuple[str, str
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
         if kind is socket.SOCK_STREAM:
-            bound.listen(1024)
+            listening.make_room(bound)
     except OSError as error:
         bound.close()
         name = "UDP" if kind is socket.SOCK_DGRAM else "TCP"

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from server import listening
+
 MAX_FRAME_BYTES = 2048
 """a longer frame is not ours"""
 MAX_UNSENT_BYTES = 256 << 10
 """half a second of a large picture; what more there is to send is dropped as a router would"""
 UNPROVEN_S = 5.0
 MAX_UNPROVEN = 512
-BACKLOG = 1024
 
 
 def written(host: str) -> str:
@@ -165,8 +166,9 @@ class Listener:
     async def start(self) -> None:
         """Begin to accept."""
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self.paths), sock=self._socket, backlog=BACKLOG
+            lambda: Connection(self.paths), sock=self._socket, backlog=listening.TAKEN_AT_ONCE
         )
+        listening.make_room(self._socket)
 
     def stop(self) -> None:
         """Stop accepting and end every connection."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import itertools
 import os
 import re
 import resource
@@ -29,11 +28,13 @@ from yarl import URL
 
 from server import app
 from server.config import Config
+from server.listening import TAKEN_AT_ONCE
 from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.websocket import SLICE_BYTES
 from server.permissions import Role
 from server.simulation.client import Refused, SeatClient
 from tests.hardening.conference import Made, make_conference
+from tests.listening import Watched
 from tests.test_supervisor import Running, until
 
 pytestmark = pytest.mark.alone
@@ -245,18 +246,6 @@ async def test_half_open_connections(bridge: Bridge) -> None:
         await phone.close()
 
 
-class Counting(socket.socket):
-    """A listening socket that knows how many were taken from it."""
-
-    taken = 0
-
-    def accept(self) -> tuple[socket.socket, object]:
-        """One connection."""
-        found = super().accept()
-        self.taken += 1
-        return found
-
-
 @asynccontextmanager
 async def served(listening: socket.socket, tmp_path: Path, template: Path) -> AsyncIterator[None]:
     """The web process within this one, until it is left."""
@@ -280,22 +269,11 @@ async def test_those_who_are_here_wait_for_few_who_come(
     tmp_path: Path, sqlite_template: Path
 ) -> None:
     """Where a thousand connections come at once, none is turned away and few are taken in one turn."""
-    listening = Counting(socket.AF_INET, socket.SOCK_STREAM)
-    listening.bind(("127.0.0.1", 0))
-    listening.listen()
-    address = listening.getsockname()
-    async with served(listening, tmp_path, sqlite_template):
-        await _whole(address, BEGUN)
-        # While this runs the loop does not: the kernel has room for all.
-        coming = [socket.create_connection(address, timeout=60) for _ in range(300)]
-        seen = [listening.taken]
-        while seen[-1] < 301:
-            await asyncio.sleep(0)
-            seen.append(listening.taken)
-        for each in coming:
-            each.close()
-    turns = [after - before for before, after in itertools.pairwise(seen)]
-    assert max(turns) <= app.ACCEPTED_AT_ONCE + 1, "newer versions of asyncio take one more"
+    watched = Watched()
+    async with served(watched, tmp_path, sqlite_template):
+        await _whole(watched.getsockname(), BEGUN)
+        most = await watched.most_in_one_turn(300)
+    assert most <= TAKEN_AT_ONCE + 1, "newer versions of asyncio take one more"
 
 
 async def test_a_connection_that_asks_nothing_whole_is_closed(

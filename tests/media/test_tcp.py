@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from server.listening import TAKEN_AT_ONCE
 from server.media import messages, sdp, stun, tcp
 from server.media.refusals import FEWEST_TOLD
+from tests.listening import Watched
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, RawPeer
 
@@ -219,3 +221,13 @@ async def test_who_proves_nothing_is_let_go_and_who_reads_nothing_loses_packets(
         connection.close()
         assert not any(connection.send(b"a burst of packets") for _ in range(9))
     assert "socket.send() raised" not in caplog.text
+
+
+async def test_media_wait_for_few_who_come() -> None:
+    watched = Watched()
+    listener = tcp.Listener(watched, lambda *_: None, lambda _: None, lambda _: None)
+    await listener.start()
+    try:
+        assert await watched.most_in_one_turn(300) <= TAKEN_AT_ONCE + 1
+    finally:
+        listener.stop()
