@@ -50,14 +50,16 @@ class Feedback:
             return 0
         return max(len(self._arrivals), self._highest + 1 - self._next)
 
-    def receive(self, sequence: int, now_s: float) -> None:
-        """The packet with transport-wide number ``sequence`` has come."""
+    def receive(self, sequence: int, now_s: float) -> int:
+        """The packet with transport-wide number ``sequence`` has come: how many just before it have not?"""
         if self._next is None:
             self._highest = 65536 + sequence
             self._next = self._highest
         number = extend(sequence, self._highest)
+        missing = max(0, number - self._highest - 1)
         self._highest = max(self._highest, number)
         self._arrivals.setdefault(number, now_s)
+        return missing
 
     def report(self, sender: int, ssrc: int) -> list[bytes]:
         """Feedback packets on what has come since the last one, each for a datagram of its own; none

@@ -6,6 +6,7 @@ Its packets are told apart by SSRC where that is announced or known, else by MID
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import secrets
@@ -18,6 +19,7 @@ from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.peer import Peer
 from server.media.reading import AGE_S, Arrival, Ids, Relayed, Stream
+from server.media.sequence import Answers
 from server.media.timeline import SourceClock
 from server.media.track import ALIVE_S, Layer, Track
 
@@ -35,6 +37,8 @@ MAX_SSRCS = 32
 TELL_AGAIN_S = 5.0
 RESIZES_PER_S, RESIZES_BURST, RESIZES_TOLD_S = 0.1, 6, 60.0
 """pictures of another size, beyond which the log tells of them, and how soon again"""
+ASK_EVERY_S = 0.01
+"""what is missing is asked for at once, but no more often: each time is work for us"""
 REBINDS_PER_S, REBINDS_BURST = 0.5, 4
 """new SSRCs of a layer, each a new beginning for all who receive it"""
 
@@ -57,12 +61,16 @@ class Publication:
         self.ssrc = random.getrandbits(32)
         """ours, as the sender of feedback"""
         self.clock = SourceClock()
+        self.answers = Answers()
         self._told: tuple[tuple[str, ...], float] = ((), 0.0)
         """the layers that its page was last told to send, and when"""
         self.tracks: dict[str, Track] = {}
         self._by_ssrc: dict[int, Layer] = {}
         self._by_rtx_ssrc: dict[int, Layer] = {}
         self._feedback = Feedback()
+        self._asking: asyncio.TimerHandle | None = None
+        self._ask_at_s, self._asked_at_s = float("inf"), float("-inf")
+        """when what is missing is asked for next, and when it was"""
         self._ids: dict[str, int] = {}
         self._line_counts = (0, 0, 0)
         self._uplink = Allowance(MAX_UPLINK_BPS / 8, MAX_UPLINK_BPS / 8 * UPLINK_BURST_S)
@@ -129,9 +137,9 @@ class Publication:
 
     @property
     def asks(self) -> bool:
-        """Is a packet missing, or a keyframe wanted?"""
+        """Is a keyframe wanted?"""
         for layer in self._layers:
-            if layer.requests.wanted or layer.arrivals.holes:
+            if layer.requests.wanted:
                 return True
         return False
 
@@ -192,6 +200,7 @@ class Publication:
             layer = self._read_extensions(packet, header, layer, now_s)
         if header.payload_type == layer.track.payload_type and header.ssrc == layer.ssrc:
             layer.receive(bytes(packet), header, now_s)
+            self._schedule(layer)
 
     def _take(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
         """The same where compiled code has read what it says."""
@@ -201,6 +210,7 @@ class Publication:
         if self._within(len(packet), now_s):
             self._extensions_told(layer, arrival, now_s)
             layer.receive(packet, arrival.header, now_s)
+            self._schedule(layer)
 
     def _note(self, relayed: Relayed) -> None:
         """The same where it went on already."""
@@ -215,9 +225,19 @@ class Publication:
         """What a packet's extensions say."""
         if arrival.transport >= 0:
             # Its sender's estimate is not to suffer from when we read.
-            self._feedback.receive(arrival.transport, now_s - arrival.age * AGE_S)
+            self._arrived(arrival.transport, now_s - arrival.age * AGE_S)
         if arrival.level >= 0 and layer.track.kind == "audio":
             layer.track.loudness.hear(arrival.level, now_s)
+
+    def _arrived(self, transport: int, now_s: float) -> None:
+        """The packet with this transport-wide number has come. Where some before it have not, they may be
+        the rest of a picture: that would show with the next one only, and is asked for now."""
+        missing = self._feedback.receive(transport, now_s)
+        if missing and self.video is not None:
+            for layer in self.video.layers:
+                if not layer.whole and layer.alive(now_s):
+                    layer.arrivals.miss_next(missing, now_s)
+                    self._schedule(layer)
 
     def _read_extensions(
         self, packet: memoryview, header: rtp.Header, layer: Layer, now_s: float
@@ -225,7 +245,7 @@ class Publication:
         """Take note of what the packet's extensions say; the layer, if they name it anew."""
         for identifier, value in rtp.extensions(packet, header):
             if identifier == self._transport_id and len(value) >= 2:
-                self._feedback.receive((value[0] << 8) | value[1], now_s)
+                self._arrived((value[0] << 8) | value[1], now_s)
             elif identifier == self._level_id and layer.track.kind == "audio" and value:
                 layer.track.loudness.hear(value[0] & 127, now_s)
             elif identifier == self._rid_id and layer.rid and layer.rid.encode() != value:
@@ -239,7 +259,7 @@ class Publication:
         values = {identifier: bytes(v) for identifier, v in rtp.extensions(packet, header)}
         number = values.get(self._transport_id, b"")
         if len(number) >= 2:
-            self._feedback.receive((number[0] << 8) | number[1], now_s)
+            self._arrived((number[0] << 8) | number[1], now_s)
         layer = self._by_rtx_ssrc.get(header.ssrc)
         if layer is None:
             track = self._rtx_payload_types[header.payload_type]
@@ -256,8 +276,10 @@ class Publication:
         if found is not None:
             arrivals = layer.arrivals
             before = arrivals.received
+            arrivals.answered(found[1].sequence, now_s)
             layer.receive(*found, now_s)
             arrivals.repaired += max(0, arrivals.received - before)
+            self._schedule(layer)
 
     def _identify(self, packet: memoryview, header: rtp.Header, now_s: float) -> Layer | None:
         """The layer of an unannounced SSRC: by MID, else by payload type; then by RID."""
@@ -328,12 +350,33 @@ class Publication:
             for layer in self.video.layers:
                 layer.requests.want()
 
-    def send_losses(self, now_s: float) -> None:
-        """Every 50 ms: what is missing, asked for."""
-        if self.peer.connected:
-            packets = [p for track in self.tracks.values() for p in track.losses(now_s)]
-            for datagram in rtcp.datagrams(packets):
-                self.peer.send_rtcp(datagram)
+    def _schedule(self, layer: Layer) -> None:
+        """Ask for what this layer misses when it is due."""
+        at_s = max(layer.arrivals.due_s, self._asked_at_s + ASK_EVERY_S)
+        if at_s < self._ask_at_s:
+            if self._asking is not None:
+                self._asking.cancel()
+            self._ask_at_s = at_s
+            self._asking = asyncio.get_running_loop().call_at(at_s, self._ask)
+
+    def _ask(self) -> None:
+        self._asking, self._ask_at_s = None, float("inf")
+        if not self.peer.connected:
+            return
+        self.peer.catch_up()  # of what is asked for ahead some may have come
+        self._asked_at_s = now_s = time.monotonic()
+        self._send([p for track in self.tracks.values() for p in track.nacks(now_s)])
+        for layer in self._layers:
+            self._schedule(layer)
+
+    def send_requests(self, now_s: float) -> None:
+        """Every 50 ms: the keyframes that are wanted."""
+        if self.peer.connected and self.video is not None:
+            self._send(self.video.requests(now_s))
+
+    def _send(self, packets: Sequence[bytes]) -> None:
+        for datagram in rtcp.datagrams(packets):
+            self.peer.send_rtcp(datagram)
 
     def send_feedback(self) -> None:
         """Every 100 ms: transport-wide feedback, where it is due."""

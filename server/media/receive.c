@@ -23,6 +23,7 @@
 #define STREAMS 8
 #define RID_BYTES 16
 #define MAX_SSRCS 1024 /* as srtp.py's */
+#define MAX_LATE 1000  /* packets: a transport-wide number further back is a new beginning */
 
 enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED }; /* kinds of datagrams: as in reading.py */
 
@@ -43,6 +44,7 @@ struct inlet { /* one peer's */
     struct ear *ear; /* of who receives; may be NULL */
     int32_t streams;
     int32_t transport_id, level_id, rid_id; /* of header extensions, 0 where not agreed on */
+    uint16_t transport; /* the newest transport-wide number of a known stream */
     struct known_stream stream[STREAMS];
     int32_t ssrcs; /* that authentic packets had */
     uint32_t ssrc[MAX_SSRCS];
@@ -251,6 +253,16 @@ static struct relay *relay_of(const struct inlet *inlet, const struct row *row) 
     return NULL;
 }
 
+/* Is some packet of the line missing before this one, of whichever stream? What is not of a known stream
+ * (a retransmission) is not counted, and seems to be. */
+static int leaves_gap(struct inlet *inlet, const struct row *row) {
+    int16_t ahead = (int16_t)(row->transport - inlet->transport);
+    if (row->transport < 0 || (ahead <= 0 && ahead > -MAX_LATE))
+        return 0;
+    inlet->transport = (uint16_t)row->transport;
+    return ahead != 1;
+}
+
 /* Where it is among those of authentic packets; their number where it is new. */
 static int32_t find_ssrc(const struct inlet *inlet, uint32_t ssrc) {
     int32_t at = 0;
@@ -294,7 +306,7 @@ static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, stru
         return;
     }
     diemcau_read_packet(inlet, data, size, row);
-    if (relays && row->kind == MEDIA) {
+    if (row->kind == MEDIA && !leaves_gap(inlet, row) && relays) { /* of a gap Python hears at once */
         *relay = relay_of(inlet, row);
         if (diemcau_relays(*relay, row->sequence, size, now_s))
             row->kind = RELAYED;

@@ -6,8 +6,7 @@
 
 #include "relay.h"
 
-#define MAX_AHEAD 400        /* as sequence.MAX_GAP: a longer jump is Python's to judge */
-#define MAX_PADDING_BYTES 4  /* as bursts.py */
+#define MAX_PADDING_BYTES 4 /* as bursts.py */
 
 /* As limits.Allowance.take, but that nothing is taken yet. */
 static int allowed(struct allowance *a, double units, double now_s) {
@@ -29,8 +28,7 @@ int diemcau_has_room(const struct ledger *ledger) {
 int diemcau_relays(struct relay *relay, uint16_t number, int size, double now_s) {
     if (!relay || !relay->armed)
         return 0;
-    int16_t ahead = (int16_t)(number - relay->highest);
-    if (ahead <= 0 || ahead > MAX_AHEAD || !allowed(&relay->limits->packets, 1, now_s) ||
+    if (number != (uint16_t)(relay->highest + 1) || !allowed(&relay->limits->packets, 1, now_s) ||
         !allowed(&relay->limits->octets, size, now_s))
         return 0;
     relay->limits->packets.left -= 1;

@@ -289,9 +289,9 @@ class Conference:
     # Time.
 
     def tick(self, now_s: float) -> None:
-        """Every 50 ms: what is missing."""
+        """Every 50 ms: keyframes, and what is recorded."""
         asking = [each for each in self.publications.values() if each.asks]
-        self._each(asking, lambda each: each.send_losses(now_s))
+        self._each(asking, lambda each: each.send_requests(now_s))
         if self.feed is not None:
             self.feed.tick(now_s)
 

@@ -18,6 +18,10 @@ RESTART_GAP = 3000
 """MAX_DROPOUT of RFC 3550, A.1: beyond this the sender has begun anew"""
 MAX_TRIES = 10
 RETRY_S = 0.05
+"""a packet is asked for again no sooner; later where answers have taken longer"""
+PATIENCE, SLACK_S = 1.1, 0.01
+"""by so much longer than usual an answer is waited for: a browser does not repeat what it repeated within
+what it takes for the round trip"""
 GIVE_UP_S = 1.0
 
 
@@ -26,7 +30,10 @@ class Hole:
     """A packet that has not come."""
 
     since_s: float
+    first_s: float = float("inf")
+    """when it was asked for"""
     asked_at_s: float = float("-inf")
+    """when it was the last time"""
     tries: int = 0
 
 
@@ -35,14 +42,35 @@ def extend(sequence: int, near: int) -> int:
     return near + ((sequence - near + 0x8000) & 0xFFFF) - 0x8000
 
 
+class Answers:
+    """How long retransmissions take to come over a line, and so when to ask again."""
+
+    def __init__(self) -> None:
+        self._usual_s: float | None = None
+
+    @property
+    def retry_s(self) -> float:
+        """From one request to the next."""
+        return max(RETRY_S, (self._usual_s or 0.0) * PATIENCE + SLACK_S)
+
+    def took(self, answer_s: float) -> None:
+        """One came so long after it was asked for."""
+        usual_s = answer_s if self._usual_s is None else self._usual_s
+        self._usual_s = usual_s + (answer_s - usual_s) / 8
+
+
 class Arrivals:
     """Unwraps, finds holes and duplicates, and keeps the statistics of receiver reports."""
 
-    def __init__(self, clock_rate_hz: int) -> None:
+    def __init__(self, clock_rate_hz: int, answers: Answers | None = None) -> None:
+        """``answers``: those of its line, which other streams learn from as well."""
         self._clock_rate_hz = clock_rate_hz
+        self._answers = answers or Answers()
         self.highest: int | None = None
         """unwrapped; counting begins above 65536 so that nothing is ever negative"""
         self.holes: dict[int, Hole] = {}
+        self.due_s = float("inf")
+        """when ``due`` is to be asked next"""
         self.received = 0
         self.repaired = 0
         """of these, those that came by retransmission"""
@@ -66,18 +94,15 @@ class Arrivals:
             extended = extend(sequence, begin)
             self._first, self.highest = extended, extended
             self.holes.clear()
+            self.due_s = float("inf")
             self._transit = None
             self._reported = (0, 0)
             self.received = self.repaired = 0
         else:
             extended = extend(sequence, self.highest)
             if extended > self.highest:
-                gap = range(self.highest + 1, extended)
-                if gap and len(gap) <= min(MAX_GAP, self._askable):
-                    self._askable -= len(gap)
-                    self.holes.update((missing, Hole(now_s)) for missing in gap)
-                    while len(self.holes) > MAX_HOLES:
-                        del self.holes[next(iter(self.holes))]
+                self._miss(range(self.highest + 1, extended), now_s)
+                self.holes.pop(extended, None)
                 self.highest = extended
                 self._measure_jitter(timestamp, now_s)
             elif self.holes.pop(extended, None) is None:
@@ -86,6 +111,32 @@ class Arrivals:
         self.octets += size
         self._askable = min(MAX_HOLES, self._askable + HOLES_A_PACKET)
         return extended
+
+    def _miss(self, gap: range, now_s: float) -> None:
+        """These have not come."""
+        if not gap or len(gap) > min(MAX_GAP, self._askable):
+            return
+        self._askable -= len(gap)
+        for missing in gap:
+            self.holes.setdefault(missing, Hole(now_s))
+        while len(self.holes) > MAX_HOLES:
+            del self.holes[next(iter(self.holes))]
+        self.due_s = min(self.due_s, now_s)
+
+    def miss_next(self, count: int, now_s: float) -> None:
+        """More was to come behind the newest packet, and ``count`` packets of the line were lost: perhaps
+        these. Whoever has not sent them yet does not repeat them."""
+        if self.highest is not None:
+            self._miss(range(self.highest + 1, self.highest + 1 + count), now_s)
+
+    def answered(self, sequence: int, now_s: float) -> None:
+        """A retransmission of this packet has come, before it is received."""
+        if self.highest is None:
+            return
+        hole = self.holes.get(extend(sequence, self.highest))
+        if hole is not None and hole.tries:
+            # From the first time on: until it is known how long it takes, it is asked for several times.
+            self._answers.took(now_s - hole.first_s)
 
     def _measure_jitter(self, timestamp: int, now_s: float) -> None:
         transit = now_s * self._clock_rate_hz - timestamp
@@ -98,13 +149,18 @@ class Arrivals:
     def due(self, now_s: float) -> list[int]:
         """The 16-bit numbers to ask for (again) now, ascending; old holes are given up."""
         asked = []
+        retry_s = self._answers.retry_s
+        self.due_s = float("inf")
         for number, hole in list(self.holes.items()):
             if hole.tries >= MAX_TRIES or now_s - hole.since_s > GIVE_UP_S:
                 del self.holes[number]
-            elif now_s - hole.asked_at_s >= RETRY_S:
+                continue
+            if now_s - hole.asked_at_s >= retry_s:
+                hole.first_s = min(hole.first_s, now_s)
                 hole.asked_at_s = now_s
                 hole.tries += 1
                 asked.append(number & 0xFFFF)
+            self.due_s = min(self.due_s, hole.asked_at_s + retry_s)
         return asked
 
     def counts(self) -> tuple[int, int]:

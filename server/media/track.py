@@ -50,6 +50,8 @@ class Layer:
         self.wanted_at_s = self._wanted_since_s = float("-inf")
         self.meter = Meter()
         self.requests = keyframes.Requests()
+        self.whole = True
+        """is the newest packet the last one of a picture?"""
         self.size: tuple[int, int] | None = None
         """of the picture, (width, height) in pixels, once known"""
         self.outputs: set[Switch] = set()
@@ -68,7 +70,7 @@ class Layer:
         """what went on by itself, and is to be told to those who may hear of it later"""
         self._deferred = False
         self._held: asyncio.TimerHandle | None = None
-        self.arrivals = Arrivals(track.clock_rate_hz)
+        self.arrivals = Arrivals(track.clock_rate_hz, track.publication.answers)
         self._begin()
 
     def _begin(self) -> None:
@@ -84,7 +86,7 @@ class Layer:
         if self.ssrc != ssrc and highest is not None:
             self._forward()
             self._begin()
-            self.arrivals = Arrivals(self.track.clock_rate_hz)
+            self.arrivals = Arrivals(self.track.clock_rate_hz, self.track.publication.answers)
             self.arrivals.continue_after(highest)
             self.meter.pause()
             for output in tuple(self.outputs):
@@ -167,6 +169,8 @@ class Layer:
         number = self.arrivals.receive(header.sequence, header.timestamp, size, now_s)
         if number is None:
             return None
+        if number == self.arrivals.highest:
+            self.whole = header.marker
         silent_s = now_s - self.received_at_s
         self.received_at_s = now_s
         self.track.received(now_s)
@@ -396,22 +400,27 @@ class Track:
         kept = ascending[:1] + [layer for layer in ascending[1:] if layer.wanted(now_s)]
         return tuple(layer.rid for layer in self.layers if layer in kept)
 
-    def losses(self, now_s: float) -> list[bytes]:
-        """The NACKs and PLI that are due, possibly nothing."""
+    def nacks(self, now_s: float) -> list[bytes]:
+        """What is missing and due to be asked for, possibly nothing; where there is no NACK it is given up
+        in time."""
         out: list[bytes] = []
-        ours = self.publication.ssrc
         for layer in self.layers:
-            if layer.ssrc is not None and self._nack and layer.arrivals.holes:
-                missing = layer.arrivals.due(now_s)
-                if missing:
-                    out += rtcp.nacks(ours, layer.ssrc, missing)
-        # Browsers answer a request for one layer by keyframes of all: so once for all of them.
-        if self.kind == "video" and now_s - self._asked_at_s >= keyframes.MIN_INTERVAL_S:
-            for layer in self.layers:
-                if layer.ssrc is not None and layer.requests.due(now_s):
-                    out.append(rtcp.pli(ours, layer.ssrc))
-                    self._asked_at_s = now_s
-                    overdue_s = layer.requests.overdue_s(now_s)
-                    if overdue_s and layer.alive(now_s):
-                        self.publication.warn("sends no keyframe", f"asked_for_s={overdue_s:.0f}")
+            missing = layer.arrivals.due(now_s) if layer.arrivals.holes else []
+            if missing and layer.ssrc is not None and self._nack:
+                out += rtcp.nacks(self.publication.ssrc, layer.ssrc, missing)
+        return out
+
+    def requests(self, now_s: float) -> list[bytes]:
+        """The PLI that is due, possibly none. Browsers answer one for one layer by keyframes of all: so
+        once for all of them."""
+        if now_s - self._asked_at_s < keyframes.MIN_INTERVAL_S:
+            return []
+        out: list[bytes] = []
+        for layer in self.layers:
+            if layer.ssrc is not None and layer.requests.due(now_s):
+                out.append(rtcp.pli(self.publication.ssrc, layer.ssrc))
+                self._asked_at_s = now_s
+                overdue_s = layer.requests.overdue_s(now_s)
+                if overdue_s and layer.alive(now_s):
+                    self.publication.warn("sends no keyframe", f"asked_for_s={overdue_s:.0f}")
         return out

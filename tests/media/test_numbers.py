@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +16,10 @@ from server.media.sequence import (
     MAX_GAP,
     MAX_HOLES,
     MAX_TRIES,
+    PATIENCE,
     RETRY_S,
+    SLACK_S,
+    Answers,
     Arrivals,
     extend,
 )
@@ -82,6 +87,64 @@ def test_arrivals_give_up_and_begin_anew() -> None:
     after = arrivals.receive(30000, 0, 10, 2.0)
     assert after is not None and after > before and after & 0xFFFF == 30000
     assert not arrivals.due(2.0), "a new beginning has no holes"
+
+
+def test_what_is_missing_is_asked_for_again_when_an_answer_is_overdue() -> None:
+    """A browser repeats nothing twice within a round trip: who asks sooner waits for longer."""
+    answers = Answers()
+    arrivals = Arrivals(90000, answers)
+    arrivals.receive(0, 0, 10, 0.0)
+    assert arrivals.due_s == math.inf
+    arrivals.receive(2, 0, 10, 1.0)
+    assert arrivals.due_s == 1.0, "at once"
+    assert arrivals.due(1.0) == [1] and arrivals.due_s == 1.0 + RETRY_S, "nothing is known yet"
+    assert arrivals.due(arrivals.due_s) == [1]
+    arrivals.answered(1, 1.2)
+    arrivals.receive(1, 0, 10, 1.2)
+    assert arrivals.due(1.3) == [] and arrivals.due_s == math.inf
+    sound = Arrivals(48000, answers)
+    sound.receive(0, 0, 10, 1.5)
+    sound.receive(2, 0, 10, 1.5)
+    assert sound.due(1.5) == [1] and sound.due_s > 1.7, "it is the same line"
+    arrivals.receive(4, 0, 10, 2.0)
+    assert arrivals.due(2.0) == [3] and arrivals.due_s == 2.0 + 0.2 * PATIENCE + SLACK_S
+    assert arrivals.due(arrivals.due_s - 0.001) == []
+    assert arrivals.due(arrivals.due_s) == [3]
+    for number in range(5, 405, 2):  # the line becomes a short one
+        arrivals.receive(number + 1, 0, 10, 3.0)
+        arrivals.due(3.0)
+        arrivals.answered(number, 3.01)
+        arrivals.receive(number, 0, 10, 3.01)
+    assert arrivals.due(5.0) == []
+    arrivals.receive(406, 0, 10, 6.0)
+    assert arrivals.due(6.0) == [405] and arrivals.due_s == 6.0 + RETRY_S, "no sooner"
+
+
+def test_what_was_never_asked_for_tells_nothing_of_answers() -> None:
+    arrivals = Arrivals(90000)
+    arrivals.answered(7, 0.0)
+    arrivals.receive(0, 0, 10, 0.0)
+    arrivals.receive(2, 0, 10, 0.0)
+    for number in (0, 1, 2, 3):  # a browser probes its line with packets that were sent already
+        arrivals.answered(number, 0.9)
+    assert arrivals.due(0.9) == [1] and arrivals.due_s == 0.9 + RETRY_S
+
+
+def test_what_may_be_missing_behind_the_newest_packet_is_asked_for_and_still_comes_once() -> None:
+    arrivals = Arrivals(90000)
+    arrivals.miss_next(1, 0.0)
+    assert arrivals.due(0.0) == [], "nothing has come yet"
+    base = arrivals.receive(0xFFFE, 0, 10, 0.0)
+    assert base is not None
+    arrivals.miss_next(3, 0.1)
+    assert arrivals.due_s == 0.1 and arrivals.due(0.1) == [0xFFFF, 0, 1]
+    assert arrivals.counts() == (1, 1), "nobody knows yet whether it was sent"
+    assert arrivals.receive(0xFFFF, 0, 10, 0.2) == base + 1, "it was not lost"
+    assert arrivals.receive(0xFFFF, 0, 10, 0.2) is None
+    assert arrivals.receive(1, 0, 10, 0.2) == base + 3
+    assert arrivals.due(0.1 + RETRY_S) == [0], "as if it had been missed just now"
+    assert arrivals.receive(0, 0, 10, 0.3) == base + 2
+    assert not arrivals.holes and arrivals.counts() == (4, 4)
 
 
 @given(st.lists(st.integers(0, 0xFFFF), max_size=200))
