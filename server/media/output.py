@@ -203,11 +203,25 @@ class Output(Switch):
         count = len(burst.sizes)
         self.rewriter.advance(part, burst.highest_number, burst.highest_timestamp, now_s)
         self._count(count, burst.octets, burst.payload_octets)
-        if self.downlink.lossy and self.kind == "audio":
-            newest = self.rewriter.highest - BEHIND
-            self.retransmit([(newest - i) & 0xFFFF for i in range(count)], now_s)
+        if self.doubles:
+            self._double(part, burst, now_s)
         elif self.pending is None and self._fan is None:
             self._join(part.origin.fan, lane, part.even_from)
+
+    @property
+    def doubles(self) -> bool:
+        """On a line that loses some, does a part go twice before anybody asks? Tiles can wait."""
+        return self.downlink.lossy and not self.mid.startswith("wall")
+
+    def _double(self, part: Part[Layer], burst: Burst, now_s: float) -> None:
+        """All sound; of a picture its last packet, which is missed only when the next picture comes."""
+        if self.kind == "audio":
+            newest = self.rewriter.highest - BEHIND
+            again = [(newest - i) & 0xFFFF for i in range(len(burst.sizes))]
+        else:
+            last = (packet.number for packet in burst.packets if packet.header.marker)
+            again = [(number + part.shift) & 0xFFFF for number in last]
+        self._again(again, now_s, times=1)
 
     def _count(self, packets: int, octets: int, payload_octets: int) -> None:
         """So many were sent on the lane."""
@@ -292,6 +306,11 @@ class Output(Switch):
         a repeat that is lost is asked for anew only a round trip later, and the picture stands.
         Sound goes twice there anyway.
         """
+        twice = self.downlink.lossy and self.kind == "video"
+        self._again(sequences, now_s, times=2 if twice else 1)
+
+    def _again(self, sequences: Iterable[int], now_s: float, times: int) -> None:
+        """So many times, where that may be."""
         if self.downlink.full:
             return
         self.settle()
@@ -308,9 +327,8 @@ class Output(Switch):
             if not self._repairs.allows(sequence, now_s):
                 continue
             repeats.append((part, header, packet, sequence))
-        twice = self.downlink.lossy and self.kind == "video"
-        if twice and self._repairs.spares(len(repeats)):
-            repeats *= 2
+        if times > 1 and self._repairs.spares(len(repeats)):
+            repeats *= times
         for repeat in repeats:
             self._repeat(*repeat, now_s)
 

@@ -251,8 +251,8 @@ class Subscriber:
             waiting.tick(now_s)
         lossy = self.downlink.lossy
         for output in self.outputs.values() if lossy or self.downlink.narrow else ():
-            if output.paced or (lossy and output.kind == "audio"):
-                output.leave_fan()  # its pictures wait, its sound goes twice; others' do not
+            if output.paced or output.doubles:
+                output.leave_fan()  # its pictures wait, or some of it goes twice; others' do not
         self._send_reports(now_s)
 
     def _pad(self) -> Callable[[float], None] | None:

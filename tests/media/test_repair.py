@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import struct
 import time
@@ -359,6 +360,44 @@ async def test_nobody_takes_over_anothers_stream(worker: WorkerProcess, raw: Mak
     await eventually(lambda: len(page.got("stage")) == 3 and len(page.got("wall0")) == 3)
     assert {payload[-1:] for _, payload in page.got("stage")} == {b"a"}
     assert {payload[-1:] for _, payload in page.got("wall0")} == {b"b"}
+
+
+async def test_the_last_packet_of_a_picture_goes_twice_to_whom_some_of_it_does_not_reach(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    """That it is missing shows only with the next picture."""
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = raw(), raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display", rtx=True)
+    sent = itertools.count()
+
+    async def show(pictures: int) -> None:
+        for _ in range(pictures):
+            number = next(sent)
+            for part in range(3):
+                payload = SLICE if part or number else PARAMETERS
+                numbers = 3 * number + part, 3000 * number
+                camera.send_video(*numbers, payload + b"%d" % part, marker=part == 2)
+            await asyncio.sleep(0.02)
+
+    def repeated() -> list[bytes]:
+        own = page.slots.values()
+        found = [p[h.payload_start + 2 :] for h, p in page.packets if h.ssrc not in own]
+        page.packets[:] = [(h, p) for h, p in page.packets if h.ssrc in own]
+        return found
+
+    await show(20)
+    await eventually(lambda: len(page.got("stage")) == 60)
+    assert repeated() == []
+    ssrc, highest = page.slots["stage"], page.got("stage")[-1][0].sequence
+    for lost, expected in ((0, 0), (3, 50)):
+        block = rtcp.ReportBlock(ssrc, 0, lost, highest + expected, 0, 0, 0)
+        page.peer.send_rtcp(rtcp.receiver_report(1, [block], "page"))
+    await asyncio.sleep(0.3)
+    await show(30)
+    await eventually(lambda: len(page.got("stage")) == 150)
+    assert repeated() == [SLICE + b"2"] * 30
 
 
 def publication(peer: RawPeer) -> Publication:
