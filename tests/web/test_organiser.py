@@ -12,7 +12,9 @@ from sqlalchemy import func, select
 from server.activities.models import Activity, Item
 from server.conferences.models import AgendaItem, Appointment, Conference, RosterEntry, Site
 from server.people.accounts import create_account, find_account
+from server.people.links import create_link
 from server.people.models import Link, Person
+from server.permissions import Role
 from server.web import organiser_links
 from server.web.rates import Rate, Rates
 from server.web.site import now
@@ -272,7 +274,13 @@ async def test_links_are_revoked_and_viewers_and_encoders_get_tokens(house: Hous
     with house.database.read_session() as session:
         link = session.scalars(select(Link).order_by(Link.id.desc())).first()
     assert link is not None
+    with house.database.write_session() as session:
+        someones = (Role.MODERATOR, link.conference_id, link.created_at, link.expires_at)
+        create_link(session, *someones)
+        session.commit()
+    assert "2 đường dẫn" in await organiser.get(HOME), "as many as are listed"
     await organiser.done(f"{HOME}/links/revoke", {"link": str(link.id)}, page=f"{HOME}/links")
+    assert "1 đường dẫn" in await organiser.get(HOME)
     assert (await house.browser().get(f"/join/{token}"))[0].status == 404
 
 
