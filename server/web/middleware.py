@@ -90,6 +90,7 @@ _DATABASE_AWAY = N_(
     "Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."
 )
 _TOO_SLOW = N_("Dữ liệu gửi lên quá chậm. Hãy kiểm tra mạng rồi thử lại.")
+_NO_PAGE = N_("Địa chỉ này không có trang nào. Hãy xem lại đường dẫn.")
 _TOO_FAST = N_("Thao tác quá nhanh.")  # the page counts the seconds
 _TOO_LARGE = N_("Tệp gửi lên quá lớn: nhiều nhất là %(most)s MB. Chưa có gì được nhập.")
 
@@ -193,7 +194,7 @@ def _dumps(body: object) -> str:
 
 def _of_http(request: web.Request, error: web.HTTPException) -> DomainError:
     if error.status == 404:
-        return NotFound()
+        return NotFound(_NO_PAGE)
     if error.status == 413:
         told = Invalid(_TOO_LARGE, most=site_of(request).config.upload_limit_mb)
     else:

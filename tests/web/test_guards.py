@@ -107,7 +107,7 @@ async def test_errors_are_pages_for_people_and_json_for_programs(house: House) -
         "/khong-co", headers={"Accept": "*/*", "Accept-Language": "en"}
     )
     assert answer.status == 404 and answer.content_type == "application/json"
-    assert '"error": "not_found"' in text and "not found" in text.lower()
+    assert '"error": "not_found"' in text and "There is no page at this address" in text
     answer, _ = await browser.raw("OPTIONS", "/")
     assert answer.status == 405 and "GET" in answer.headers["Allow"]
 
