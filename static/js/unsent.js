@@ -7,9 +7,9 @@
  * that it is done once. What moves the conference is not: the floor may be another's by then. The tab
  * that sent it only tells of it, and a person looks again.
  *
- * A page holds a Web Lock of its own name for as long as it lives: what a living page still sends is
- * left by nobody, and no other tab says a word of it. Where there are no locks (plain HTTP) every page
- * but this one counts as gone.
+ * A page holds a Web Lock of its own name while it sends: what a living page still sends is left by
+ * nobody, and no other tab says a word of it. A page at rest holds none, or the browser would not let it
+ * sleep. Where there are no locks (plain HTTP) every page but this one counts as gone.
  */
 
 import { formatTime, t } from "./i18n.js";
@@ -61,6 +61,7 @@ export class UnsentCommands {
   #last_ms = 0;
   #seat;
   #own;
+  #allAnswered = () => {};
 
   /**
    * @param {string} seat
@@ -69,7 +70,6 @@ export class UnsentCommands {
   constructor(seat, page) {
     this.#seat = `${PREFIX}${seat}.`;
     this.#own = `${this.#seat}${page}.`;
-    void navigator.locks?.request(this.#own, () => new Promise(() => {}));
   }
 
   /**
@@ -96,7 +96,9 @@ export class UnsentCommands {
   forget(key) {
     this.#kept.get(key)?.removeItem(this.#own + key);
     this.#kept.delete(key);
-    if (this.#kept.size === 0) removeEventListener("beforeunload", warn);
+    if (this.#kept.size > 0) return;
+    removeEventListener("beforeunload", warn);
+    this.#allAnswered();
   }
 
   /** All are answered: by the refusal of their seat. */
@@ -105,23 +107,25 @@ export class UnsentCommands {
   }
 
   /**
-   * Once for each page of this seat that left something, as soon as it is no more: what it left, in the
-   * order in which it was given. What is only told is forgotten by this; the other is this page's now
-   * and kept until it is answered.
+   * Once for each page of this seat that left something, as soon as it is no more: what is there now and
+   * it has not sent by then, in the order in which it was given. What is only told is forgotten by this;
+   * the other is this page's from now on and kept until it is answered.
    * @param {(left: {again: Unsent[], told: Unsent[]}) => void} found
    */
   watch(found) {
-    const pages = new Set();
+    /** @type {Map<string, string[]>} */
+    const pages = new Map();
     for (const storage of [localStorage, sessionStorage]) {
       for (const name of namesIn(storage, PREFIX)) {
+        const page = this.#pageOf(name);
         if (!isRecent(read(storage, name))) storage.removeItem(name);
-        else if (name.startsWith(this.#seat)) pages.add(this.#pageOf(name));
+        else if (name.startsWith(this.#seat)) pages.set(page, [...(pages.get(page) ?? []), name]);
       }
     }
     pages.delete(this.#own);
-    for (const page of pages) {
+    for (const [page, names] of pages) {
       void whenGone(page, () => {
-        const left = this.#take(page);
+        const left = this.#take(names);
         if (left.again.length || left.told.length) found(left);
       });
     }
@@ -133,14 +137,14 @@ export class UnsentCommands {
   }
 
   /**
-   * @param {string} page
+   * @param {string[]} names
    * @returns {{again: Unsent[], told: Unsent[]}}
    */
-  #take(page) {
+  #take(names) {
     /** @type {{again: Unsent[], told: Unsent[]}} */
     const left = { again: [], told: [] };
     for (const storage of [localStorage, sessionStorage]) {
-      for (const name of namesIn(storage, page)) {
+      for (const name of names) {
         const command = read(storage, name);
         storage.removeItem(name);
         if (!command) continue;
@@ -174,7 +178,12 @@ export class UnsentCommands {
    * @param {Storage} storage
    */
   #hold(key, storage) {
-    if (this.#kept.size === 0) addEventListener("beforeunload", warn);
+    if (this.#kept.size === 0) {
+      addEventListener("beforeunload", warn);
+      /** @type {Promise<void>} */
+      const answered = new Promise((resolve) => (this.#allAnswered = resolve));
+      void navigator.locks?.request(this.#own, () => answered);
+    }
     this.#kept.set(key, storage);
   }
 }
@@ -189,7 +198,8 @@ const age = (at_ms) => Math.abs(Date.now() - at_ms);
 const isRecent = (command) => command !== null && age(command.at_ms) < KEPT_FOR_MS;
 
 /**
- * Once no page of this name lives, and for one page at a time.
+ * Once no page of this name sends, which is when it lives no more or all is answered that it gave before;
+ * for one page at a time.
  * @param {string} page
  * @param {() => void} then
  */
