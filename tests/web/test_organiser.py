@@ -309,6 +309,7 @@ async def test_reports_show_and_give_what_happened(house: House) -> None:
     for page in ("", "/questions", "/quizzes"):
         assert "empty-state" in await organiser.get(f"{HOME}/reports{page}")
     await organiser.done(f"{HOME}/sites", {"names": "Phòng A", "kind": "main"})
+    assert "data-print" not in await organiser.get(f"{HOME}/slips"), "there are none"
     roster = workbook([["Tên", "Mã", "Đơn vị"], ["=1+1", "007", "@đơn vị"], ["Lan", "008", "X"]])
     answer, _ = await organiser.upload(f"{HOME}/roster/import", roster)
     await organiser.done(answer.headers["Location"], {})
@@ -321,7 +322,7 @@ async def test_reports_show_and_give_what_happened(house: House) -> None:
     for name in ("questions", "quizzes"):
         assert (await organiser.bytes(f"{HOME}/reports/{name}.xlsx")).startswith(b"PK")
     slips = await organiser.get(f"{HOME}/slips")
-    assert slips.count('class="slip"') == 2 and "007" in slips
+    assert slips.count('class="slip"') == 2 and "007" in slips and "data-print" in slips
     with house.database.read_session() as session:
         person = session.scalars(select(Person).where(Person.code == "007")).one()
     await organiser.done(f"{HOME}/roster/remove", {"person": str(person.id)}, page=f"{HOME}/roster")
