@@ -59,7 +59,7 @@ export function actBy(connection) {
 
   connection.outbox.onLeft(({ again, told }) => {
     for (const { answer } of again) void done(answer);
-    if (again.length) toast(t("Đang gửi lại những gì bạn đã bấm trước khi trang được tải lại."));
+    if (again.length) toast(t("Đang gửi lại những gì bạn đã bấm trước khi trang bị đóng hoặc tải lại."));
     if (told.length) toast(leftText(told), { seconds: Infinity });
   });
 
