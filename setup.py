@@ -5,7 +5,7 @@ It is no Python module: ``server/native.py`` loads it as a library.
 
 from setuptools import Extension, setup
 
-PARTS = ("forward", "seal", "flight", "bandwidth", "listen", "receive", "relay")
+PARTS = ("forward", "seal", "flight", "bandwidth", "listen", "receive", "relay", "rest")
 
 setup(
     ext_modules=[

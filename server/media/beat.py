@@ -15,29 +15,26 @@ class Beat:
     """See the module."""
 
     def __init__(self) -> None:
-        self._due_s = float("inf")
+        self.due_s = float("inf")
+        """from when on a pause ends with the next waking"""
         self._ended: asyncio.Future[None] | None = None
 
     async def pause(self, seconds: float) -> None:
         """For so long, or until somebody is ``awake`` a little later."""
         loop = asyncio.get_running_loop()
-        self._due_s, self._ended = time.monotonic() + seconds, loop.create_future()
+        self.due_s, self._ended = time.monotonic() + seconds, loop.create_future()
         timer = loop.call_later(seconds * (1 + LATE), self._end)
         try:
             await self._ended
         finally:
             timer.cancel()
 
-    def due(self, now_s: float) -> bool:
-        """Does a pause end with the next waking?"""
-        return now_s >= self._due_s
-
     def awake(self, now_s: float) -> None:
         """Something else woke this process, and is done with."""
-        if self.due(now_s):
+        if now_s >= self.due_s:
             self._end()
 
     def _end(self) -> None:
-        self._due_s = float("inf")
+        self.due_s = float("inf")
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)

@@ -7,7 +7,7 @@ A *path* is where packets come from and go to: an address on the UDP socket, or 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from server.media import stun, tcp
@@ -52,8 +52,8 @@ class Receiver(Protocol):
     def handle_media(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
         """RTP of a stream that its inlet knows."""
 
-    def handle_relayed(self, relayed: Relayed) -> None:
-        """The same, but that it went on already, a moment ago."""
+    def handle_relayed(self, relayed: Sequence[Relayed]) -> None:
+        """The same, but that they went on already, a moment ago."""
 
     def handle_fall(self, now_s: float) -> None:
         """RTCP that its ear has taken lowered its budget."""
@@ -136,6 +136,8 @@ class Binding:
 
     def checked(self, check: stun.Check, path: Path, now_s: float) -> None:
         """A valid check came over ``path``: select it where the rules say so."""
+        if path != self._path:
+            self._ice.catch_up()  # is the selected one in use?
         restarted = len(self.credentials) > 1 and check.local_ufrag == self.ufrag
         if restarted:
             self._ice.checks.drop_old_credentials(self)
@@ -166,17 +168,19 @@ class Binding:
     def heard(self, path: Path, now_s: float) -> None:
         """Media or its reports came over ``path``, for the first time: the peer is where it sends
         from."""
+        if path != self._path:
+            self._ice.catch_up()  # the same
         moved = path != self._path and now_s - self._used_at_s > MOVES_S
         if moved and not self._outranks(path, True, now_s):
             self.path = path
         if path == self._path:
-            self._used_at_s = now_s
+            self._used_at_s = max(self._used_at_s, now_s)
         self._alive(path, now_s)
 
     def _alive(self, path: Path, now_s: float) -> None:
-        self.heard_at_s = now_s
+        self.heard_at_s = max(self.heard_at_s, now_s)
         if path == self._path:
-            self._path_heard_at_s = now_s
+            self._path_heard_at_s = max(self._path_heard_at_s, now_s)
 
     def close(self) -> None:
         """Forget credentials and paths."""

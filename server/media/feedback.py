@@ -15,9 +15,9 @@ from server.media.sequence import extend
 INTERVAL_S = 0.1
 DELTA_S = 250e-6
 REFERENCE_S = 0.064
-FEW = 4
-"""packets, below which they wait for the next report, once: it is as large as they are, and what is told
-of so few changes no estimate sooner"""
+FEW, WAITS = 4, 2
+"""packets, below which they wait for the next report, so many times: it is as large as they are, and what is
+told of so few changes no estimate sooner"""
 MAX_STATUSES = 2000
 """a wider range than this is cut: the sender has begun anew"""
 STATUSES_A_PACKET = 450
@@ -37,12 +37,13 @@ class Feedback:
         self._next: int | None = None
         """first number of the next report"""
         self._count = 0
-        self._waited = False
+        self._waited = 0
 
     def due(self) -> bool:
         """Has enough come to be told, or waited?"""
-        self._waited = not self._waited and 0 < self._news() < FEW
-        return not self._waited
+        waits = self._waited < WAITS and 0 < self._news() < FEW
+        self._waited = self._waited + 1 if waits else 0
+        return not waits
 
     def _news(self) -> int:
         """Of how many packets there is something to tell, lost ones included."""

@@ -12,7 +12,8 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable
-from operator import itemgetter
+from operator import attrgetter
+from typing import Any
 
 from server.media import reading, tcp
 from server.media.binding import Binding, Path, Receiver, host_of
@@ -49,8 +50,8 @@ class IceLite:
         self.find_by_ssrc: Callable[[int], Iterable[Binding]] = lambda ssrc: ()
         self.on_read: Callable[[float], None] = lambda now_s: None
         """what came was read, and has gone on"""
-        self.awaited: Callable[[float], bool] = lambda now_s: False
-        """does somebody wait for that?"""
+        self.due_s: Callable[[], float] = lambda: float("inf")
+        """from when on somebody waits for that"""
         self._dropped = 0
         self.refusals = Refusals()
         self.checks = Checks(self)
@@ -174,17 +175,15 @@ class IceLite:
             self._gathering = gathering
 
     def _note_all(self) -> None:
-        heard: dict[tuple[Binding, Address], float] = {}
-        for relayed in self._reader.relayed():
-            heard[relayed.arrival.owner, relayed.address] = relayed.at_s
-            if relayed.arrival.kind == reading.HEARD:
-                continue
-            try:
-                relayed.arrival.owner.receiver.handle_relayed(relayed)
-            except Exception:  # one peer's packet must never stop the others
-                log.exception("packet handling failed")
-        for (binding, address), at_s in sorted(heard.items(), key=itemgetter(1)):
-            binding.heard(address, at_s)
+        told = self._reader.relayed()
+        for each in told:
+            if each.relayed:
+                try:
+                    each.owner.receiver.handle_relayed(each.relayed)
+                except Exception:  # one peer's packets must never stop the others
+                    log.exception("packet handling failed")
+        for each in sorted(told, key=attrgetter("at_s")):
+            each.owner.heard(each.address, each.at_s)
 
     def noted(self, call: Callable[[], None]) -> None:
         """Call once all that has gone on by itself is noted: at once but while that is being done. Whatever
@@ -210,7 +209,12 @@ class IceLite:
 
     def look(self, now_s: float) -> bool:
         """Do what needs nobody, where something has come; is anything left, or ``on_read`` awaited?"""
-        return self._reader.look(now_s) or self.awaited(now_s)
+        return self._reader.look(now_s) or now_s >= self.due_s()
+
+    def rest(self, pace: Any, epoll: int, end_s: float) -> bool | None:
+        """The same as often as something comes until ``end_s``, with rests (``resting``); None where that
+        is not known here."""
+        return self._reader.rest(pace, epoll, end_s, self.due_s())
 
     @property
     def behind(self) -> bool:
@@ -267,9 +271,9 @@ class IceLite:
 
     def receive(self, data: memoryview, path: Path, now_s: float) -> None:
         """One datagram from anybody; by its first byte as RFC 7983 says."""
-        self.catch_up()
         first = data[0]
         if 128 <= first < 192:
+            self.catch_up()
             binding = self._by_path.get(path)
             if binding is None:
                 self._moved(data, path, now_s)

@@ -44,6 +44,8 @@ int diemcau_lead(void *arrivals, const uint8_t *address, int size, struct inlet 
 void diemcau_tidy(void *arrivals);
 int diemcau_receive(void *arrivals, double now_s);
 int diemcau_is_behind(const void *arrivals);
+struct pace { double rest_s, often_s, woken_s, before_s; };
+int diemcau_rest(void *arrivals, struct pace *, int epoll, int fd, double end_s, double due_s);
 unsigned long diemcau_ledger_bytes(void);
 void diemcau_arrivals_relay(void *arrivals, void *queue, void *ledger, uint8_t **entries,
                             uint8_t **data);

@@ -149,7 +149,7 @@ class Peer:
         self._ear: Ear | None = None
         """is done with most RTCP before ``on_rtcp``"""
         self.on_media: Callable[[bytes, Arrival, float], None] = lambda packet, arrival, now_s: None
-        self.on_relayed: Callable[[Relayed], None] = lambda relayed: None
+        self.on_relayed: Callable[[Sequence[Relayed]], None] = lambda relayed: None
         self.on_connected: Callable[[], None] = lambda: None
         self.on_ended: Callable[[str], None] = lambda reason: None
         self.on_restarted: Callable[[], None] = lambda: None
@@ -301,7 +301,7 @@ class Peer:
         if not self._closed:
             self.on_media(packet, arrival, now_s)
 
-    def handle_relayed(self, relayed: Relayed) -> None:
+    def handle_relayed(self, relayed: Sequence[Relayed]) -> None:
         """The same of what went on by itself."""
         if not self._closed:
             self.on_relayed(relayed)

@@ -212,16 +212,22 @@ class Publication:
             layer.receive(packet, arrival.header, now_s)
             self._schedule(layer)
 
-    def _note(self, relayed: Relayed) -> None:
-        """The same where it went on already."""
-        arrival, at_s = relayed.arrival, relayed.at_s
-        layer = self._by_ssrc.get(arrival.header.ssrc)
-        if layer is not None and layer.ssrc == arrival.header.ssrc:
-            self._within(relayed.size, at_s)  # it was
-            self._extensions_told(layer, arrival, at_s)
-            layer.note(relayed.packet, arrival.header, relayed.size, at_s)
+    def _note(self, relayed: Sequence[Relayed]) -> None:
+        """The same where they went on already."""
+        by_ssrc: dict[int, list[Relayed]] = {}
+        for each in relayed:
+            by_ssrc.setdefault(each.header.ssrc, []).append(each)
+        for ssrc, some in by_ssrc.items():
+            layer = self._by_ssrc.get(ssrc)
+            if layer is None or layer.ssrc != ssrc:
+                continue
+            sizes = sum([each.size for each in some])
+            self._within(sizes, some[-1].at_s, len(some))  # they were
+            for each in some:
+                self._extensions_told(layer, each, each.at_s)
+            layer.note(some)
 
-    def _extensions_told(self, layer: Layer, arrival: Arrival, now_s: float) -> None:
+    def _extensions_told(self, layer: Layer, arrival: Arrival | Relayed, now_s: float) -> None:
         """What a packet's extensions say."""
         if arrival.transport >= 0:
             # Its sender's estimate is not to suffer from when we read.
@@ -309,9 +315,9 @@ class Publication:
         self._tell_known()
         return True
 
-    def _within(self, size: int, now_s: float) -> bool:
+    def _within(self, size: int, now_s: float, count: int = 1) -> bool:
         """Does the publisher keep to what one may send?"""
-        if self._packets.take(1, now_s) and self._uplink.take(size, now_s):
+        if self._packets.take(count, now_s) and self._uplink.take(size, now_s):
             return True
         first_s, latest_s = self._excess or (now_s, now_s)
         if now_s - latest_s > UPLINK_BURST_S or self._excess is None:

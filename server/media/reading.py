@@ -79,15 +79,30 @@ class Arrival(NamedTuple):
 
 
 class Relayed(NamedTuple):
-    """One that went on by itself; or was ``HEARD``, the first one over its address of some."""
+    """One that went on by itself."""
 
     packet: bytes
     """as it went on: it may be padded"""
     size: int
     """as it came"""
-    address: Address
-    arrival: Arrival
     at_s: float
+    age: int
+    transport: int
+    level: int
+    """as of an ``Arrival``"""
+    header: rtp.Header
+
+
+class Told(NamedTuple):
+    """What came over one address."""
+
+    owner: Any
+    """of the inlet"""
+    address: Address
+    at_s: float
+    """the latest of it"""
+    relayed: list[Relayed]
+    """none where all of it was ``HEARD``"""
 
 
 class Reader(Protocol):
@@ -99,6 +114,10 @@ class Reader(Protocol):
     @property
     def behind(self) -> bool:
         """May more be waiting than was read the last time?"""
+
+    def rest(self, pace: Any, epoll: int, end_s: float, due_s: float) -> bool | None:
+        """As ``Resting`` does until ``end_s``: is anything left for ``read``, or ``due_s`` over? None where
+        ``Resting`` has to do it."""
 
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """What has come, ``MAX_BATCH`` at most, where from, and what is known of it; never empty
@@ -117,7 +136,7 @@ class Reader(Protocol):
     def untold(self) -> int:
         """How many have gone on by themselves since ``relayed`` was last asked."""
 
-    def relayed(self) -> Iterator[Relayed]:
+    def relayed(self) -> list[Told]:
         """Those, in order of their arrival within each stream; all of them count as told at once."""
 
 
@@ -146,9 +165,13 @@ class Plain:
         """It may be."""
         return True
 
-    def relayed(self) -> Iterator[Relayed]:
+    def rest(self, pace: Any, epoll: int, end_s: float, due_s: float) -> bool | None:
         """None."""
-        return iter(())
+        return None
+
+    def relayed(self) -> list[Told]:
+        """None."""
+        return []
 
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """See ``Reader``."""
@@ -210,7 +233,7 @@ class Compiled:
         if library is None:
             raise RuntimeError("receive.c was not built")
         self._ffi, self._code = ffi, code = library
-        self._family = sock.family
+        self._family, self._fd = sock.family, sock.fileno()
         self._memory = ffi.new("char[]", code.diemcau_arrivals_bytes())
         where = [ffi.new("uint8_t **") for _ in range(3)]
         unprotect = (UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS)
@@ -300,25 +323,39 @@ class Compiled:
         """See ``Reader``."""
         return self._ledger[0]
 
-    def relayed(self) -> Iterator[Relayed]:
+    def relayed(self) -> list[Told]:
         """See ``Reader``."""
         count, used = self._ledger
         entries, data = bytes(self._entries[: ENTRY.size * count]), bytes(self._data[:used])
         self._ledger[0] = self._ledger[1] = 0
+        found: dict[int, tuple[float, list[Relayed]]] = {}
         for entry in ENTRY.iter_unpack(entries):
-            at_s, start, size, number, came = entry[:5]
-            place = self._places.get(number)
-            if place is not None:
-                address, inlet = place
-                header = _new(rtp.Header, entry[11:])
-                numbers = inlet.owner, *entry[6:11], header
-                arrival = _new(Arrival, numbers)
-                yield Relayed(data[start : start + size], came, address, arrival, at_s)
+            at_s, start, size, number, came, _, kind, _, age, transport, level = entry[:11]
+            before_s, packets = found.get(number) or (at_s, [])
+            found[number] = (at_s if at_s > before_s else before_s), packets
+            if kind == RELAYED:
+                told = came, at_s, age, transport, level, _new(rtp.Header, entry[11:])
+                packets.append(_new(Relayed, (data[start : start + size], *told)))
+        return [
+            Told(place[1].owner, place[0], at_s, packets)
+            for number, (at_s, packets) in found.items()
+            if (place := self._places.get(number)) is not None
+        ]
 
     @property
     def behind(self) -> bool:
         """See ``Reader``."""
         return bool(self._code.diemcau_is_behind(self._memory))
+
+    def rest(self, pace: Any, epoll: int, end_s: float, due_s: float) -> bool | None:
+        """See ``Reader``."""
+        if not self._left:
+            place = self._memory, pace, epoll, self._fd
+            self._left = self._code.diemcau_rest(*place, end_s, due_s)
+        if self._left < 0:
+            self._left = 0
+            return False
+        return True
 
     def look(self, now_s: float) -> bool:
         """See ``Reader``."""

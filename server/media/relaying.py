@@ -13,8 +13,8 @@ from server.media import native
 from server.media.limits import Allowance
 from server.media.sending import Lanes
 
-BOOKS_S = 0.1
-"""a worker does it twice as often (``Worker._tick``), and whatever depends on it before that"""
+BOOKS_S = 0.3
+"""a worker does it every 0.1 s (``Worker._tick``), and whatever depends on it before that"""
 
 
 class Limits:

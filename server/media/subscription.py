@@ -95,7 +95,7 @@ class Subscriber:
             output.on_change = self._changed
             output.waiting = self._waiting
             output.unreported = self._unreported
-        self._rota = Rota(list(self.outputs.values()), REPORT_S)
+        self._rota = Rota(list(self.outputs.values()), REPORT_S, REPORTS_A_PACKET)
         self._asks = Asking(sum(line.kind == "video" for line in lines))
         self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}

@@ -102,7 +102,7 @@ class Switch:
         if self.shown is not None and self.pending is self.shown and layer is not self.shown:
             self._show(None)  # it began anew: nothing of it fits until its keyframe
         if self.pending is not None and self.pending is not self.shown:
-            self.pending.outputs.discard(self)
+            self.pending.detach(self)
         if layer is None or self.pending is None or layer.track is not self.pending.track:
             self._pending_since_s = now_s
         self.pending = layer
@@ -114,7 +114,7 @@ class Switch:
         self.leave_fan()
         before = self.source
         if self.shown is not None and self.shown is not layer:
-            self.shown.outputs.discard(self)
+            self.shown.detach(self)
         self.shown = layer
         if self.source != before:
             self.on_change()
@@ -226,5 +226,5 @@ class Switch:
         self.leave_fan()
         for layer in (self.shown, self.pending):
             if layer is not None:
-                layer.outputs.discard(self)
+                layer.detach(self)
         self.shown = self.pending = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Set
+from collections.abc import Callable, Hashable, Sequence, Set
 from typing import TYPE_CHECKING
 
 from server.media import keyframes, layers, levels, resolution, rtcp, rtp
@@ -14,6 +14,7 @@ from server.media.history import History
 from server.media.layers import Meter, Offer
 from server.media.levels import Loudness
 from server.media.negotiation import Line, normal_name
+from server.media.reading import Relayed
 from server.media.relaying import Relay
 from server.media.sequence import Arrivals
 from server.media.timeline import Timeline
@@ -99,6 +100,11 @@ class Layer:
         self.disarm()
         self.outputs.add(output)
 
+    def detach(self, output: Switch) -> None:
+        """It has got what came until now, and nothing more."""
+        self.track.publication.peer.catch_up()
+        self.outputs.discard(output)
+
     def alive(self, now_s: float) -> bool:
         """Do packets come? After a stall of the whole line each layer has time to come again."""
         at_s = self.received_at_s
@@ -141,17 +147,24 @@ class Layer:
         else:
             self._arm()
 
-    def note(self, packet: bytes, header: rtp.Header, size: int, now_s: float) -> None:
-        """One that went on by itself, and had ``size`` bytes before it was padded."""
-        found = self._count(packet, header, size, now_s)
-        if found is None:
+    def note(self, relayed: Sequence[Relayed]) -> None:
+        """These went on by themselves."""
+        noted = []
+        octets = sent = 0
+        for packet, size, at_s, _, _, _, header in relayed:
+            found = self._count(packet, header, size, at_s)
+            if found is not None:
+                noted.append(found)
+                octets += header.payload_end - header.payload_start
+                sent += len(packet) - header.payload_start
+        if not noted:
             return
+        newest = noted[-1]  # each was the next one of its stream
         if self._relayed_to:
-            octets = header.payload_end - header.payload_start
-            sent, newest = len(packet) - header.payload_start, (found.number, header.timestamp)
-            self.fan.tally.add(1, octets, sent, *newest, now_s)
-        self._noted.append(found)
-        if len(self._noted) == 1:
+            numbers = newest.number, newest.header.timestamp, self.received_at_s
+            self.fan.tally.add(len(noted), octets, sent, *numbers)
+        self._noted += noted
+        if len(self._noted) == len(noted):
             self.track.publication.peer.defer(self._tell)
 
     def _tell(self) -> None:
@@ -203,8 +216,9 @@ class Layer:
             self._relayed_to = frozenset(members)
 
     def disarm(self) -> None:
-        """What comes is to be looked at."""
+        """What comes is to be looked at, once what went on by itself is noted."""
         if self.relay is not None and self.relay.armed:
+            self.track.publication.peer.catch_up()
             self.relay.disarm()
 
     def clocked(self, report: rtcp.SenderReport, now_s: float) -> None:
@@ -331,7 +345,7 @@ class Track:
         """A packet of any layer has come."""
         if now_s - self.received_at_s > LAYER_SILENT_S:
             self.stall = (self.received_at_s, now_s)
-        self.received_at_s = now_s
+        self.received_at_s = max(self.received_at_s, now_s)
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -83,7 +83,8 @@ class Worker:
         self._silence_s = silence_s
         self._ice = IceLite(sock)
         if selector is not None:
-            selector.attend(sock.fileno(), self._ice.look, lambda: self._ice.behind)
+            ice = self._ice
+            selector.attend(sock.fileno(), ice.look, lambda: ice.behind, ice.rest)
         self._tcp = tcp.Listener(
             listener,
             self._ice.datagram,
@@ -103,7 +104,7 @@ class Worker:
         """web has said something since it was quiet"""
         self._beat = Beat()
         self._ice.on_read = self._beat.awake
-        self._ice.awaited = self._beat.due
+        self._ice.due_s = lambda: self._beat.due_s
         self._conferences: dict[str, Conference] = {}
         self._finishing: dict[str, tuple[messages.Record, messages.Finish]] = {}
         """recordings whose end the recorder has not confirmed yet"""
@@ -154,7 +155,8 @@ class Worker:
                 lively = beat
                 continue
             now_s = time.monotonic()
-            self._ice.catch_up()
+            if beat % 2 == 0:
+                self._ice.catch_up()
             for conference in list(self._conferences.values()):
                 try:
                     conference.tick(now_s)

@@ -150,16 +150,17 @@ def test_what_goes_on_by_itself_is_what_python_would_have_sent_and_is_told_of(li
         assert line.read(now_s) == [], "nothing is left to do"
         for packets in sent.values():
             equalise(packets) if packets else None
-        told = list(line.reader.relayed())
+        (at_once,) = line.reader.relayed()
         assert line.reader.untold == 0
+        assert at_once[:3] == ("owner", line.theirs.getsockname(), now_s)
+        told = at_once.relayed
         for ssrc, packets in sent.items():
-            mine = [each for each in told if each.arrival.header.ssrc == ssrc]
+            mine = [each for each in told if each.header.ssrc == ssrc]
             assert [each.packet for each in mine] == [packet.data for packet in packets]
             assert [each.size for each in mine] == [len(data) for data in plain[ssrc]]
-            assert [each.arrival.header for each in mine] == [each.header for each in packets]
+            assert [each.header for each in mine] == [each.header for each in packets]
             for each in mine:
-                assert (each.address, each.at_s) == (line.theirs.getsockname(), now_s)
-                assert (each.arrival.transport, each.arrival.level) == (turn, 5)
+                assert (each.at_s, each.transport, each.level) == (now_s, turn, 5)
         for which in range(2):
             got = line.got(which)
             assert len(got) == len(told)
@@ -186,6 +187,11 @@ def test_what_goes_on_by_itself_is_what_python_would_have_sent_and_is_told_of(li
     assert line.sender.dropped == 0
 
 
+def _relayed(line: Line) -> list[Relayed]:
+    """All that has gone on by itself; by one address."""
+    return [each for told in line.reader.relayed() for each in told.relayed]
+
+
 def test_what_is_not_the_next_one_or_too_much_is_left_to_python(line: Line) -> None:
     relay = line.relays[PICTURE]
 
@@ -202,7 +208,7 @@ def test_what_is_not_the_next_one_or_too_much_is_left_to_python(line: Line) -> N
     assert kinds(5) == [] and line.reader.untold == 3
     relay.disarm()
     assert kinds(8) == [reading.MEDIA]
-    assert [each.arrival.header.sequence for each in line.reader.relayed()] == [3, 4, 5]
+    assert [each.header.sequence for each in _relayed(line)] == [3, 4, 5]
     relay.arm(10, None)
     assert kinds(9) == [reading.MEDIA], "late"
     assert kinds(11) == [] and line.reader.untold == 1, "noted, though there is nobody"
@@ -240,7 +246,7 @@ def test_beyond_what_a_publisher_may_send_nothing_goes_on_by_itself() -> None:
         for number in range(1, 1101):
             line.send(_packet(PICTURE, number, 10, 0))
             left += len(line.read(100.0))
-            list(line.reader.relayed())
+            _relayed(line)
         assert left == 100, "of 1,000 at once, and ten a second"
         line.relays[PICTURE].arm(1100, line.lanes[PICTURE])
         line.send(_packet(PICTURE, 1101, 10, 0))
@@ -257,7 +263,7 @@ def test_what_is_never_asked_about_fills_no_memory(line: Line) -> None:
         left += line.read(100.0)
     assert line.reader.untold + len(left) == 1499
     assert left and line.reader.untold > 500
-    told = [each.arrival.header.sequence for each in line.reader.relayed()]
+    told = [each.header.sequence for each in _relayed(line)]
     assert told == list(range(1, len(told) + 1))
 
 
@@ -266,6 +272,7 @@ async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> 
     now, later = (publication(raw()) for _ in range(2))
     rng = random.Random(3)
     number, timestamp, at_s = 65_000, 0, 10.0
+    told: list[Relayed] = []
     for _ in range(3000):
         number += rng.choice((1, 1, 1, 1, 2))
         timestamp += rng.choice((0, 3000))
@@ -280,8 +287,14 @@ async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> 
         _bind(now), _bind(later)
         arrival = Arrival(None, reading.MEDIA, True, 7, number & 0xFFFF, -1, header)
         now.peer.on_media(data, arrival, at_s)
-        later.peer.on_relayed(Relayed(data, len(data), ("", 0), arrival, at_s))
-        assert _books(now) == _books(later)
+        told.append(Relayed(data, len(data), at_s, 7, number & 0xFFFF, -1, header))
+        if rng.random() < 0.2:
+            later.peer.on_relayed(told)
+            left = later._packets._left  # what is told at once is taken at once
+            assert now._packets._left - 100 <= left <= now._packets._left
+            told.clear()
+            assert _books(now) == _books(later)
+    later.peer.on_relayed(told)
     assert now._feedback.report(1, 2) == later._feedback.report(1, 2)
 
 
@@ -296,7 +309,7 @@ def _books(found: Publication) -> object:
     layer = found.video.layers[0]
     arrivals = vars(layer.arrivals) | {"holes": sorted(layer.arrivals.holes), "_answers": None}
     kept = layer.history.get(layer.arrivals.highest or 0)
-    return arrivals, kept, layer._entered, layer.received_at_s, found._packets._left
+    return arrivals, kept, layer._entered, layer.received_at_s
 
 
 @pytest.mark.parametrize("excess", [False, True], ids=["a layer that comes", "a cut off publisher"])
@@ -408,7 +421,7 @@ async def test_who_may_hear_later_hears_of_all_and_of_when_it_came(raw: Make) ->
         ) + (SLICE if number else PARAMETERS)  # fmt: skip
         header = rtp.parse(data)
         assert header is not None
-        layer.note(data, header, len(data), begin_s + number / 100)
+        layer.note([Relayed(data, len(data), begin_s + number / 100, 0, -1, -1, header)])
     assert [each.packets[0][2:4] for each in told] == [bytes([0, i]) for i in range(5)]
     steps_us = [after.at_us - before.at_us for before, after in itertools.pairwise(told)]
     assert told[0].at_us <= wall_us() - 450_000 and min(steps_us) > 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 import selectors
 import shutil
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from server.media import native, resting
 from server.media.reading import MAX_BATCH, Compiled, Plain
 from server.media.resting import OFTEN_S, REST_S, Resting
+from tests.media.test_relaying import PICTURE, Line, _packet
 
 WAYS = [Plain, Compiled]
 
@@ -126,3 +128,55 @@ def test_a_flood_is_read_without_a_rest(
         assert (turn(), clock.rests) == (1, [])
         stranger.sendto(b"x", ours.getsockname())
         assert (turn(), clock.rests) == (1, [pytest.approx(REST_S)])
+
+
+LONG_S = 0.1
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """Whose pictures go on by themselves; rests are long enough to be seen."""
+    if native.library() is None and shutil.which("cc") is None:
+        pytest.skip("no compiler, so nothing compiled")
+    monkeypatch.setattr(resting, "REST_S", LONG_S)
+    monkeypatch.setattr(resting, "OFTEN_S", 1000.0)
+    made = Line()
+    made.relays[PICTURE].arm(0, made.lanes[PICTURE])
+    yield made
+    made.close()
+
+
+def test_compiled_code_rests_alike_and_python_hears_of_what_is_its_own_alone(line: Line) -> None:
+    mine, others = socket.socketpair()
+    due_s = float("inf")
+    with mine, others, Resting() as selector:
+        for each in (line.ours, mine):
+            selector.register(each, selectors.EVENT_READ)
+        fd = line.ours.fileno()
+        selector.attend(
+            *(fd, lambda now_s: pytest.fail("Python looks"), lambda: line.reader.behind),
+            lambda pace, epoll, end_s: line.reader.rest(pace, epoll, end_s, due_s),
+        )
+
+        def fds(timeout: float | None = None) -> set[int]:
+            return {key.fd for key, _ in selector.select(timeout)}
+
+        for number in (1, 2):
+            line.send(_packet(PICTURE, number, 100, 0))
+        assert (fds(0.02), line.reader.untold) == (set(), 2), "until a timer is due"
+        line.theirs.sendto(b"strange", line.ours.getsockname())
+        assert fds() == {fd}, "once, though it was read already"
+        assert [data for data, _ in line.read(0.0)] == [b"strange"]
+        woken_s = selector._pace.woken_s
+        for number in (3, 4):
+            line.send(_packet(PICTURE, number, 100, 0))
+        assert (fds(LONG_S / 2), line.reader.untold) == (set(), 4)
+        assert selector._pace.woken_s >= woken_s + LONG_S, "after a rest"
+        line.send(_packet(PICTURE, 5, 100, 0))
+        others.send(b"x")
+        assert fds() >= {mine.fileno()} and mine.recv(9) == b"x"
+        line.send(_packet(PICTURE, 6, 100, 0))
+        due_s = 0.0
+        assert fds() == {fd}, "somebody waits for that"
+        assert (line.read(0.0), line.reader.untold) == ([], 6)
+        assert fds(0) == set(), "the loop has work"
