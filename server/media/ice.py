@@ -213,8 +213,11 @@ class IceLite:
 
     def rest(self, pace: Any, epoll: int, end_s: float) -> bool | None:
         """The same as often as something comes until ``end_s``, with rests (``resting``); None where that
-        is not known here."""
-        return self._reader.rest(pace, epoll, end_s, self.due_s())
+        is not known here. Who awaits ``on_read`` is called at once, though nothing be left."""
+        left = self._reader.rest(pace, epoll, end_s, self.due_s())
+        if left is False:
+            self.on_read(time.monotonic())
+        return left
 
     @property
     def behind(self) -> bool:

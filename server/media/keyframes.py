@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 MIN_INTERVAL_S = 0.5
 """at most two requests a second and source: each costs the publisher a large frame"""
 PATIENCE_S = 0.7
@@ -31,17 +33,19 @@ class H264Entry:
         kind = payload[0] & 31
         if kind == _STAP_A:
             units = _aggregated(payload)
-        elif kind == _FU_A:
-            units = {payload[1] & 31} if len(payload) > 1 and payload[1] & 0x80 else set()
+        elif kind != _FU_A:
+            units = (kind,)
+        elif len(payload) > 1 and payload[1] & 0x80:
+            units = (payload[1] & 31,)
         else:
-            units = {kind}
+            return False
         if _SPS in units:
             self._parameters_seen = True
             return True
         return _IDR in units and not self._parameters_seen
 
 
-def _aggregated(payload: Bytes) -> set[int]:
+def _aggregated(payload: Bytes) -> Collection[int]:
     """Types of the NAL units in a STAP-A (RFC 6184, 5.7.1)."""
     kinds = set()
     position = 1

@@ -116,8 +116,8 @@ class Reader(Protocol):
         """May more be waiting than was read the last time?"""
 
     def rest(self, pace: Any, epoll: int, end_s: float, due_s: float) -> bool | None:
-        """As ``Resting`` does until ``end_s``: is anything left for ``read``, or ``due_s`` over? None where
-        ``Resting`` has to do it."""
+        """As ``Resting`` does until ``end_s``, or something comes after ``due_s``: is anything left for
+        ``read``? None where ``Resting`` has to do it."""
 
     def read(self, now_s: float) -> Iterator[tuple[memoryview, Address, Arrival | None]]:
         """What has come, ``MAX_BATCH`` at most, where from, and what is known of it; never empty
@@ -352,10 +352,7 @@ class Compiled:
         if not self._left:
             place = self._memory, pace, epoll, self._fd
             self._left = self._code.diemcau_rest(*place, end_s, due_s)
-        if self._left < 0:
-            self._left = 0
-            return False
-        return True
+        return self._left > 0
 
     def look(self, now_s: float) -> bool:
         """See ``Reader``."""

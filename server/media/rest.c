@@ -17,8 +17,6 @@ struct arrivals;
 int diemcau_receive(struct arrivals *arrivals, double now_s);
 int diemcau_is_behind(const struct arrivals *arrivals);
 
-enum { OTHERS = -1 };
-
 static double monotonic(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -37,8 +35,8 @@ static int milliseconds(double at_s, double now_s) {
     return left <= 0 ? 0 : left > 1e6 ? 1000000 : (int)left + 1;
 }
 
-/* As Resting.select of what comes on `fd`, read by `arrivals`, until `end_s`: how many of that are somebody's, 0
- * where there are none but `due_s` is over; OTHERS: the caller has to see for itself what has come. */
+/* As Resting.select of what comes on `fd`, read by `arrivals`, until `end_s`, or something comes after `due_s`:
+ * how many of that are somebody's; 0: the caller has to see for itself what has come. */
 int diemcau_rest(struct arrivals *arrivals, struct pace *pace, int epoll, int fd, double end_s,
                  double due_s) {
     for (;;) {
@@ -46,22 +44,20 @@ int diemcau_rest(struct arrivals *arrivals, struct pace *pace, int epoll, int fd
         int often = pace->woken_s - pace->before_s < pace->often_s;
         if (often && now_s < next_s && !diemcau_is_behind(arrivals)) {
             if (!sleep_until(next_s))
-                return OTHERS;
+                return 0;
             now_s = monotonic();
         }
         struct epoll_event events[2];
         int count = epoll_wait(epoll, events, 2, milliseconds(end_s, now_s));
         if (count <= 0)
-            return OTHERS;
+            return 0;
         now_s = monotonic();
         pace->before_s = pace->woken_s;
         pace->woken_s = now_s;
         if (count > 1 || events[0].data.fd != fd)
-            return OTHERS;
+            return 0;
         int left = diemcau_receive(arrivals, now_s);
-        if (left || now_s >= due_s)
+        if (left || now_s >= due_s || now_s >= end_s)
             return left;
-        if (now_s >= end_s)
-            return OTHERS;
     }
 }

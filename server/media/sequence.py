@@ -89,7 +89,10 @@ class Arrivals:
 
     def receive(self, sequence: int, timestamp: int, size: int, now_s: float) -> int | None:
         """The unwrapped number of this packet; None if it came before or far too late."""
-        if self.highest is None or abs(extend(sequence, self.highest) - self.highest) > RESTART_GAP:
+        if self.highest is not None and (sequence - self.highest) & 0xFFFF == 1:
+            extended = self.highest = self.highest + 1  # the next one, as most are
+            self._measure_jitter(timestamp, now_s)
+        elif self.highest is None or abs(extend(sequence, self.highest) - self.highest) > RESTART_GAP:
             begin = self._begin if self.highest is None else self.highest + 65536
             extended = extend(sequence, begin)
             self._first, self.highest = extended, extended
@@ -109,7 +112,8 @@ class Arrivals:
                 return None
         self.received += 1
         self.octets += size
-        self._askable = min(MAX_HOLES, self._askable + HOLES_A_PACKET)
+        if self._askable < MAX_HOLES:
+            self._askable = min(MAX_HOLES, self._askable + HOLES_A_PACKET)
         return extended
 
     def _miss(self, gap: range, now_s: float) -> None:
