@@ -213,7 +213,7 @@ class Publication:
             self._schedule(layer)
 
     def _note(self, relayed: Sequence[Relayed]) -> None:
-        """The same where they went on already."""
+        """The same where they went on already: nothing was missing before any of them."""
         by_ssrc: dict[int, list[Relayed]] = {}
         for each in relayed:
             by_ssrc.setdefault(each.header.ssrc, []).append(each)
@@ -223,11 +223,15 @@ class Publication:
                 continue
             sizes = sum([each.size for each in some])
             self._within(sizes, some[-1].at_s, len(some))  # they were
-            for each in some:
-                self._extensions_told(layer, each, each.at_s)
+            audio = layer.track.loudness if layer.track.kind == "audio" else None
+            for _, _, at_s, age, transport, level, _ in some:
+                if transport >= 0:
+                    self._feedback.receive(transport, at_s - age * AGE_S)
+                if level >= 0 and audio is not None:
+                    audio.hear(level, at_s)
             layer.note(some)
 
-    def _extensions_told(self, layer: Layer, arrival: Arrival | Relayed, now_s: float) -> None:
+    def _extensions_told(self, layer: Layer, arrival: Arrival, now_s: float) -> None:
         """What a packet's extensions say."""
         if arrival.transport >= 0:
             # Its sender's estimate is not to suffer from when we read.
@@ -376,7 +380,7 @@ class Publication:
             self._schedule(layer)
 
     def send_requests(self, now_s: float) -> None:
-        """Every 50 ms: the keyframes that are wanted."""
+        """Every 100 ms: the keyframes that are wanted."""
         if self.peer.connected and self.video is not None:
             self._send(self.video.requests(now_s))
 

@@ -289,7 +289,7 @@ class Conference:
     # Time.
 
     def tick(self, now_s: float) -> None:
-        """Every 50 ms: keyframes, and what is recorded."""
+        """Every 100 ms, and with what web says: keyframes, and what is recorded."""
         asking = [each for each in self.publications.values() if each.asks]
         self._each(asking, lambda each: each.send_requests(now_s))
         if self.feed is not None:
@@ -322,7 +322,7 @@ class Conference:
         self._each(self.publications.values(), lambda each: each.send_feedback())
 
     def listen(self, now_s: float) -> None:
-        """Every 250 ms: who speaks, and who is loudest where not all who hold the floor are heard."""
+        """Every 200 ms: who speaks, and who is loudest where not all who hold the floor are heard."""
         watched = any(isinstance(each, Watcher) for each in self.subscribers.values())
         if len(self.desired.floor) > (1 if watched else AUDIO_SLOTS):
             self.reconcile()
@@ -376,7 +376,7 @@ class Conference:
                 self._report(self._slots_of(each))
 
     def send_published(self, now_s: float) -> None:
-        """Every 250 ms: who publishes, where that is another or does otherwise."""
+        """Every 200 ms: who publishes, where that is another or does otherwise."""
         published = self._describe(now_s)
         if published != (self._published or messages.Published(self.slug, ())):
             self._published = published

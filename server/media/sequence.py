@@ -91,8 +91,12 @@ class Arrivals:
         """The unwrapped number of this packet; None if it came before or far too late."""
         if self.highest is not None and (sequence - self.highest) & 0xFFFF == 1:
             extended = self.highest = self.highest + 1  # the next one, as most are
+            if self.holes:
+                self.holes.pop(extended, None)  # see ``miss_next``
             self._measure_jitter(timestamp, now_s)
-        elif self.highest is None or abs(extend(sequence, self.highest) - self.highest) > RESTART_GAP:
+        elif (
+            self.highest is None or abs(extend(sequence, self.highest) - self.highest) > RESTART_GAP
+        ):
             begin = self._begin if self.highest is None else self.highest + 65536
             extended = extend(sequence, begin)
             self._first, self.highest = extended, extended

@@ -39,8 +39,8 @@ from server.media.sessions import Negotiator, Refusal
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
-SECOND = 20
+TICK_S = 0.1
+SECOND = 10
 """ticks"""
 REST_AFTER = 3 * SECOND
 """ticks without a session, by which all is told of the last one; from then on a tick is a second, until
@@ -155,30 +155,28 @@ class Worker:
                 lively = beat
                 continue
             now_s = time.monotonic()
-            if beat % 2 == 0:
-                self._ice.catch_up()
+            self._ice.catch_up()
             for conference in list(self._conferences.values()):
                 try:
                     conference.tick(now_s)
+                    conference.send_feedback()
+                    conference.follow_lines(now_s)
+                    conference.send_changes(now_s)
                     if beat % 2 == 0:
-                        conference.send_feedback()
-                        conference.follow_lines(now_s)
-                        conference.send_changes(now_s)
-                    if beat % 5 == 0:
                         conference.listen(now_s)
                         conference.send_published(now_s)
-                    if beat % 10 == 0:
+                    if beat % 5 == 0:
                         conference.choose_layers(now_s)
                     if beat % SECOND == 0:
                         conference.send_reports(now_s)
-                    if beat % 40 == 0:
+                    if beat % (2 * SECOND) == 0:
                         conference.send_lines(now_s - lines_at_s)
                 except Exception:  # one conference must never stop the others
                     log.exception("tick failed conference=%s", conference.slug)
-            if beat % 20 == 0:
+            if beat % SECOND == 0:
                 self._tcp.tick(now_s, lambda host: bool(self._sessions_at(host)))
                 self._ice.refusals.tick(now_s, self._sessions_at)
-            if beat % 40 == 0:
+            if beat % (2 * SECOND) == 0:
                 faulthandler.dump_traceback_later(HUNG_S, exit=True)
                 lines_at_s = now_s
                 self._control.send(self._load.measure(self._conferences.values()))
@@ -216,11 +214,15 @@ class Worker:
 
     def _steer(self, message: messages.Desired | messages.Forget) -> None:
         if isinstance(message, messages.Desired):
-            self._conference(message.conference).apply(message)
+            conference = self._conference(message.conference)
+            conference.apply(message)
+            conference.tick(
+                time.monotonic()
+            )  # the keyframe of a cut is not to wait for the next one
             return
-        conference = self._conferences.pop(message.conference, None)
-        if conference is not None:
-            conference.forget(moved=message.moved)
+        ended = self._conferences.pop(message.conference, None)
+        if ended is not None:
+            ended.forget(moved=message.moved)
 
     def _conference(self, slug: str) -> Conference:
         conference = self._conferences.get(slug)
