@@ -127,16 +127,10 @@ class Batch:
         answers: list[Answer] = []
         for kind, together in groupby(jobs, _kind):
             if kind is None:
-                answers += map(self._alone, together)
+                answers += map(self._done_alone, together)
             else:
                 answers += self._commands([job for job in together if isinstance(job, CommandJob)])
         return answers
-
-    def _alone(self, job: Job) -> Answer:
-        try:
-            return self._done_alone(job)
-        finally:
-            bulk.forget_facts(self._session)
 
     def _done_alone(self, job: Job) -> Answer:
         if isinstance(job, CommandJob):
@@ -310,7 +304,6 @@ class Batch:
             if type(emit.event) in EFFECTS:
                 server = server_actor(conference_id)
                 entries += [(further, holder) for further in self._effects(server, emit)]
-                bulk.forget_facts(self._session)
 
     def _effects(self, server: Actor, emit: Emit) -> Iterator[Emit]:
         """What an event brings about, each followed by what that brings about."""
@@ -323,7 +316,6 @@ class Batch:
         if conference_id is not None:
             self.rights.add(conference_id)
             # Who was revoked a moment ago may have more in this very batch.
-            bulk.forget_facts(self._session)
             self._revoked = _revoked(self._session, self._holders)
 
 
@@ -345,7 +337,7 @@ def server_actor(conference_id: int) -> Actor:
 
 def _revoked(session: Session, holders: set[str]) -> set[str]:
     """Those ``holders`` that are seats no more, or not yet; of who is neither it is kept for a while."""
-    standing = bulk.facts(session, "standing")
+    standing = bulk.facts(session, Seat)
     unknown = [holder for holder in holders if holder not in standing]
     if not unknown:
         return set()

@@ -278,10 +278,9 @@ class Inbox:
                 done = Done(events, self._unsure.rights | batch.rights, answers)
                 self._unsure = done
                 began_s = time.monotonic()
-                session.commit()
-                if written := sum(job.writes for job in jobs):
-                    COMMIT_S.observe(time.monotonic() - began_s)
-                    BATCH_COMMANDS.observe(written)
+            if written := sum(job.writes for job in jobs):
+                COMMIT_S.observe(time.monotonic() - began_s)
+                BATCH_COMMANDS.observe(written)
             if any(isinstance(job, WorkJob) and job.writes for job in jobs):
                 self._writer.forget()
         finally:

@@ -239,7 +239,7 @@ def _sites(
     session: Session, conference_id: int, persons: Collection[int | None]
 ) -> dict[int, int | None]:
     """person → the site where they are expected; None where they are not on the roster."""
-    sites: dict[int, int | None] = bulk.facts(session, ("expected", conference_id))
+    sites: dict[int, int | None] = bulk.facts(session, RosterEntry, conference_id)
     unknown = [each for each in persons if each is not None and each not in sites]
     if unknown:
         found = bulk.read(session, _EXPECTED, conference=conference_id, persons=unknown)

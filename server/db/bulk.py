@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
+    event,
     func,
     select,
     update,
@@ -32,6 +33,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from server.db.base import Base
+from server.db.channels import Channel, Direct, Pipeline
 from server.db.lists import Convert, Listed, converted
 
 T = TypeVarTuple("T")
@@ -47,9 +49,9 @@ statement."""
 _TOGETHER = (TOGETHER, 32, 8, 2, 1)
 _NEW, _KEY = "new_", "key_"
 """before the names of an UPDATE's parameters, which columns' names must not be"""
-_DRIVER, _FACTS = "driver", "facts"
+_CHANNEL, _FACTS = "channel", "facts"
 """of ``Session.info``"""
-_PARAMSTYLES = {"sqlite": "qmark", "postgresql": "format"}
+_PARAMSTYLES = {"sqlite": "qmark", "postgresql": "numeric_dollar"}
 
 
 def add(session: Session, model: type[Base], rows: Rows) -> None:
@@ -76,11 +78,12 @@ def change(session: Session, row: Base, **values: Any) -> None:
     """Write ``values`` into columns of ``row``, which is in the database, at once: a flush would take
     ten times as long. ``row`` has them from now on."""
     session.flush()
-    driver, dialect = _driver(session)
+    channel, dialect = _channel(session)
     asked = _update(type(row), tuple(values), dialect)
     keys = {_KEY + column.name: getattr(row, column.name) for column in _keys(type(row))}
     given = {_NEW + name: value for name, value in values.items()}
-    driver.execute(asked.text, asked.parameters(keys | given))
+    channel.write(asked.text, asked.parameters(keys | given))
+    _forget_facts(session, type(row))
     for name, value in values.items():
         set_committed_value(row, name, value)
 
@@ -89,9 +92,9 @@ def read(session: Session, query: Select[*T], **values: Any) -> list[tuple[*T]]:
     """Columns that ``query`` selects, without the ORM's work on them. ``query`` is one that stays: it
     is compiled once."""
     session.flush()
-    driver, dialect = _driver(session)
+    channel, dialect = _channel(session)
     asked = _query(query, dialect)
-    return asked.rows(driver.execute(asked.text, asked.parameters(values)).fetchall())
+    return asked.rows(channel.rows(asked.text, asked.parameters(values)))
 
 
 def shared(columns: Columns) -> tuple[Columns, Mapping[str, Any]]:
@@ -124,47 +127,57 @@ def _write(
     if not count:
         return
     session.flush()
-    driver, dialect = _driver(session)
+    channel, dialect = _channel(session)
     names = (*same, *columns)
     if dialect.name == "sqlite":
         insertion = _by_rows(model, names, len(same), replacing, dialect)
-        insertion.execute(driver, columns, same, count)
-        return
-    statement = _by_columns(model, names, frozenset(same), replacing, dialect)
-    driver.execute(statement.text, statement.parameters({**same, **columns}))
+        insertion.write(channel, columns, same, count)
+    else:
+        statement = _by_columns(model, names, frozenset(same), replacing, dialect)
+        channel.write(statement.text, statement.parameters({**same, **columns}))
+    _forget_facts(session, model)
 
 
-def begin(session: Session) -> Any:
-    """Have ``session`` in a transaction, and give its driver's connection. A session that stays on one
-    connection need not be asked for it again."""
+def stay(session: Session) -> Channel:
+    """Have ``session``, on a connection in autocommit mode, served by one channel as long as it lives:
+    the caller begins and commits transactions there. Facts are kept from one to the next."""
     connection = session.connection()
-    driver = connection.connection.dbapi_connection
-    session.info[_DRIVER] = driver, connection.dialect
-    return driver
+    driver, dialect = connection.connection.dbapi_connection, connection.dialect
+    channel = Direct(driver) if dialect.name == "sqlite" else Pipeline(cast(Any, driver))
+    session.info.update({_CHANNEL: (channel, dialect), _FACTS: {}})
+
+    def executing(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        channel.settle()
+        if not statement.startswith("SELECT"):
+            forget_facts(session)
+
+    event.listen(connection, "before_cursor_execute", executing)
+    return channel
 
 
-def keep_facts(session: Session) -> None:
-    """Have ``facts`` kept from transaction to transaction, until ``forget_facts``."""
-    session.info[_FACTS] = {}
+def facts(session: Session, model: type[Base], of: object = None) -> dict[Any, Any]:
+    """What was read of a table, for whoever reads it to keep, as long as nobody writes there; empty in a
+    session that does not stay."""
+    session.flush()
+    kept: dict[Any, dict[Any, dict[Any, Any]]] = session.info.get(_FACTS, {})
+    return kept.setdefault(model, {}).setdefault(of, {})
 
 
-def facts(session: Session, of: object) -> dict[Any, Any]:
-    """What was read of one kind, for whoever reads it to keep; empty in a session that does not stay."""
-    kept: dict[object, dict[Any, Any]] = session.info.get(_FACTS, {})
-    return kept.setdefault(of, {})
+def _forget_facts(session: Session, model: type[Base]) -> None:
+    session.info.get(_FACTS, {}).pop(model, None)
 
 
 def forget_facts(session: Session) -> None:
-    """Something may have changed that ``facts`` tell of: whatever is no hot command may."""
+    """Something may have changed that ``facts`` tell of: whatever is written past this module may."""
     session.info.get(_FACTS, {}).clear()
 
 
-def _driver(session: Session) -> tuple[Any, Dialect]:
-    known: tuple[Any, Dialect] | None = session.info.get(_DRIVER)
+def _channel(session: Session) -> tuple[Channel, Dialect]:
+    known: tuple[Channel, Dialect] | None = session.info.get(_CHANNEL)
     if known is not None:
         return known
     connection = session.connection()
-    return connection.connection.dbapi_connection, connection.dialect
+    return Direct(connection.connection.dbapi_connection), connection.dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +224,10 @@ class _ByRows:
     texts: Sequence[tuple[int, str]]
     converts: Mapping[str, Convert]
 
-    def execute(self, driver: Any, columns: Columns, same: Mapping[str, Any], count: int) -> None:
+    def write(
+        self, channel: Channel, columns: Columns, same: Mapping[str, Any], count: int
+    ) -> None:
+        """All rows."""
         given = {name: [value] for name, value in same.items()}
         first = [converted(self.converts[name], value)[0] for name, value in given.items()]
         made = (converted(self.converts[name], values) for name, values in columns.items())
@@ -219,7 +235,7 @@ class _ByRows:
         for size, text in self.texts:
             while count - at >= size:
                 some = rows[at : at + size]
-                driver.execute(text, [*first, *chain.from_iterable(some)])
+                channel.write(text, [*first, *chain.from_iterable(some)])
                 at += size
 
 

@@ -139,8 +139,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", True) else "BEGIN")
 
 
 def is_outage(error: BaseException) -> bool:
@@ -180,8 +181,12 @@ class Database:
         self._reading = self.engine.execution_options(**reading)
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="database-read")
 
+    def write_connection(self) -> Connection:
+        """A connection on which nothing begins a transaction by itself. Close it."""
+        return self.engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+
     def write_session(self) -> Session:
-        """A session for the writer. Close it."""
+        """A session that writes. Close it."""
         return Session(self.engine, expire_on_commit=False)
 
     def read_session(self) -> Session:

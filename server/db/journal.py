@@ -100,8 +100,12 @@ _HEAD = select(func.max(JournalEntry.seq)).where(
 
 def head(session: Session, conference_id: int) -> int:
     """The last ``seq`` of a conference, 0 before its first event."""
-    [(seq,)] = bulk.read(session, _HEAD, conference=conference_id)
-    return seq or 0
+    heads = bulk.facts(session, JournalEntry)
+    if conference_id not in heads:
+        [(seq,)] = bulk.read(session, _HEAD, conference=conference_id)
+        heads[conference_id] = seq or 0
+    known: int = heads[conference_id]
+    return known
 
 
 def append(
@@ -148,7 +152,9 @@ def append(
         **alike,
     }
     same = {"conference_id": conference_id, "at": now, **same}
+    heads = bulk.facts(session, JournalEntry)
     bulk.add_columns(session, JournalEntry, columns, same)
+    bulk.facts(session, JournalEntry).update({**heads, conference_id: seq})
     return published
 
 

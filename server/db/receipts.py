@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import JSON, bindparam, delete, event, select
+from sqlalchemy import JSON, bindparam, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
@@ -81,9 +81,9 @@ class Index:
     def serve(self, session: Session) -> None:
         """Be what ``find`` and ``store`` of ``session`` look at, until it ends."""
         session.info[_INDEX] = self
-        event.listen(session, "after_commit", self._settle)
 
-    def _settle(self, _session: Session) -> None:
+    def settle(self) -> None:
+        """What was stored is committed."""
         self._sure = self._last
 
     def undo(self) -> None:

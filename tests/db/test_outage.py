@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from server.db import journal
+from server.db import journal, receipts
 from server.db.engine import Database
 from server.errors import Unavailable
 from server.inbox import COMMIT_S, Inbox
@@ -126,17 +126,17 @@ async def test_readers_are_told_to_come_again(inbox: Inbox, cast: Cast, database
 
 
 async def test_a_commit_whose_answer_is_lost_is_told_all_the_same(
-    inbox: Inbox, cast: Cast, database_url: str
+    inbox: Inbox, cast: Cast, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ear = Ear()
     inbox.listen(ear)
 
-    def lose(_session: Session) -> None:
-        event.remove(Session, "after_commit", lose)
+    def lose(_committed: object) -> None:
+        monkeypatch.undo()
         raise OperationalError(None, None, Exception("the connection was lost"))
 
     question = AskQuestion(text="Đã đến nơi chưa?")
-    event.listen(Session, "after_commit", lose)
+    monkeypatch.setattr(receipts.Index, "settle", lose)
     with pytest.raises(Unavailable):
         await inbox.submit(cast.trainee, question, "key")
     assert texts(database_url) == [question.text] and not ear.events
