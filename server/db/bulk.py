@@ -132,6 +132,10 @@ def _write(
     if dialect.name == "sqlite":
         insertion = _by_rows(model, names, len(same), replacing, dialect)
         insertion.write(channel, columns, same, count)
+    elif count == 1:
+        row = {**same, **{name: value for name, [value] in columns.items()}}
+        statement = _by_columns(model, names, frozenset(names), replacing, dialect)
+        channel.write(statement.text, statement.parameters(row))
     else:
         statement = _by_columns(model, names, frozenset(same), replacing, dialect)
         channel.write(statement.text, statement.parameters({**same, **columns}))
@@ -270,6 +274,7 @@ def _update(model: type[Base], names: tuple[str, ...], dialect: Dialect) -> _Que
     return _query(update(table).where(*this).values(new), dialect)
 
 
+@lru_cache
 def _keys(model: type[Base]) -> Sequence[Column[Any]]:
     return list(cast(Table, model.__table__).primary_key)
 
