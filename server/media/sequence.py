@@ -23,6 +23,9 @@ PATIENCE, SLACK_S = 1.1, 0.01
 """by so much longer than usual an answer is waited for: a browser does not repeat what it repeated within
 what it takes for the round trip"""
 GIVE_UP_S = 1.0
+MAX_WAIT_S, FORGET = 0.05, 0.95
+"""a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
+of the wait"""
 
 
 @dataclass(slots=True)
@@ -35,6 +38,12 @@ class Hole:
     asked_at_s: float = float("-inf")
     """when it was the last time"""
     tries: int = 0
+    answered: bool = False
+    """is it a retransmission that comes?"""
+
+    def due_s(self, retry_s: float, wait_s: float) -> float:
+        """When it is to be asked for (again)."""
+        return self.asked_at_s + retry_s if self.tries else self.since_s + wait_s
 
 
 def extend(sequence: int, near: int) -> int:
@@ -43,10 +52,13 @@ def extend(sequence: int, near: int) -> int:
 
 
 class Answers:
-    """How long retransmissions take to come over a line, and so when to ask again."""
+    """How long retransmissions take to come over a line, and so when to ask again; and how late packets are
+    that were overtaken, which nobody has to repeat."""
 
     def __init__(self) -> None:
         self._usual_s: float | None = None
+        self.wait_s = 0.0
+        """before a packet is asked for"""
 
     @property
     def retry_s(self) -> float:
@@ -57,14 +69,23 @@ class Answers:
         """One came so long after it was asked for."""
         usual_s = answer_s if self._usual_s is None else self._usual_s
         self._usual_s = usual_s + (answer_s - usual_s) / 8
+        self.wait_s *= FORGET
+
+    def overtaken(self, late_s: float) -> None:
+        """One came by itself, so much later than one behind it."""
+        self.wait_s = max(self.wait_s, min(late_s, MAX_WAIT_S))
 
 
 class Arrivals:
     """Unwraps, finds holes and duplicates, and keeps the statistics of receiver reports."""
 
-    def __init__(self, clock_rate_hz: int, answers: Answers | None = None) -> None:
-        """``answers``: those of its line, which other streams learn from as well."""
+    def __init__(
+        self, clock_rate_hz: int, answers: Answers | None = None, *, apart: bool = False
+    ) -> None:
+        """``answers``: those of its line, which other streams learn from as well; ``apart``: retransmissions
+        come in a stream of their own, and ``answered`` is told."""
         self._clock_rate_hz = clock_rate_hz
+        self._apart = apart
         self._answers = answers or Answers()
         self.highest: int | None = None
         """unwrapped; counting begins above 65536 so that nothing is ever negative"""
@@ -112,8 +133,10 @@ class Arrivals:
                 self.holes.pop(extended, None)
                 self.highest = extended
                 self._measure_jitter(timestamp, now_s)
-            elif self.holes.pop(extended, None) is None:
+            elif (hole := self.holes.pop(extended, None)) is None:
                 return None
+            elif self._apart and not hole.answered:
+                self._answers.overtaken(now_s - hole.since_s)
         self.received += 1
         self.octets += size
         if self._askable < MAX_HOLES:
@@ -129,7 +152,7 @@ class Arrivals:
             self.holes.setdefault(missing, Hole(now_s))
         while len(self.holes) > MAX_HOLES:
             del self.holes[next(iter(self.holes))]
-        self.due_s = min(self.due_s, now_s)
+        self.due_s = min(self.due_s, now_s + self._answers.wait_s)
 
     def miss_next(self, count: int, now_s: float) -> None:
         """More was to come behind the newest packet, and ``count`` packets of the line were lost: perhaps
@@ -142,6 +165,8 @@ class Arrivals:
         if self.highest is None:
             return
         hole = self.holes.get(extend(sequence, self.highest))
+        if hole is not None:
+            hole.answered = True
         if hole is not None and hole.tries:
             # From the first time on: until it is known how long it takes, it is asked for several times.
             self._answers.took(now_s - hole.first_s)
@@ -157,18 +182,18 @@ class Arrivals:
     def due(self, now_s: float) -> list[int]:
         """The 16-bit numbers to ask for (again) now, ascending; old holes are given up."""
         asked = []
-        retry_s = self._answers.retry_s
+        retry_s, wait_s = self._answers.retry_s, self._answers.wait_s
         self.due_s = float("inf")
         for number, hole in list(self.holes.items()):
             if hole.tries >= MAX_TRIES or now_s - hole.since_s > GIVE_UP_S:
                 del self.holes[number]
                 continue
-            if now_s - hole.asked_at_s >= retry_s:
+            if now_s >= hole.due_s(retry_s, wait_s):
                 hole.first_s = min(hole.first_s, now_s)
                 hole.asked_at_s = now_s
                 hole.tries += 1
                 asked.append(number & 0xFFFF)
-            self.due_s = min(self.due_s, hole.asked_at_s + retry_s)
+            self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s))
         return asked
 
     def counts(self) -> tuple[int, int]:

@@ -71,8 +71,12 @@ class Layer:
         """what went on by itself, and is to be told to those who may hear of it later"""
         self._deferred = False
         self._held: asyncio.TimerHandle | None = None
-        self.arrivals = Arrivals(track.clock_rate_hz, track.publication.answers)
+        self.arrivals = self._new_arrivals()
         self._begin()
+
+    def _new_arrivals(self) -> Arrivals:
+        apart = self.track.rtx_payload_type is not None
+        return Arrivals(self.track.clock_rate_hz, self.track.publication.answers, apart=apart)
 
     def _begin(self) -> None:
         self.entry = keyframes.entry(self.track.codec)
@@ -87,7 +91,7 @@ class Layer:
         if self.ssrc != ssrc and highest is not None:
             self._forward()
             self._begin()
-            self.arrivals = Arrivals(self.track.clock_rate_hz, self.track.publication.answers)
+            self.arrivals = self._new_arrivals()
             self.arrivals.continue_after(highest)
             self.meter.pause()
             for output in tuple(self.outputs):

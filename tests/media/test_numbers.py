@@ -16,6 +16,7 @@ from server.media.sequence import (
     MAX_GAP,
     MAX_HOLES,
     MAX_TRIES,
+    MAX_WAIT_S,
     PATIENCE,
     RETRY_S,
     SLACK_S,
@@ -128,6 +129,43 @@ def test_what_was_never_asked_for_tells_nothing_of_answers() -> None:
     for number in (0, 1, 2, 3):  # a browser probes its line with packets that were sent already
         arrivals.answered(number, 0.9)
     assert arrivals.due(0.9) == [1] and arrivals.due_s == 0.9 + RETRY_S
+
+
+def _asked_until(arrivals: Arrivals, at_s: float) -> list[int]:
+    """What is asked for until then, by a timer that is always on time."""
+    asked = []
+    while arrivals.due_s <= at_s:
+        asked += arrivals.due(arrivals.due_s)
+    return asked
+
+
+def test_who_is_only_overtaken_is_asked_for_no_more_once_that_is_known() -> None:
+    arrivals = Arrivals(90000, apart=True)
+    arrivals.receive(0, 0, 10, 0.0)
+    asked = []
+    for number in range(1, 41, 2):
+        at_s = float(number)
+        arrivals.receive(number + 1, 0, 10, at_s)
+        asked += _asked_until(arrivals, at_s + 0.0299)
+        arrivals.receive(number, 0, 10, at_s + 0.03)
+    assert asked == [1]
+    for number in range(41, 201, 2):  # from now on they are lost
+        at_s = float(number)
+        arrivals.receive(number + 1, 0, 10, at_s)
+        assert _asked_until(arrivals, at_s + MAX_WAIT_S) == [number]
+        arrivals.answered(number, at_s + 0.1)
+        arrivals.receive(number, 0, 10, at_s + 0.1)
+    arrivals.receive(202, 0, 10, 300.0)
+    assert _asked_until(arrivals, 300.001) == [201], "at once"
+
+
+def test_where_repeats_look_like_the_packets_themselves_nothing_is_learnt_of_overtaking() -> None:
+    arrivals = Arrivals(48000)
+    arrivals.receive(0, 0, 10, 0.0)
+    for number in range(1, 41, 2):
+        arrivals.receive(number + 1, 0, 10, float(number))
+        assert _asked_until(arrivals, float(number)) == [number]
+        arrivals.receive(number, 0, 10, number + 0.03)
 
 
 def test_what_may_be_missing_behind_the_newest_packet_is_asked_for_and_still_comes_once() -> None:
