@@ -18,7 +18,7 @@ from typing import Any
 
 from server.media import native
 
-REST_S = 0.005
+REST_S = 0.008
 """between two looks"""
 OFTEN_S = 2 * REST_S
 """who was woken twice within this is woken all the time"""
