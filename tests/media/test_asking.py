@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -94,15 +95,24 @@ async def test_who_sends_no_more_is_not_asked_for_the_rest(camera: Camera, way: 
 async def test_it_is_asked_for_until_it_comes(worker: WorkerProcess, camera: Camera) -> None:
     worker.web.desire(GRANTS, stage="site:a")
     await camera.publish(worker, "seat-a", "site:a")
-    camera.layer(0, 5, 0, PARAMETERS)
-    camera.layer(0, 7, 3000, SLICE)
-    camera.layer(2, 5, 0, PARAMETERS)
-    camera.layer(2, 8, 3000, SLICE)
-    await eventually(lambda: camera.items(rtcp.Nack).count(rtcp.Nack(10, (6,))) >= 3)
-    camera.repeat(0, 6, 0, SLICE)
-    camera.layer(2, 12, 6000, SLICE)
+    numbers = itertools.count(1)
+
+    def known() -> bool:
+        number = next(numbers)
+        camera.layer(0, number, 0, PARAMETERS)
+        camera.layer(2, number, 0, PARAMETERS)
+        return {10, 12} <= {each.ssrc for each in camera.items(rtcp.ReportBlock)}
+
+    await eventually(known)
+    lost = next(numbers)
+    camera.layer(0, lost + 1, 3000, SLICE)
+    camera.layer(2, lost + 2, 3000, SLICE)
+    await eventually(lambda: camera.items(rtcp.Nack).count(rtcp.Nack(10, (lost,))) >= 3)
+    camera.repeat(0, lost, 0, SLICE)
+    camera.layer(2, lost + 6, 6000, SLICE)
     # Who asks for these has got the packet before them.
-    await eventually(lambda: {9, 10, 11} <= set(camera.items(rtcp.Nack)[-1].sequences))
+    later = {lost + 3, lost + 4, lost + 5}
+    await eventually(lambda: later <= set(camera.items(rtcp.Nack)[-1].sequences))
     asked = len(camera.items(rtcp.Nack))
     await eventually(lambda: len(camera.items(rtcp.Nack)) >= asked + 2)
     assert {each.ssrc for each in camera.items(rtcp.Nack)[asked - 1 :]} == {12}
