@@ -53,8 +53,8 @@ check-drift:
 
 test: system-packages $(STAMP) $(NODE_STAMP) check ## Everything that must pass, browser tests included
 	npm test --silent
-	$(BIN)/pytest -q -n 3 --reruns 1 -m 'not browser and not alone'
-	$(BIN)/pytest -q -n 2 --reruns 1 -m 'browser or alone'
+	$(BIN)/pytest -q -n 3 --reruns 2 -m 'not browser and not alone'
+	$(BIN)/pytest -q -n 2 --reruns 2 -m 'browser or alone'
 
 bench: $(STAMP) $(NODE_STAMP) ## Every benchmark, one JSON object a line
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

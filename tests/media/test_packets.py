@@ -140,8 +140,11 @@ async def test_keyframes_are_asked_for_at_most_twice_a_second(
     await eventually(lambda: page.got("stage"))
     a.reports.clear()
     began_s = time.monotonic()
+    numbers = itertools.count(2)
 
     def asked_thrice() -> bool:
+        number = next(numbers)
+        a.send_video(number, 3000 * number, SLICE)  # who is silent is asked for nothing
         page.peer.send_rtcp(rtcp.pli(1, page.slots["stage"]))
         return len(a.items(rtcp.KeyframeRequest)) >= 3
 
