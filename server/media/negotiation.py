@@ -34,6 +34,7 @@ UPLINK_EXTENSIONS = (
     rtp.REPAIRED_RID_URI,
     rtp.AUDIO_LEVEL_URI,
     rtp.TRANSPORT_CC_URI,
+    rtp.LAYERS_URI,
 )
 _NAMES = {"h264": ("H264", 90000), "vp8": ("VP8", 90000), "opus": ("opus", 48000)}
 """our name and the only clock rate of each (RFC 6184, 8.2.1; RFC 7741, 6.1; RFC 7587, 4.1)"""

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from server.media import messages, relaying, rtcp, rtp, rtx
+from server.media import allocated, messages, relaying, rtcp, rtp, rtx
 from server.media.feedback import Feedback
 from server.media.limits import Allowance
 from server.media.negotiation import Line
@@ -98,6 +98,7 @@ class Publication:
         self._transport_id = self._ids.get(rtp.TRANSPORT_CC_URI, 0)
         self._level_id = self._ids.get(rtp.AUDIO_LEVEL_URI, 0)
         self._rid_id = self._ids.get(rtp.RID_URI, 0)
+        self._layers_id = self._ids.get(rtp.LAYERS_URI, 0)
         self._tell_known()
         peer.on_rtp = self._receive
         peer.on_media = self._take
@@ -123,7 +124,8 @@ class Publication:
             for ssrc, layer in self._by_ssrc.items()
             if layer.ssrc == ssrc and layer.track.payload_type not in self._rtx_payload_types
         ]
-        self.peer.know(Ids(self._transport_id, self._level_id, self._rid_id), streams)
+        ids = Ids(self._transport_id, self._level_id, self._rid_id, self._layers_id)
+        self.peer.know(ids, streams)
 
     @property
     def video(self) -> Track | None:
@@ -262,6 +264,8 @@ class Publication:
                 named = _named(layer.track, bytes(value))
                 if named is not None and self._bind(named, header.ssrc, now_s):
                     layer = named
+            elif identifier == self._layers_id:
+                layer.track.told(allocated.sent(value))
         return layer
 
     def _receive_rtx(self, packet: memoryview, header: rtp.Header, now_s: float) -> None:

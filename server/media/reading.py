@@ -33,9 +33,10 @@ AGE_S = 1e-5
 ADDRESS_BYTES = 28
 ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:]}xxxx")
 """what ``relay.c`` tells of one that went on: when, where it lies, its size then, and a row"""
-STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED = range(8)
+STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING = range(9)
 """what a datagram is: anything, not authentic, plain RTCP, plain RTP, RTP of a known stream, and RTCP
-that an ear is done with; ``FELL``: and a budget is less since then; ``RELAYED``: RTP that went on already"""
+that an ear is done with; ``FELL``: and a budget is less since then; ``RELAYED``: RTP that went on already;
+``TELLING``: plain RTP of a known stream that tells which layers are sent"""
 MAX_ENTRIES, LEDGER_BYTES = 1024, 1 << 20
 """of what went on by itself until it is told"""
 MAX_STREAMS, MAX_RID_BYTES = 8, 16
@@ -58,6 +59,7 @@ class Ids(NamedTuple):
     transport: int = 0
     level: int = 0
     rid: int = 0
+    layers: int = 0
 
 
 class Arrival(NamedTuple):
@@ -204,7 +206,7 @@ class Inlet:
         """What is read of its packets from the next call on; streams that find no room are left."""
         memory = self.memory
         memory.streams = 0
-        memory.transport_id, memory.level_id, memory.rid_id = ids
+        memory.transport_id, memory.level_id, memory.rid_id, memory.layers_id = ids
         short = [stream for stream in streams if len(stream.rid) <= MAX_RID_BYTES][:MAX_STREAMS]
         for row, stream in zip(memory.stream, short, strict=False):
             row.ssrc, row.payload_type = stream.ssrc, stream.payload_type

@@ -25,7 +25,7 @@
 #define MAX_SSRCS 1024 /* as srtp.py's */
 #define MAX_LATE 1000  /* packets: a transport-wide number further back is a new beginning */
 
-enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED }; /* kinds of datagrams: as in reading.py */
+enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING }; /* kinds of datagrams: as in reading.py */
 
 struct ear;
 
@@ -43,7 +43,7 @@ struct inlet { /* one peer's */
     void *srtp;
     struct ear *ear; /* of who receives; may be NULL */
     int32_t streams;
-    int32_t transport_id, level_id, rid_id; /* of header extensions, 0 where not agreed on */
+    int32_t transport_id, level_id, rid_id, layers_id; /* of header extensions, 0 where not agreed on */
     uint16_t transport; /* the newest transport-wide number of a known stream */
     struct known_stream stream[STREAMS];
     int32_t ssrcs; /* that authentic packets had */
@@ -193,6 +193,8 @@ static int read_extension(const struct inlet *inlet, const struct known_stream *
             return 0;
         if (size)
             row->level = value[0] & 127;
+    } else if (id == inlet->layers_id) {
+        row->kind = TELLING;
     } else if (id == inlet->rid_id && stream->rid_size) {
         return size == stream->rid_size && !memcmp(value, stream->rid, (size_t)size);
     }
@@ -239,8 +241,9 @@ void diemcau_read_packet(const struct inlet *inlet, const uint8_t *data, int siz
         const struct known_stream *stream = &inlet->stream[i];
         if (stream->ssrc != row->ssrc || stream->payload_type != row->payload_type)
             continue;
-        if (read_extensions(inlet, stream, data, row))
-            row->kind = MEDIA;
+        row->kind = MEDIA;
+        if (!read_extensions(inlet, stream, data, row))
+            row->kind = RTP;
         return;
     }
 }
@@ -306,7 +309,8 @@ static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, stru
         return;
     }
     diemcau_read_packet(inlet, data, size, row);
-    if (row->kind == MEDIA && !leaves_gap(inlet, row) && relays) { /* of a gap Python hears at once */
+    int known = row->kind == MEDIA || row->kind == TELLING;
+    if (known && !leaves_gap(inlet, row) && row->kind == MEDIA && relays) { /* of a gap Python hears at once */
         *relay = relay_of(inlet, row);
         if (diemcau_relays(*relay, row->sequence, size, now_s))
             row->kind = RELAYED;

@@ -210,13 +210,15 @@ class Conference:
                 track.top(now_s)
 
     def _layers_came(self, track: Track) -> None:
-        """A layer has begun: who waits for it enters it by the keyframe that it begins with."""
+        """A layer has begun: who waits for it enters it by the keyframe that it begins with. Or it has
+        stopped: who received it takes another, of which the keyframe is asked for at once."""
         now_s = time.monotonic()
         for subscriber in self.subscribers.values():
             if subscriber.peer.connected and subscriber.shows(track):
                 subscriber.choose(now_s)
         if self.feed is not None:
             self.feed.follow(now_s)
+        track.publication.send_requests(now_s)
 
     def view(self, session: Session, heights_px: dict[str, int]) -> None:
         """A page tells how it shows its slots; what they show it is told anew: it may have been away
@@ -302,6 +304,8 @@ class Conference:
         turned = {track for track in pictures if track.turned(now_s)}
         if turned:
             self._review(turned, now_s)
+            for track in turned:
+                track.publication.send_requests(now_s)
 
     def _review(self, turned: Set[Track], now_s: float) -> None:
         for subscriber in self.subscribers.values():

@@ -94,4 +94,4 @@ def _play(slot: Slot, offered: Offered, place: int, now_s: float) -> Layer:
     waiting = not offered[place][1].alive and now_s - began_s < RESUME_S
     if waiting and current >= 0 and offered[current][1].alive:
         return offered[current][0]
-    return offered[layers.playable([offer for _, offer in offered], place, current)][0]
+    return slot.track.nearest(place, current, now_s)

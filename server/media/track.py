@@ -51,6 +51,8 @@ class Layer:
         self.wanted_at_s = self._wanted_since_s = float("-inf")
         self.meter = Meter()
         self.requests = keyframes.Requests()
+        self.stopped = False
+        """does its publisher say that it sends none of it?"""
         self.whole = True
         """is the newest packet the last one of a picture?"""
         self.size: tuple[int, int] | None = None
@@ -115,7 +117,7 @@ class Layer:
         stalled_s, resumed_s = self.track.stall
         if stalled_s - LAYER_SILENT_S < at_s <= stalled_s:
             at_s = resumed_s
-        return now_s - at_s < LAYER_SILENT_S
+        return not self.stopped and now_s - at_s < LAYER_SILENT_S
 
     @property
     def height_px(self) -> int:
@@ -200,6 +202,11 @@ class Layer:
         self.history.put(number, packet)
         view = memoryview(packet)[header.payload_start : header.payload_end]
         begins = self.entry.begins(view)
+        if (
+            begins and self.stopped
+        ):  # what was stopped begins with a keyframe; others are its last packets
+            self.stopped = False
+            self.track.publication.peer.noted(self.track.on_layers)
         if begins:
             self.requests.arrived(now_s)
             self._entered = (number, now_s)
@@ -334,7 +341,7 @@ class Track:
         self.loudness = Loudness()
         self.layers = [Layer(self, rid, place) for place, rid in enumerate(line.rids or [""])]
         self.on_layers: Callable[[], None] = lambda: None
-        """a layer has begun (again)"""
+        """a layer has begun (again), or its publisher has stopped it"""
         self.received_at_s = float("-inf")
         """the latest packet of any layer"""
         self.stall = (float("-inf"), float("-inf"))
@@ -350,6 +357,16 @@ class Track:
         if now_s - self.received_at_s > LAYER_SILENT_S:
             self.stall = (self.received_at_s, now_s)
         self.received_at_s = max(self.received_at_s, now_s)
+
+    def told(self, sent: Set[int] | None) -> None:
+        """Its publisher sends the layers in these places, and no others; None: nobody knows."""
+        if sent is None or len(self.layers) < 2:
+            return
+        found = [layer.place not in sent for layer in self.layers]
+        if found != [layer.stopped for layer in self.layers]:
+            for layer, stopped in zip(self.layers, found, strict=True):
+                layer.stopped = stopped
+            self.publication.peer.noted(self.on_layers)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -407,10 +424,18 @@ class Track:
 
     def top(self, now_s: float) -> Layer:
         """The largest layer that flows, and the one to wish for is marked as wanted."""
+        largest = len(self.offers(now_s)) - 1
+        return self.nearest(largest, -1, now_s)
+
+    def nearest(self, place: int, current: int, now_s: float) -> Layer:
+        """``layers.playable``; what would come nearer is marked as wanted. A publisher whose line does not
+        carry what is meant may have been told to pause the next one, which nobody received."""
         offered = self.offers(now_s)
-        offered[-1][0].wanted_at_s = now_s
-        place = layers.playable([offer for _, offer in offered], len(offered) - 1)
-        return offered[place][0]
+        played = layers.playable([offer for _, offer in offered], place, current)
+        for layer, _ in offered[played + 1 : place + 1]:
+            layer.wanted_at_s = now_s
+        offered[place][0].wanted_at_s = now_s
+        return offered[played][0]
 
     def wanted_rids(self, now_s: float) -> tuple[str, ...]:
         """The layers to be sent. The lowest always is: it shows that the camera is on."""

@@ -12,7 +12,7 @@ import pytest
 
 from server.media import messages, resolution, rtcp, rtp, rtx
 from tests.media.harness import WorkerProcess, eventually
-from tests.media.raw import RawPeer
+from tests.media.raw import SLICE, RawPeer
 from tests.media.test_pictures import parameters
 
 PACKETS = Path(__file__).parent.parent / "packets"
@@ -103,6 +103,10 @@ class Chromium(Browser):
     captured, codec = "chromium-simulcast-offer.sdp", "H264"
     ssrcs = (10, 11, 12)
     payload_type, extension, rids = 108, 10, b"lmh"
+    allocation, allocated = 9, b""
+    """the extension by which it tells which layers it sends, and what it tells"""
+    fading: int | None = None
+    """the layer of which no keyframe comes"""
 
     def picture(self, place: int) -> bytes:
         """A parameter set."""
@@ -110,9 +114,13 @@ class Chromium(Browser):
 
     def send(self, place: int) -> None:
         """With its RID."""
-        block = rtp.extension_block([(self.extension, self.rids[place : place + 1])])
+        elements = [(self.extension, self.rids[place : place + 1])]
+        if self.allocated and place != self.fading:
+            elements.append((self.allocation, self.allocated))
+        block = rtp.extension_block(elements)
         kind, timestamp = self.payload_type, 4500 * self.number
-        self._send(kind, self.number, timestamp, self.ssrcs[place], self.picture(place), block)
+        picture = SLICE if place == self.fading else self.picture(place)
+        self._send(kind, self.number, timestamp, self.ssrcs[place], picture, block)
 
 
 class ObsLayers(Chromium):
@@ -246,6 +254,56 @@ async def test_what_is_told_of_a_slot_is_what_flows(
         return (slot.height_px, slot.worth_px, slot.reason) if slot else (0, 0, "")
 
     await eventually(lambda: told() == (352, 720, "publisher"))
+    filming.cancel()
+    await camera.close()
+
+
+async def test_a_layer_is_left_when_its_publisher_says_so_and_not_only_when_it_is_silent(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = Chromium(), raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    filming = asyncio.create_task(camera.film())
+    await page.receive(worker, "display")
+
+    def shown() -> bytes:
+        page.check()
+        return page.got("stage")[-1][1] if page.got("stage") else b""
+
+    await eventually(lambda: shown() == camera.picture(2))
+    # All three with sizes do not fit one byte of length; two do. What is late of the largest comes yet.
+    camera.allocated, camera.fading = bytes.fromhex("11 00 9601 f403 013f00b30f 027f01670f"), 2
+    await eventually(lambda: shown() == camera.picture(1))
+    camera.allocated, camera.fading = b"", None
+    await eventually(lambda: shown() == camera.picture(2))  # it begins again
+    camera.allocated, camera.fading = bytes.fromhex("01 00 9601"), 2
+    await eventually(lambda: shown() == camera.picture(0))
+    camera.allocated = bytes.fromhex("21 00 9601 f403 dc0b")
+    await eventually(lambda: camera.items(rtcp.KeyframeRequest))
+    camera.fading = None
+    await eventually(lambda: shown() == camera.picture(2))
+    filming.cancel()
+    await camera.close()
+
+
+async def test_the_next_layer_is_sent_again_where_the_largest_does_not_come(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = Chromium(), raw()
+    await camera.publish(worker, "seat-a", "site:a")
+    filming = asyncio.create_task(camera.film())
+    await page.receive(worker, "display")
+
+    def wanted(*rids: str) -> bool:
+        page.check()
+        told = worker.web.last(messages.Layers)
+        return told is not None and told.rids == rids
+
+    await eventually(lambda: wanted("l", "h"))  # nobody receives the other one
+    camera.stopped = 2
+    await eventually(lambda: wanted("l", "m", "h"))
     filming.cancel()
     await camera.close()
 

@@ -121,7 +121,7 @@ def test_strangers_do_not_fill_the_memory_of_addresses(monkeypatch: pytest.Monke
 
 
 KEY = bytes(range(30))
-IDS = Ids(transport=3, level=1, rid=4)
+IDS = Ids(transport=3, level=1, rid=4, layers=5)
 STREAMS = [Stream(7, 96, b""), Stream(8, 96, b"hi"), Stream(9, 97, b"lo")]
 
 
@@ -187,15 +187,16 @@ def test_what_comes_from_a_peer_is_unprotected_and_streams_that_are_known_are_re
         _packet(9, 4, [], 97),
         _packet(9, 5, [], 96),  # of another type
         _packet(10, 6, [number], 96),  # of nobody
+        _packet(7, 7, [number, (5, b"\x01\0\x64")], 96),  # tells which layers are sent
     ]
     protected = way.send(*packets)
     found = way.read()
     assert [data for data, _ in found] == packets
     arrivals = [arrival for _, arrival in found]
-    assert [a and a.first for a in arrivals] == [True, *[False] * 5]
+    assert [a and a.first for a in arrivals] == [True, *[False] * 6]
     kinds = [a.kind for a in arrivals if a is not None]
     media, plain = reading.MEDIA, reading.RTP
-    assert kinds == [media, media, plain, media, plain, plain]
+    assert kinds == [media, media, plain, media, plain, plain, reading.TELLING]
     told = [(a.transport, a.level) for a in arrivals if a is not None and a.kind == media]
     assert told == [(0x1234, 5), (0x1234, -1), (-1, -1)]
     for packet, arrival in found:
@@ -332,18 +333,21 @@ def _plainly(packet: bytes) -> tuple[int, int, int, rtp.Header | None]:
     stream = next((s for s in STREAMS if s[:2] == (header.ssrc, header.payload_type)), None)
     if stream is None:
         return reading.RTP, -1, -1, None
-    numbers, levels = [], []
+    numbers, levels, tells = [], [], False
     for identifier, value in rtp.extensions(packet, header):
         value = bytes(value)
         if identifier == IDS.transport:
             numbers += [int.from_bytes(value[:2])] if len(value) >= 2 else []
         elif identifier == IDS.level:
             levels += [value[0] & 127] if value else []
+        elif identifier == IDS.layers:
+            tells = True
         elif identifier == IDS.rid and stream.rid and value != stream.rid:
             return reading.RTP, -1, -1, None
     if len(numbers) > 1 or len(levels) > 1:
         return reading.RTP, -1, -1, None
-    return reading.MEDIA, *(numbers or [-1]), *(levels or [-1]), header
+    kind = reading.TELLING if tells else reading.MEDIA
+    return kind, *(numbers or [-1]), *(levels or [-1]), header
 
 
 def test_packets_of_any_kind_are_read_as_python_reads_them(way: Way) -> None:
@@ -379,7 +383,7 @@ def test_packets_of_any_kind_are_read_as_python_reads_them(way: Way) -> None:
         _, _, _, kind, _, _, transport, level, *rest = reading.ROW.unpack(ffi.buffer(row))
         wanted = _plainly(data)
         assert kind == wanted[0], data.hex()
-        if kind == reading.MEDIA:
+        if kind in (reading.MEDIA, reading.TELLING):
             media += 1
             assert (kind, transport, level, rtp.Header._make(rest)) == wanted, data.hex()
     assert media > 1000

@@ -263,13 +263,16 @@ def test_a_captured_simulcast_offer_is_answered_with_its_layers() -> None:
     assert codec.format["profile-level-id"] == "42e01f"
     assert codec.format["packetization-mode"] == "1"
     assert set(video.extensions) == {
-        *(rtp.MID_URI, rtp.RID_URI, rtp.REPAIRED_RID_URI, rtp.TRANSPORT_CC_URI)
+        *(rtp.MID_URI, rtp.RID_URI, rtp.REPAIRED_RID_URI, rtp.TRANSPORT_CC_URI, rtp.LAYERS_URI)
     }
     assert video.rids == ["l", "m", "h"] and list(video.rtx) == [codec.payload_type]
     assert set(audio.extensions) == {rtp.MID_URI, rtp.AUDIO_LEVEL_URI, rtp.TRANSPORT_CC_URI}
     transport = sdp.Transport("u", "p", "sha-256 CC", "active", (("192.0.2.1", 5000),))
     answer = negotiation.write_answer(offer, [audio, video], transport, session=1)
     assert "a=simulcast:recv l;m;h\r\n" in answer and "a=rid:m recv\r\n" in answer
+    assert (
+        "a=extmap-allow-mixed\r\n" in answer
+    ), "what tells of three layers is longer than 16 bytes"
     number = video.rtx[codec.payload_type]
     assert f"a=fmtp:{number} apt={codec.payload_type}\r\n" in answer
     assert "transport-cc" in answer and "nack pli" in answer
