@@ -7,6 +7,7 @@ that of our receivers apart, for ``bandwidth``. Pure: numbers, times and bytes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.media import rtcp
@@ -61,6 +62,18 @@ class Feedback:
         self._highest = max(self._highest, number)
         self._arrivals.setdefault(number, now_s)
         return missing
+
+    def receive_all(self, arrived: Iterable[tuple[int, float]]) -> None:
+        """The same of each (number, time) in turn, where somebody knows already what is missing."""
+        for sequence, at_s in arrived:
+            if self._next is None:
+                self.receive(sequence, at_s)
+                continue
+            number = extend(sequence, self._highest)
+            if number > self._highest:
+                self._highest = number
+            if number not in self._arrivals:
+                self._arrivals[number] = at_s
 
     def report(self, sender: int, ssrc: int) -> list[bytes]:
         """Feedback packets on what has come since the last one, each for a datagram of its own; none

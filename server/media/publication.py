@@ -218,19 +218,19 @@ class Publication:
         """The same where they went on already: nothing was missing before any of them."""
         by_ssrc: dict[int, list[Relayed]] = {}
         for each in relayed:
-            by_ssrc.setdefault(each.header.ssrc, []).append(each)
+            by_ssrc.setdefault(each.ssrc, []).append(each)
         for ssrc, some in by_ssrc.items():
             layer = self._by_ssrc.get(ssrc)
             if layer is None or layer.ssrc != ssrc:
                 continue
             sizes = sum([each.size for each in some])
             self._within(sizes, some[-1].at_s, len(some))  # they were
-            audio = layer.track.loudness if layer.track.kind == "audio" else None
-            for _, _, at_s, age, transport, level, _ in some:
-                if transport >= 0:
-                    self._feedback.receive(transport, at_s - age * AGE_S)
-                if level >= 0 and audio is not None:
-                    audio.hear(level, at_s)
+            told = [(p.transport, p.at_s - p.age * AGE_S) for p in some if p.transport >= 0]
+            self._feedback.receive_all(told)
+            if layer.track.kind == "audio":
+                for each in some:
+                    if each.level >= 0:
+                        layer.track.loudness.hear(each.level, each.at_s)
             layer.note(some)
 
     def _extensions_told(self, layer: Layer, arrival: Arrival, now_s: float) -> None:

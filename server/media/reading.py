@@ -31,8 +31,8 @@ ROW = struct.Struct("=IHHB?Hii?BHIIHHHHHxx")
 AGE_S = 1e-5
 """unit of an age"""
 ADDRESS_BYTES = 28
-ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:]}xxxx")
-"""what ``relay.c`` tells of one that went on: when, where it lies, its size then, and a row"""
+ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:].replace('HHB?', 'HxxBx')}xxxx")
+"""what ``relay.c`` tells of one that went on: when, where it lies, its size then, and of a row what is told"""
 STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING = range(9)
 """what a datagram is: anything, not authentic, plain RTCP, plain RTP, RTP of a known stream, and RTCP
 that an ear is done with; ``FELL``: and a budget is less since then; ``RELAYED``: RTP that went on already;
@@ -85,14 +85,28 @@ class Relayed(NamedTuple):
 
     packet: bytes
     """as it went on: it may be padded"""
+    at_s: float
     size: int
     """as it came"""
-    at_s: float
     age: int
     transport: int
     level: int
     """as of an ``Arrival``"""
-    header: rtp.Header
+    marker: bool
+    payload_type: int
+    sequence: int
+    timestamp: int
+    ssrc: int
+    profile: int
+    extension_start: int
+    extension_end: int
+    payload_start: int
+    payload_end: int
+
+    @property
+    def header(self) -> rtp.Header:
+        """All from ``marker`` on."""
+        return _new(rtp.Header, self[6:])
 
 
 class Told(NamedTuple):
@@ -330,17 +344,19 @@ class Compiled:
         count, used = self._ledger
         entries, data = bytes(self._entries[: ENTRY.size * count]), bytes(self._data[:used])
         self._ledger[0] = self._ledger[1] = 0
-        found: dict[int, tuple[float, list[Relayed]]] = {}
+        found: dict[int, list[Relayed]] = {}
+        latest_s: dict[int, float] = {}
         for entry in ENTRY.iter_unpack(entries):
-            at_s, start, size, number, came, _, kind, _, age, transport, level = entry[:11]
-            before_s, packets = found.get(number) or (at_s, [])
-            found[number] = (at_s if at_s > before_s else before_s), packets
+            at_s, start, size, number, came, kind = entry[:6]
+            latest_s[number] = at_s
+            if number not in found:
+                found[number] = []
             if kind == RELAYED:
-                told = came, at_s, age, transport, level, _new(rtp.Header, entry[11:])
-                packets.append(_new(Relayed, (data[start : start + size], *told)))
+                packet = data[start : start + size], at_s, came, *entry[6:]
+                found[number].append(_new(Relayed, packet))
         return [
-            Told(place[1].owner, place[0], at_s, packets)
-            for number, (at_s, packets) in found.items()
+            Told(place[1].owner, place[0], latest_s[number], packets)
+            for number, packets in found.items()
             if (place := self._places.get(number)) is not None
         ]
 

@@ -69,8 +69,9 @@ class Layer:
         """whom it was armed for the last time"""
         self._burst: list[Packet] = []
         """what came and was not forwarded yet"""
-        self._noted: list[Packet] = []
-        """what went on by itself, and is to be told to those who may hear of it later"""
+        self._noted: list[tuple[int, Relayed, bool]] = []
+        """what went on by itself, and is to be told to those who may hear of it later: number, packet, and can
+        a decoder begin with it?"""
         self._deferred = False
         self._held: asyncio.TimerHandle | None = None
         self.arrivals = self._new_arrivals()
@@ -154,20 +155,23 @@ class Layer:
             self._arm()
 
     def note(self, relayed: Sequence[Relayed]) -> None:
-        """These went on by themselves."""
+        """These went on by themselves; each was the next one of its stream."""
         noted = []
         octets = sent = 0
-        for packet, size, at_s, _, _, _, header in relayed:
-            found = self._count(packet, header, size, at_s)
-            if found is not None:
-                noted.append(found)
-                octets += header.payload_end - header.payload_start
-                sent += len(packet) - header.payload_start
+        for number, each in zip(self.arrivals.receive_all(relayed), relayed, strict=True):
+            if number is None:
+                continue
+            self._came(each.at_s)
+            packet, start, end = each.packet, each.payload_start, each.payload_end
+            noted.append((number, each, self._keep(number, packet, start, end, each.at_s)))
+            octets += end - start
+            sent += len(packet) - start
         if not noted:
             return
-        newest = noted[-1]  # each was the next one of its stream
+        number, newest, _ = noted[-1]
+        self._newest(number, newest)
         if self._relayed_to:
-            numbers = newest.number, newest.header.timestamp, self.received_at_s
+            numbers = number, newest.timestamp, self.received_at_s
             self.fan.tally.add(len(noted), octets, sent, *numbers)
         self._noted += noted
         if len(self._noted) == len(noted):
@@ -179,7 +183,7 @@ class Layer:
         noted, self._noted = self._noted, []
         others = self.outputs - self._relayed_to
         if others:
-            burst = Burst(noted)
+            burst = Burst([Packet(n, each.header, each.packet, begins) for n, each, begins in noted])
             for output in others:
                 output.receive(self, burst, self.received_at_s)
 
@@ -188,19 +192,34 @@ class Layer:
         number = self.arrivals.receive(header.sequence, header.timestamp, size, now_s)
         if number is None:
             return None
-        if number == self.arrivals.highest:
-            self.whole = header.marker
-        silent_s = now_s - self.received_at_s
-        self.received_at_s = now_s
+        self._came(now_s)
+        self._newest(number, header)
+        begins = self._keep(number, packet, header.payload_start, header.payload_end, now_s)
+        return Packet(number, header, packet, begins)
+
+    def _came(self, now_s: float) -> None:
+        """A packet has come."""
+        silent_s, self.received_at_s = now_s - self.received_at_s, now_s
+        if silent_s <= LAYER_SILENT_S:
+            return
         self.track.received(now_s)
-        if self.track.kind == "video" and silent_s > LAYER_SILENT_S:
+        if self.track.kind == "video":
             if silent_s > ALIVE_S:
                 self.requests = keyframes.Requests()  # what was off has ignored none
                 self.requests.want()
             self.track.publication.peer.noted(self.track.on_layers)
-        self.timeline.packet(header.timestamp, now_s)
+
+    def _newest(self, number: int, header: rtp.Header | Relayed) -> None:
+        """The one that came last."""
+        if number == self.arrivals.highest:
+            self.whole = header.marker
+        self.track.received(self.received_at_s)
+        self.timeline.packet(header.timestamp, self.received_at_s)
+
+    def _keep(self, number: int, packet: bytes, start: int, end: int, now_s: float) -> bool:
+        """For whoever asks for it again; can a decoder begin with it? Its payload is from ``start`` to ``end``."""
         self.history.put(number, packet)
-        view = memoryview(packet)[header.payload_start : header.payload_end]
+        view = memoryview(packet)[start:end]
         begins = self.entry.begins(view)
         if (
             begins and self.stopped
@@ -211,7 +230,7 @@ class Layer:
             self.requests.arrived(now_s)
             self._entered = (number, now_s)
             self._measured(resolution.size(self.track.codec, view), now_s)
-        return Packet(number, header, packet, begins)
+        return begins
 
     def _arm(self) -> None:
         """What comes may go on by itself while nobody needs more of it than other numbers, or at once."""

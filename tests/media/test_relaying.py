@@ -287,7 +287,7 @@ async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> 
         _bind(now), _bind(later)
         arrival = Arrival(None, reading.MEDIA, True, 7, number & 0xFFFF, -1, header)
         now.peer.on_media(data, arrival, at_s)
-        told.append(Relayed(data, len(data), at_s, 7, number & 0xFFFF, -1, header))
+        told.append(Relayed(data, at_s, len(data), 7, number & 0xFFFF, -1, *header))
         if rng.random() < 0.2:
             later.peer.on_relayed(told)
             left = later._packets._left  # what is told at once is taken at once
@@ -421,7 +421,7 @@ async def test_who_may_hear_later_hears_of_all_and_of_when_it_came(raw: Make) ->
         ) + (SLICE if number else PARAMETERS)  # fmt: skip
         header = rtp.parse(data)
         assert header is not None
-        layer.note([Relayed(data, len(data), begin_s + number / 100, 0, -1, -1, header)])
+        layer.note([Relayed(data, begin_s + number / 100, len(data), 0, -1, -1, *header)])
     assert [each.packets[0][2:4] for each in told] == [bytes([0, i]) for i in range(5)]
     steps_us = [after.at_us - before.at_us for before, after in itertools.pairwise(told)]
     assert told[0].at_us <= wall_us() - 450_000 and min(steps_us) > 0
