@@ -32,7 +32,7 @@ AGE_S = 1e-5
 """unit of an age"""
 ADDRESS_BYTES = 28
 ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:].replace('HHB?', 'HxxBx')}xxxx")
-"""what ``relay.c`` tells of one that went on: when, where it lies, its size then, and of a row what is told"""
+"""what ``relay.c`` tells of one that went on: when, where it lies, its size then, and of a row the rest"""
 STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING = range(9)
 """what a datagram is: anything, not authentic, plain RTCP, plain RTP, RTP of a known stream, and RTCP
 that an ear is done with; ``FELL``: and a budget is less since then; ``RELAYED``: RTP that went on already;

@@ -166,7 +166,7 @@ class Arrivals:
         return extended
 
     def receive_all(self, packets: Sequence[Coming]) -> Sequence[int | None]:
-        """``receive`` each in turn; in a third of the time where each is the next one, and none is missing."""
+        """``receive`` each in turn; by a shorter way where each is the next one, and none is missing."""
         number, transit, jitter = self.highest, self._transit, self.jitter
         if number is None or transit is None or self.holes:
             return [self.receive(p.sequence, p.timestamp, p.size, p.at_s) for p in packets]

@@ -70,8 +70,8 @@ class Layer:
         self._burst: list[Packet] = []
         """what came and was not forwarded yet"""
         self._noted: list[tuple[int, Relayed, bool]] = []
-        """what went on by itself, and is to be told to those who may hear of it later: number, packet, and can
-        a decoder begin with it?"""
+        """what went on by itself, and is to be told to those who may hear of it later: number, packet, can a
+        decoder begin with it?"""
         self._deferred = False
         self._held: asyncio.TimerHandle | None = None
         self.arrivals = self._new_arrivals()
@@ -183,7 +183,8 @@ class Layer:
         noted, self._noted = self._noted, []
         others = self.outputs - self._relayed_to
         if others:
-            burst = Burst([Packet(n, each.header, each.packet, begins) for n, each, begins in noted])
+            packets = [Packet(n, each.header, each.packet, begins) for n, each, begins in noted]
+            burst = Burst(packets)
             for output in others:
                 output.receive(self, burst, self.received_at_s)
 
@@ -217,7 +218,7 @@ class Layer:
         self.timeline.packet(header.timestamp, self.received_at_s)
 
     def _keep(self, number: int, packet: bytes, start: int, end: int, now_s: float) -> bool:
-        """For whoever asks for it again; can a decoder begin with it? Its payload is from ``start`` to ``end``."""
+        """For whoever asks for it again; can a decoder begin with it? ``start`` to ``end``: its payload."""
         self.history.put(number, packet)
         view = memoryview(packet)[start:end]
         begins = self.entry.begins(view)
