@@ -31,7 +31,8 @@ window.ways = async () => {
     for (const report of reports.values()) {
       const pair = report.type === "transport" && reports.get(report.selectedCandidatePairId);
       if (!pair) continue;
-      const {candidateType, relayProtocol} = reports.get(pair.localCandidateId);
+      // While the line is another one already, the candidate is not told yet.
+      const {candidateType, relayProtocol} = reports.get(pair.localCandidateId) ?? {};
       found.push(`${candidateType} by ${relayProtocol}`);
     }
   }

@@ -40,12 +40,27 @@ window.publish = async (codec, size = {width: 320, height: 180}, encodings = [])
   await peer.setLocalDescription();
   const answer = await window.signalPublish(peer.localDescription.sdp);
   await peer.setRemoteDescription({type: "answer", sdp: answer});
+  setInterval(tryLarger, 3000);
 };
-window.activate = async (rids) => {
+window.changing = Promise.resolve();
+window.change = (edit) => window.changing = window.changing.then(async () => {
   const sender = window.publisher.getSenders().find((each) => each.track.kind === "video");
   const parameters = sender.getParameters();
-  for (const encoding of parameters.encodings) encoding.active = rids.includes(encoding.rid);
+  edit(parameters.encodings);
   await sender.setParameters(parameters);
+});
+window.activate = (rids) => change((encodings) => {
+  for (const encoding of encodings) encoding.active = rids.includes(encoding.rid);
+});
+// As static/js/media/publish.js does: without it a browser that a busy machine has made careful may never
+// send its largest layer again, since what it sends of small ones is too little to learn from.
+window.tryLarger = async () => {
+  const reports = [...(await window.publisher.getStats()).values()];
+  if (!reports.some((each) => each.qualityLimitationReason === "bandwidth")) return;
+  await change((encodings) => {
+    const largest = encodings.findLast((each) => each.active && each.maxBitrate);
+    if (largest) largest.maxBitrate += largest.maxBitrate % 10_000 ? 1000 : -1000;
+  });
 };
 window.restartPublisher = async () => {
   const peer = window.publisher;

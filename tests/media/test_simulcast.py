@@ -27,7 +27,7 @@ async def view(worker: WorkerProcess, page: Page, holder: str, **heights_px: int
 
 async def height(page: Page, mid: str, wanted: int) -> None:
     """Wait until a slot's picture is ``wanted`` pixels high: Chromium tries a larger one again only now and
-    then where its processor was busy."""
+    then where it was busy."""
     for _ in range(600):
         found = (await page.evaluate("inbound()")).get(mid, {}).get("height", 0)
         if found == wanted:
@@ -49,7 +49,7 @@ async def test_each_slot_gets_the_layer_that_it_shows(
     await height(b, "stage", 720)
     await height(b, "wall0", 180)
     # A busy machine stands still now and then; a switch that freezes does so each time.
-    for _ in range(4):
+    for _ in range(8):
         before = (await b.evaluate("inbound()"))["stage"]
         await down_and_up(worker, a, b)
         stage = (await b.evaluate("inbound()"))["stage"]
