@@ -32,7 +32,7 @@ from server.errors import Broken, DomainError, SlowDown, Unavailable
 from server.people import tries
 from server.permissions import Actor
 from server.protocol import Command
-from server.publishing import Done, Listener, deliver, resolve
+from server.publishing import Done, Listener, deliver, resolve, tell
 
 T = TypeVar("T")
 
@@ -84,6 +84,10 @@ class Inbox:
         self._came = self._begun = 0
         """jobs, by the loop's count and by the writer's"""
         self._listeners: list[Listener] = []
+        self._delivering = threading.Lock()
+        """One batch may be on its way while the next one is written, no more: held while one is."""
+        self._task: asyncio.Task[None] | None = None
+        """that delivers one, where it waits for something"""
         self._open = False
         self._shown: Shown = {}
         self._forgot_at: datetime | None = None
@@ -203,21 +207,25 @@ class Inbox:
         self._came += len(jobs)
         self._queue.put(jobs)
 
+    def _deliver(self, done: Done) -> None:
+        if done.rights:
+            self._task = self._loop.create_task(deliver(done, self._listeners))
+            self._task.add_done_callback(lambda _task: self._delivering.release())
+            return
+        try:
+            tell(done, self._listeners)
+        finally:
+            self._delivering.release()
+
     # --- in the writer's thread ---
 
     def _write(self) -> None:
         try:
-            delivery = None
             for jobs in self._batches():
                 for done in self._attempt(jobs):
-                    # One batch may be on its way while the next one is written, no more.
-                    if delivery is not None:
-                        delivery.result()
-                    delivery = asyncio.run_coroutine_threadsafe(
-                        deliver(done, self._listeners), self._loop
-                    )
-            if delivery is not None:
-                delivery.result()
+                    self._delivering.acquire()
+                    self._loop.call_soon_threadsafe(self._deliver, done)
+            self._delivering.acquire()
         finally:
             self._writer.close()
             self._loop.call_soon_threadsafe(self._stopped.set)

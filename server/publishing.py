@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 class Listener(Protocol):
     """Who hears what was committed; called on the loop, one batch after the other."""
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         """Deliver ``events``, in order of their conferences' ``seq``."""
 
     async def rights_changed(self, conference_id: int) -> None:
@@ -38,18 +38,24 @@ class Done:
 
 
 async def deliver(done: Done, listeners: Sequence[Listener]) -> None:
-    """Tell what was committed, then answer; on the loop. What is committed is answered whoever fails
-    to hear of it, and who fails to be told keeps it from nobody else."""
+    """``tell``, after it was looked at whose rights changed: who has none any more hears nothing of the
+    same batch."""
     for listener in listeners:
-        # Rights first: who has none any more hears nothing of the same batch.
         for conference_id in done.rights:
             try:
                 await listener.rights_changed(conference_id)
             except Exception:
                 log.exception("inbox.rights_failed")
+    tell(done, listeners)
+
+
+def tell(done: Done, listeners: Sequence[Listener]) -> None:
+    """Tell what was committed, then answer; on the loop. What is committed is answered whoever fails
+    to hear of it, and who fails to be told keeps it from nobody else."""
+    for listener in listeners:
         try:
             if done.events:
-                await listener.publish(done.events)
+                listener.publish(done.events)
         except Exception:
             log.exception("inbox.publish_failed")
     for told, answers in groupby(done.answers, _told):

@@ -44,7 +44,7 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         """Send committed events to their audiences, or keep them for who is catching up."""
         for conference_id, group in groupby(events, lambda event: event.conference_id):
             hall = self._connections.hall(conference_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -286,20 +287,20 @@ class Gateway:
         servers = media.ice_servers(actor.holder)
         return {"session": session, "sdp": sdp, "ice_servers": servers}
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         """Send committed events to their audiences; steer media where they concern it. Who may not
         have got them for a fault of ours gets a fresh snapshot."""
         try:
-            await self._delivery.publish(events)
+            self._delivery.publish(events)
         except Exception:
             log.exception("gateway.publish_failed")
             for conference_id in {event.conference_id for event in events}:
                 for each in self.connections.of_conference(conference_id):
                     self._delivery.resync(each)
-        kinds = {(event.conference_id, event.type) for event in events}
-        for conference_id in {id_ for id_, kind in kinds if _steers(kind)}:
+        for conference_id in {each.conference_id for each in events if _steers(each.type)}:
             self._signalling.steering.refresh(conference_id)
 
 
+@cache
 def _steers(event: str) -> bool:
     return event.startswith(STEERING) and event != SiteConnected.type

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import structlog
@@ -83,10 +84,9 @@ class Ticker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         """Be there at the deadline of every item that opens."""
-        kinds = {(event.conference_id, event.type) for event in events}
-        self._stirred.update(id_ for id_, kind in kinds if not kind.startswith(OF_NO_CONCERN))
+        self._stirred.update({each.conference_id for each in events if _concerns(each.type)})
         for event in events:
             if event.type == ItemOpened.type:
                 deadline = datetime.fromisoformat(event.data["deadline_at"])
@@ -177,3 +177,8 @@ class Ticker:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+@cache
+def _concerns(event: str) -> bool:
+    return not event.startswith(OF_NO_CONCERN)

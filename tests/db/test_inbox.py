@@ -58,7 +58,7 @@ class Ear:
         self.events: list[Published] = []
         self.rights: list[int] = []
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         self.events += events
 
     async def rights_changed(self, conference_id: int) -> None:

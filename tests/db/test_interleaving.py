@@ -128,7 +128,7 @@ class Conference(RuleBasedStateMachine):
 
         self.waits_for(start())
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         self.heard += events
         for page in self.pages:
             if page.connected:

@@ -83,7 +83,7 @@ async def test_who_hears_what(crowd: list[Actor], script: list[Any]) -> None:
                 for n, (audience, site, person) in enumerate(step)
             ]
             head += len(batch)
-            await delivery.publish(batch)
+            delivery.publish(batch)
             for page in here:
                 if page.connection is not None:
                     known = page.connection.passed

@@ -57,7 +57,7 @@ class Stage:
     _keys: int = 0
     _heard: list[Published] = field(default_factory=list)
 
-    async def publish(self, events: Sequence[Published]) -> None:
+    def publish(self, events: Sequence[Published]) -> None:
         self._heard += events
 
     async def rights_changed(self, conference_id: int) -> None:
