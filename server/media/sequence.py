@@ -18,12 +18,15 @@ HOLES_A_PACKET = 4
 five is not mended by asking, and pretending to must not cost us"""
 RESTART_GAP = 3000
 """MAX_DROPOUT of RFC 3550, A.1: beyond this the sender has begun anew"""
-MAX_TRIES = 10
+MAX_TRIES = 16
 RETRY_S = 0.05
 """a packet is asked for again no sooner; later where answers have taken longer"""
 PATIENCE, SLACK_S = 1.1, 0.01
 """by so much longer than usual an answer is waited for: a browser does not repeat what it repeated within
 what it takes for the round trip"""
+ECHO_S = 0.025
+"""after so long it is asked once more each time: by its publisher's clock the first may have come too soon,
+and was not heard; whoever heard it does not hear the second"""
 GIVE_UP_S = 1.0
 MAX_WAIT_S, FORGET = 0.05, 0.95
 """a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
@@ -45,7 +48,9 @@ class Hole:
 
     def due_s(self, retry_s: float, wait_s: float) -> float:
         """When it is to be asked for (again)."""
-        return self.asked_at_s + retry_s if self.tries else self.since_s + wait_s
+        if not self.tries:
+            return self.since_s + wait_s
+        return self.asked_at_s + (retry_s if self.tries % 2 else ECHO_S)
 
 
 def extend(sequence: int, near: int) -> int:

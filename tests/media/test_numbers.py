@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from server.media.history import History
 from server.media.rewrite import Rewriter
 from server.media.rota import Rota
 from server.media.sequence import (
+    ECHO_S,
     HOLES_A_PACKET,
     MAX_GAP,
     MAX_HOLES,
@@ -111,6 +113,13 @@ def test_what_is_missing_is_asked_for_again_when_an_answer_is_overdue() -> None:
     assert arrivals.due(2.0) == [3] and arrivals.due_s == 2.0 + 0.2 * PATIENCE + SLACK_S
     assert arrivals.due(arrivals.due_s - 0.001) == []
     assert arrivals.due(arrivals.due_s) == [3]
+    again_s = arrivals.due_s - 2.0 - 0.2 * PATIENCE - SLACK_S
+    assert again_s == pytest.approx(ECHO_S), "it may have been asked a little too soon"
+    assert arrivals.due(arrivals.due_s) == [3]
+    last_s = 2.0 + 0.2 * PATIENCE + SLACK_S + ECHO_S
+    assert arrivals.due_s - last_s == pytest.approx(
+        0.2 * PATIENCE + SLACK_S
+    ), "then an answer is due"
     for number in range(5, 405, 2):  # the line becomes a short one
         arrivals.receive(number + 1, 0, 10, 3.0)
         arrivals.due(3.0)
