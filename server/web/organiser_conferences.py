@@ -54,7 +54,7 @@ MOVES = {
 }
 """state to move to → words, icon and kind of its button; danger ones are asked twice"""
 USUAL = {DRAFT: SCHEDULED, SCHEDULED: LOBBY, LOBBY: LIVE, PAUSED: LIVE}
-"""the next step, whose button stands out"""
+"""the next step, whose button comes first and stands out"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +193,11 @@ def progress(session: Session, conference_id: int) -> Progress:
 
 def _moves(state: str) -> list[tuple[str, str, str, str]]:
     order = list(TRANSITIONS)
+    usual = USUAL.get(state)
     found = []
-    for to in sorted(TRANSITIONS[state], key=order.index):
+    for to in sorted(TRANSITIONS[state], key=lambda to: (to != usual, order.index(to))):
         text, icon_name, kind = MOVES[to]
-        found.append((to, text, icon_name, "" if USUAL.get(state) == to else kind))
+        found.append((to, text, icon_name, "" if usual == to else kind))
     return found
 
 

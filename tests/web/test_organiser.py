@@ -123,6 +123,9 @@ async def test_a_conference_is_set_up_by_forms(house: House) -> None:
     assert (await organiser.get(HOME)).count('<li class="done">') == 6
     for state in ("lobby", "live"):
         await organiser.done(f"{HOME}/move", {"to": state}, page=HOME)
+        if state == "lobby":
+            offered = re.findall(r'name="to" value="(\w+)"', await organiser.get(HOME))
+            assert offered == ["live", "scheduled"], "the usual step comes first"
     assert "Đang diễn ra và được ghi lại" in await organiser.get(HOME)
     answer, _ = await organiser.post(f"{HOME}/enter", {"role": "organiser"}, page=HOME)
     assert answer.status == 303 and answer.headers["Location"].startswith("/s/")
