@@ -63,9 +63,9 @@ class Feedback:
         self._arrivals.setdefault(number, now_s)
         return missing
 
-    def receive_all(self, arrived: Iterable[tuple[int, float]]) -> None:
-        """The same of each (number, time) in turn, where somebody knows already what is missing."""
-        for sequence, at_s in arrived:
+    def receive_all(self, arrived: Iterable[tuple[float, int]]) -> None:
+        """The same of each (time, number) in turn, where it is known that none before them is missing."""
+        for at_s, sequence in arrived:
             if self._next is None:
                 self.receive(sequence, at_s)
                 continue

@@ -174,6 +174,11 @@ class IceLite:
             self.together(*noted)
             self._gathering = gathering
 
+    @property
+    def untold(self) -> int:
+        """How many have gone on by themselves since."""
+        return self._reader.untold
+
     def _note_all(self) -> None:
         told = self._reader.relayed()
         for each in told:

@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 16
+VERSION = 17
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;
@@ -35,9 +35,11 @@ struct relay { const struct stream *const *stream; struct limits *limits; int32_
                uint8_t armed; uint16_t highest; };
 struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16];
                       struct relay *relay; };
+struct came { double at_s; uint32_t transport, nothing; };
 struct inlet { void *srtp, *ear; int32_t streams, transport_id, level_id, rid_id, layers_id;
                uint16_t transport;
-               struct known_stream stream[8]; int32_t ssrcs; uint32_t ssrc[1024]; };
+               struct known_stream stream[8];
+               int32_t ssrcs; uint32_t ssrc[1024]; int32_t count; struct came came[512]; };
 unsigned long diemcau_arrivals_bytes(void);
 void diemcau_arrivals_open(void *arrivals, int fd, void *unprotect, void *unprotect_rtcp,
                            uint8_t **rows, uint8_t **addresses, uint8_t **data);

@@ -217,6 +217,10 @@ class Peer:
         if self._inlet is not None:
             self._inlet.hear(ear)
 
+    def take_came(self) -> list[tuple[float, int]]:
+        """As ``Inlet.take_came``."""
+        return self._inlet.take_came() if self._inlet is not None else []
+
     def _make_outbound(self) -> Srtp:
         """What protects our packets: compiled code where it can, and libsrtp elsewhere."""
         dtls, tls, session = self._dtls, self._dtls._ssl, self._dtls._tx_srtp

@@ -225,8 +225,6 @@ class Publication:
                 continue
             sizes = sum([each.size for each in some])
             self._within(sizes, some[-1].at_s, len(some))  # they were
-            told = [(p.transport, p.at_s - p.age * AGE_S) for p in some if p.transport >= 0]
-            self._feedback.receive_all(told)
             if layer.track.kind == "audio":
                 for each in some:
                     if each.level >= 0:
@@ -244,6 +242,7 @@ class Publication:
     def _arrived(self, transport: int, now_s: float) -> None:
         """The packet with this transport-wide number has come. Where some before it have not, they may be
         the rest of a picture: that would show with the next one only, and is asked for now."""
+        self._feedback.receive_all(self.peer.take_came())
         missing = self._feedback.receive(transport, now_s)
         if missing and self.video is not None:
             for layer in self.video.layers:
@@ -384,7 +383,7 @@ class Publication:
             self._schedule(layer)
 
     def send_requests(self, now_s: float) -> None:
-        """Every 100 ms: the keyframes that are wanted."""
+        """With each beat: the keyframes that are wanted."""
         if self.peer.connected and self.video is not None:
             self._send(self.video.requests(now_s))
 
@@ -393,7 +392,8 @@ class Publication:
             self.peer.send_rtcp(datagram)
 
     def send_feedback(self) -> None:
-        """Every 100 ms: transport-wide feedback, where it is due."""
+        """Every 100 ms: transport-wide feedback, where it is due; also on what is in no books yet."""
+        self._feedback.receive_all(self.peer.take_came())
         if self._transport_id and self._feedback.due() and self.peer.connected:
             media = next(iter(self._by_ssrc), 0)
             for packet in self._feedback.report(self.ssrc, media):

@@ -37,6 +37,8 @@ STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING = range(9)
 """what a datagram is: anything, not authentic, plain RTCP, plain RTP, RTP of a known stream, and RTCP
 that an ear is done with; ``FELL``: and a budget is less since then; ``RELAYED``: RTP that went on already;
 ``TELLING``: plain RTP of a known stream that tells which layers are sent"""
+CAME = struct.Struct("=dIxxxx")
+"""when a packet came that went on, and its transport-wide number"""
 MAX_ENTRIES, LEDGER_BYTES = 1024, 1 << 20
 """of what went on by itself until it is told"""
 MAX_STREAMS, MAX_RID_BYTES = 8, 16
@@ -215,6 +217,16 @@ class Inlet:
         self._streams: Sequence[Stream] = ()
         """what ``memory`` points to"""
         self.memory.srtp = ffi.cast("void *", srtp.context_address)
+        self._came = memoryview(ffi.buffer(self.memory.came))
+
+    def take_came(self) -> list[tuple[float, int]]:
+        """When those came that went on by themselves, and their transport-wide numbers, since this was last
+        asked: known before ``Reader.relayed`` is asked."""
+        count = self.memory.count
+        if not count:
+            return []
+        self.memory.count = 0
+        return list(CAME.iter_unpack(self._came[: CAME.size * count]))
 
     def know(self, ids: Ids, streams: Sequence[Stream]) -> None:
         """What is read of its packets from the next call on; streams that find no room are left."""

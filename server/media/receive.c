@@ -23,6 +23,7 @@
 #define STREAMS 8
 #define RID_BYTES 16
 #define MAX_SSRCS 1024 /* as srtp.py's */
+#define MAX_CAME 512 /* more of them, and Python has to look */
 #define MAX_LATE 1000  /* packets: a transport-wide number further back is a new beginning */
 
 enum { STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING }; /* kinds of datagrams: as in reading.py */
@@ -39,6 +40,12 @@ struct known_stream {
     struct relay *relay; /* may be NULL */
 };
 
+struct came { /* when a packet did that went on by itself */
+    double at_s;
+    uint32_t transport;
+    uint32_t nothing;
+};
+
 struct inlet { /* one peer's */
     void *srtp;
     struct ear *ear; /* of who receives; may be NULL */
@@ -48,6 +55,8 @@ struct inlet { /* one peer's */
     struct known_stream stream[STREAMS];
     int32_t ssrcs; /* that authentic packets had */
     uint32_t ssrc[MAX_SSRCS];
+    int32_t count; /* of `came`, which Python empties: its sender is told of these sooner than there are books */
+    struct came came[MAX_CAME];
 };
 
 struct place { /* an address that leads to a peer */
@@ -312,8 +321,12 @@ static void take(struct arrivals *a, uint8_t *data, const uint8_t *address, stru
     int known = row->kind == MEDIA || row->kind == TELLING;
     if (known && !leaves_gap(inlet, row) && row->kind == MEDIA && relays) { /* of a gap Python hears at once */
         *relay = relay_of(inlet, row);
-        if (diemcau_relays(*relay, row->sequence, size, now_s))
+        if (inlet->count < MAX_CAME && diemcau_relays(*relay, row->sequence, size, now_s)) {
             row->kind = RELAYED;
+            if (row->transport >= 0)
+                inlet->came[inlet->count++] =
+                    (struct came){now_s - row->age * AGE_S, (uint32_t)row->transport, 0};
+        }
     }
 }
 

@@ -14,7 +14,7 @@ from server.media.limits import Allowance
 from server.media.sending import Lanes
 
 BOOKS_S = 0.3
-"""a worker does it every 0.1 s (``Worker._tick``), and whatever depends on it before that"""
+"""a worker does it every 0.1 or 0.2 s (``Worker._tick``), and whatever depends on it before that"""
 
 
 class Limits:

@@ -290,15 +290,22 @@ class Conference:
 
     # Time.
 
+    @property
+    def calm(self) -> bool:
+        """Does nobody wait for anything?"""
+        return all(each.calm for each in self.subscribers.values()) and not any(
+            each.asks for each in self.publications.values()
+        )
+
     def tick(self, now_s: float) -> None:
-        """Every 100 ms, and with what web says: keyframes, and what is recorded."""
+        """Every 100 ms (200 where all are calm), and with what web says: keyframes, and what is recorded."""
         asking = [each for each in self.publications.values() if each.asks]
         self._each(asking, lambda each: each.send_requests(now_s))
         if self.feed is not None:
             self.feed.tick(now_s)
 
     def follow_lines(self, now_s: float) -> None:
-        """Every 100 ms: what receivers' lines carry, and which layers publishers' do no more."""
+        """As often: what receivers' lines carry, and which layers publishers' do no more."""
         self._each(self.subscribers.values(), lambda each: each.tick(now_s))
         pictures = [p.video for p in self.publications.values() if p.video is not None]
         turned = {track for track in pictures if track.turned(now_s)}

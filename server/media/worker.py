@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 SECOND = 10
 """ticks"""
+MAX_UNTOLD = 200
+"""packets that are in no books yet: with more of them those are kept at every beat, so that there is room"""
 REST_AFTER = 3 * SECOND
 """ticks without a session, by which all is told of the last one; from then on a tick is a second, until
 web says something"""
@@ -155,12 +157,16 @@ class Worker:
                 lively = beat
                 continue
             now_s = time.monotonic()
-            self._ice.catch_up()
-            for conference in list(self._conferences.values()):
+            conferences = list(self._conferences.values())
+            if books := beat % 2 == 0 or beat % 5 == 0 or not self._calm(conferences):
+                self._ice.catch_up()
+            for conference in conferences:
                 try:
-                    conference.tick(now_s)
+                    if books:
+                        conference.tick(now_s)
                     conference.send_feedback()
-                    conference.follow_lines(now_s)
+                    if books:
+                        conference.follow_lines(now_s)
                     conference.send_changes(now_s)
                     if beat % 2 == 0:
                         conference.listen(now_s)
@@ -180,6 +186,10 @@ class Worker:
                 faulthandler.dump_traceback_later(HUNG_S, exit=True)
                 lines_at_s = now_s
                 self._control.send(self._load.measure(self._conferences.values()))
+
+    def _calm(self, conferences: Sequence[Conference]) -> bool:
+        """May the books wait for the next beat? Half of what they cost is beginning with cold caches."""
+        return self._ice.untold < MAX_UNTOLD and all(each.calm for each in conferences)
 
     async def _rests(self) -> bool:
         """A second, in which nobody sends or receives; False as soon as web says something: sessions

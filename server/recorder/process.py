@@ -24,8 +24,8 @@ from server.recorder.recording import Recording
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 0.4
-"""what came longer ago is told by now: the worker gathers it for a shorter time"""
+QUIET_S = 0.5
+"""what came longer ago is told by now: the worker notes it within 0.2 s, and gathers it for 0.3 s"""
 REST_S = 2.0
 """where neither picture nor sound is recorded, only the card"""
 REPORT_US = 1_000_000

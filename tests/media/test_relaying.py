@@ -150,6 +150,7 @@ def test_what_goes_on_by_itself_is_what_python_would_have_sent_and_is_told_of(li
         assert line.read(now_s) == [], "nothing is left to do"
         for packets in sent.values():
             equalise(packets) if packets else None
+        assert [came[1] for came in line.inlet.take_came()] == [turn] * sum(map(len, sent.values()))
         (at_once,) = line.reader.relayed()
         assert line.reader.untold == 0
         assert at_once[:3] == ("owner", line.theirs.getsockname(), now_s)
@@ -246,7 +247,7 @@ def test_beyond_what_a_publisher_may_send_nothing_goes_on_by_itself() -> None:
         for number in range(1, 1101):
             line.send(_packet(PICTURE, number, 10, 0))
             left += len(line.read(100.0))
-            _relayed(line)
+            _relayed(line), line.inlet.take_came()
         assert left == 100, "of 1,000 at once, and ten a second"
         line.relays[PICTURE].arm(1100, line.lanes[PICTURE])
         line.send(_packet(PICTURE, 1101, 10, 0))
@@ -295,7 +296,42 @@ async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> 
             told.clear()
             assert _books(now) == _books(later)
     later.peer.on_relayed(told)
-    assert now._feedback.report(1, 2) == later._feedback.report(1, 2)
+    assert _books(now) == _books(later)
+
+
+def test_when_packets_came_is_known_before_the_books_are_kept(line: Line) -> None:
+    """Their sender is told of them sooner; of those that are left to Python it is told there."""
+    for ssrc, relay in line.relays.items():
+        relay.arm(0, line.lanes[ssrc])
+    rng = random.Random(5)
+    numbers, by_python, came = dict.fromkeys(line.relays, 0), [], []
+    for transport in range(65_400, 65_900):
+        ssrc = rng.choice(tuple(line.relays))
+        numbers[ssrc] += 1
+        line.send(_packet(ssrc, numbers[ssrc], 50, 0, transport & 0xFFFF))
+        left = line.read(float(transport))
+        by_python += [arrival.transport for _, arrival in left if arrival is not None]
+        if left:
+            line.relays[ssrc].arm(numbers[ssrc], line.lanes[ssrc])
+        came += line.inlet.take_came() if rng.random() < 0.1 else []
+    came += line.inlet.take_came()
+    assert line.inlet.take_came() == [] and len(by_python) < 5
+    assert [number for _, number in came] == [
+        number & 0xFFFF for number in range(65_400, 65_900) if number & 0xFFFF not in by_python
+    ]
+    told = [(each.at_s - each.age * reading.AGE_S, each.transport) for each in _relayed(line)]
+    assert sorted(came) == sorted(told)
+
+
+def test_beyond_what_there_is_room_for_python_hears_of_when_packets_came(line: Line) -> None:
+    line.relays[SOUND].arm(0, line.lanes[SOUND])
+    left = []
+    for number in range(1, 701):
+        line.send(_packet(SOUND, number, 10, 0, number))
+        left += line.read(100.0)
+    came = line.inlet.take_came()
+    heard = [arrival.transport for _, arrival in left if arrival is not None]
+    assert heard and sorted([number for _, number in came] + heard) == list(range(1, 701))
 
 
 def _bind(found: Publication) -> None:
