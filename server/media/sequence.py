@@ -18,15 +18,16 @@ HOLES_A_PACKET = 4
 five is not mended by asking, and pretending to must not cost us"""
 RESTART_GAP = 3000
 """MAX_DROPOUT of RFC 3550, A.1: beyond this the sender has begun anew"""
-MAX_TRIES = 16
+MAX_TRIES = 10
+"""and its echoes"""
 RETRY_S = 0.05
 """a packet is asked for again no sooner; later where answers have taken longer"""
 PATIENCE, SLACK_S = 1.1, 0.01
 """by so much longer than usual an answer is waited for: a browser does not repeat what it repeated within
 what it takes for the round trip"""
-ECHO_S = 0.025
-"""after so long it is asked once more each time: by its publisher's clock the first may have come too soon,
-and was not heard; whoever heard it does not hear the second"""
+ECHO_S, ECHOES = 0.012, 2
+"""a browser's clock of the round trip is not ours: it is asked so much before an answer is overdue, then,
+and as much after. Whoever has heard one of them does not hear the next, where repeats come by RTX (RFC 4588)"""
 GIVE_UP_S = 1.0
 MAX_WAIT_S, FORGET = 0.05, 0.95
 """a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
@@ -46,11 +47,13 @@ class Hole:
     answered: bool = False
     """is it a retransmission that comes?"""
 
-    def due_s(self, retry_s: float, wait_s: float) -> float:
+    def due_s(self, retry_s: float, wait_s: float, echoes: int) -> float:
         """When it is to be asked for (again)."""
         if not self.tries:
             return self.since_s + wait_s
-        return self.asked_at_s + (retry_s if self.tries % 2 else ECHO_S)
+        if (self.tries - 1) % (1 + echoes):
+            return self.asked_at_s + ECHO_S
+        return self.asked_at_s + retry_s - (ECHO_S if echoes else 0.0)
 
 
 def extend(sequence: int, near: int) -> int:
@@ -113,6 +116,7 @@ class Arrivals:
         come in a stream of their own, and ``answered`` is told."""
         self._clock_rate_hz = clock_rate_hz
         self._apart = apart
+        self._echoes = ECHOES if apart else 0
         self._answers = answers or Answers()
         self.highest: int | None = None
         """unwrapped; counting begins above 65536 so that nothing is ever negative"""
@@ -233,15 +237,16 @@ class Arrivals:
         retry_s, wait_s = self._answers.retry_s, self._answers.wait_s
         self.due_s = float("inf")
         for number, hole in list(self.holes.items()):
-            if hole.tries >= MAX_TRIES or now_s - hole.since_s > GIVE_UP_S:
+            tries = MAX_TRIES * (1 + self._echoes)
+            if hole.tries >= tries or now_s - hole.since_s > GIVE_UP_S:
                 del self.holes[number]
                 continue
-            if now_s >= hole.due_s(retry_s, wait_s):
+            if now_s >= hole.due_s(retry_s, wait_s, self._echoes):
                 hole.first_s = min(hole.first_s, now_s)
                 hole.asked_at_s = now_s
                 hole.tries += 1
                 asked.append(number & 0xFFFF)
-            self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s))
+            self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s, self._echoes))
         return asked
 
     def counts(self) -> tuple[int, int]:

@@ -80,7 +80,7 @@ async def test_the_rest_of_a_picture_is_asked_for_before_the_next_one_comes(
     assert highest is not None and list(line.large.arrivals.holes) == [highest - 2]
     line.send(SMALL, 2, 0.05, marker=True, lost=True)
     line.send(SOUND, 2, 0.06, marker=False)
-    assert line.large.arrivals.due(0.06) == [], "asked for already, and nothing was to come"
+    assert line.large.arrivals.due(0.055) == [], "asked for already, and nothing was to come"
 
 
 @pytest.mark.parametrize("way", ["compiled", "plain"])

@@ -113,13 +113,6 @@ def test_what_is_missing_is_asked_for_again_when_an_answer_is_overdue() -> None:
     assert arrivals.due(2.0) == [3] and arrivals.due_s == 2.0 + 0.2 * PATIENCE + SLACK_S
     assert arrivals.due(arrivals.due_s - 0.001) == []
     assert arrivals.due(arrivals.due_s) == [3]
-    again_s = arrivals.due_s - 2.0 - 0.2 * PATIENCE - SLACK_S
-    assert again_s == pytest.approx(ECHO_S), "it may have been asked a little too soon"
-    assert arrivals.due(arrivals.due_s) == [3]
-    last_s = 2.0 + 0.2 * PATIENCE + SLACK_S + ECHO_S
-    assert arrivals.due_s - last_s == pytest.approx(
-        0.2 * PATIENCE + SLACK_S
-    ), "then an answer is due"
     for number in range(5, 405, 2):  # the line becomes a short one
         arrivals.receive(number + 1, 0, 10, 3.0)
         arrivals.due(3.0)
@@ -128,6 +121,25 @@ def test_what_is_missing_is_asked_for_again_when_an_answer_is_overdue() -> None:
     assert arrivals.due(5.0) == []
     arrivals.receive(406, 0, 10, 6.0)
     assert arrivals.due(6.0) == [405] and arrivals.due_s == 6.0 + RETRY_S, "no sooner"
+
+
+def test_a_browser_is_asked_again_around_the_time_that_its_answer_is_due() -> None:
+    """It may take a little more than we to be a round trip, and does not hear what comes sooner."""
+    arrivals = Arrivals(90000, apart=True)
+    arrivals.receive(0, 0, 10, 0.0)
+    arrivals.receive(2, 0, 10, 0.0)
+    asked = []
+    while arrivals.due_s < 0.2:
+        asked.append(arrivals.due_s)
+        assert arrivals.due(arrivals.due_s) == [1]
+    first = [0.0, RETRY_S - ECHO_S, RETRY_S, RETRY_S + ECHO_S]
+    assert asked == pytest.approx(
+        [
+            *first,
+            *(2 * RETRY_S + each * ECHO_S for each in range(3)),
+            *(3 * RETRY_S + each * ECHO_S for each in (1, 2, 3)),
+        ]
+    )
 
 
 def test_what_was_never_asked_for_tells_nothing_of_answers() -> None:
