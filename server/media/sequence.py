@@ -27,7 +27,7 @@ PATIENCE, SLACK_S = 1.1, 0.01
 what it takes for the round trip"""
 ECHO_S, ECHOES = 0.012, 2
 """a browser's clock of the round trip is not ours: it is asked so much before an answer is overdue, then,
-and as much after. Whoever has heard one of them does not hear the next, where repeats come by RTX (RFC 4588)"""
+and as much after, where repeats come by RTX. Whoever has heard one of them does not hear the next"""
 GIVE_UP_S = 1.0
 MAX_WAIT_S, FORGET = 0.05, 0.95
 """a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
