@@ -103,16 +103,23 @@ export function formatDateTime(moment) {
   return `${formatTime(moment)} ${formatDate(moment)}`;
 }
 
+/** @type {Intl.DateTimeFormatOptions} */
+const dayInWords = { timeZone: "UTC", weekday: "long", day: "2-digit", month: "2-digit", year: "numeric" };
+const localDay = new Intl.DateTimeFormat(locale, dayInWords);
 const localMoment = new Intl.DateTimeFormat(locale, {
-  timeZone: "UTC",
-  weekday: "long",
-  day: "2-digit",
-  month: "2-digit",
-  year: "numeric",
+  ...dayInWords,
   hour: "2-digit",
   minute: "2-digit",
   hourCycle: "h23",
 });
+
+/**
+ * Thứ Bảy, 03/06/2023.
+ * @param {string} value of a field of type date
+ */
+export function formatLocalDay(value) {
+  return localDay.format(new Date(`${value}Z`));
+}
 
 /**
  * 08:50 Thứ Bảy, 03/06/2023; by the clock on the wall, wherever it hangs.

@@ -16,6 +16,7 @@ test("Vietnamese is the source: texts are their own translation", async () => {
   assert.equal(vi.tn("%(n)s câu hỏi", "%(n)s câu hỏi", 1703), "1.703 câu hỏi");
   assert.equal(vi.formatDateTime("2023-06-03T01:50:00Z"), "08:50 03/06/2023");
   assert.match(vi.formatLocal("2023-06-03T08:50"), /08:50.*Thứ Bảy.*03\/06\/2023/);
+  assert.equal(vi.formatLocalDay("2023-06-03"), "Thứ Bảy, 03/06/2023");
   assert.equal(vi.formatDuration(6600), "1 giờ 50 phút");
   assert.equal(vi.formatDuration(3599.6), "1 giờ");
 });

@@ -109,6 +109,12 @@ async def test_a_viewers_link_leads_to_the_replay(house: House) -> None:
     assert answer.headers["Location"] == "/replay/rec-tap-huan"
     answer, text = await browser.get("/replay/rec-tap-huan")
     assert answer.status == 200 and "/replay/rec-tap-huan/master.m3u8" in text
+    assert " · Sở Y tế" in text
+    with house.database.write_session() as session:
+        session.get_one(Conference, conference_id).organiser = ""
+        session.commit()
+    _, text = await browser.get("/replay/rec-tap-huan")
+    assert " · " not in text.partition("<main")[2], "nothing is separated from nobody"
 
 
 async def test_a_trainee_comes_in_by_code_and_comes_back_by_the_qr(house: House) -> None:

@@ -5,7 +5,7 @@
  */
 
 import { confirmDialog, on } from "../dom.js";
-import { formatLocal, t } from "../i18n.js";
+import { formatLocal, formatLocalDay, t } from "../i18n.js";
 import { showSending } from "../sent.js";
 
 /** Submitting by a button with data-confirm asks first. */
@@ -40,7 +40,7 @@ on(document, "click", "[data-add-row]", (button, event) => {
     element.removeAttribute("aria-describedby");
     element.removeAttribute("aria-invalid");
   }
-  for (const words of row.querySelectorAll("legend, label")) {
+  for (const words of row.querySelectorAll("legend, legend > :first-child, label")) {
     if (!words.children.length) words.textContent = (words.textContent ?? "").replace(/\d+$/, String(n + 1));
   }
   for (const error of row.querySelectorAll(".error")) error.remove();
@@ -54,6 +54,7 @@ on(document, "click", "[data-add-row]", (button, event) => {
   }
   continueFrom(last, row);
   rows.append(row);
+  sayDays();
   count.value = String(n + 1);
   row.querySelector("textarea, input:not([type=hidden])")?.dispatchEvent(new Event("input"));
   const first = row.querySelector("[name^=title-], [name^=text-]");
@@ -88,6 +89,19 @@ function sayMoments() {
 }
 on(document, "input", "[data-say-moment]", sayMoments);
 sayMoments();
+
+/** So with a date: it stands over the first row of each day. */
+function sayDays() {
+  let before = "";
+  for (const said of document.querySelectorAll("[data-say-day]")) {
+    const field = said.closest("[data-row]")?.querySelector("[type=date]");
+    const value = field instanceof HTMLInputElement ? field.value : "";
+    said.textContent = value && value !== before ? formatLocalDay(value) : "";
+    before = value;
+  }
+}
+on(document, "input", "[data-row] [type=date]", sayDays);
+sayDays();
 
 showSending("[data-upload], [data-slow]");
 
