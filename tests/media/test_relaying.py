@@ -12,15 +12,17 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from server.media import flight, messages, native, reading, relaying, rtp, sending
+from server.media import flight, messages, native, negotiation, reading, relaying, rtp, sdp, sending
 from server.media.bursts import Burst, Packet, equalise
 from server.media.limits import Allowance
 from server.media.publication import EXCESS_S, Publication
 from server.media.reading import Arrival, Ids, Relayed, Stream
 from server.media.recording import Tap, wall_us
 from server.media.relaying import Limits, Relay
+from server.media.router import Conference
 from server.media.sending import Lanes
 from server.media.srtp import Srtp
+from server.media.subscription import Watcher
 from server.media.switching import Switch
 from server.media.track import Layer
 from tests.media.raw import PARAMETERS, SLICE
@@ -332,6 +334,33 @@ def test_beyond_what_there_is_room_for_python_hears_of_when_packets_came(line: L
     came = line.inlet.take_came()
     heard = [arrival.transport for _, arrival in left if arrival is not None]
     assert heard and sorted([number for _, number in came] + heard) == list(range(1, 701))
+
+
+async def test_the_books_may_wait_while_nobody_waits_for_anything(raw: Make) -> None:
+    conference = Conference("hoi-nghi", lambda told: None, lambda told: None, lambda feed: None)
+    found, watching = publication(raw()), raw()
+    assert found.video is not None
+    layer = found.video.layers[0]
+    _bind(found)
+    conference.add(found)
+    assert conference.calm
+    layer.requests.want()
+    assert not conference.calm, "a keyframe is to be asked for"
+    layer.requests.arrived(1.0)
+    assert conference.calm
+    offer = watching.offer().replace("a=sendonly", "a=recvonly")
+    lines = negotiation.accept_offer(sdp.parse(offer), publishing=False)
+    watcher = Watcher("stage", "seat-b", watching.peer, lines)
+    conference.add(watcher)
+    assert not conference.calm, "it is not known yet what it is worth"
+    watcher.choose(1.0)
+    assert conference.calm
+    output = watcher.outputs["v"]
+    output.want(layer, 1.0)
+    layer.requests.arrived(1.0)
+    assert not conference.calm, "it awaits a keyframe"
+    output.want(None, 1.0)
+    assert conference.calm
 
 
 def _bind(found: Publication) -> None:
