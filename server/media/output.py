@@ -250,11 +250,13 @@ class Output(Switch):
 
     def settle(self) -> None:
         """Count what was sent together with others. Before anything that looks at numbers."""
-        part = self.rewriter.part
-        if self._fan is None or part is None:
+        if self._fan is None:
             return
         self.downlink.peer.catch_up()
-        tally = self._fan.tally
+        fan, part = self._fan, self.rewriter.part
+        if fan is None or part is None:
+            return  # what was caught up with has made it leave, and counted that
+        tally = fan.tally
         packets, octets, payload_octets = self._settled
         if tally.packets == packets:
             return
