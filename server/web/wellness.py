@@ -123,10 +123,10 @@ def _database(facts: Facts) -> Finding:
         name,
         State.GOOD,
         N_(
-            "Trả lời bình thường. Cách đây %(ago)s phút đã không ghi được trong %(lasted)s giây; "
+            "Trả lời bình thường. Trong %(ago)s phút qua có lúc không ghi được, %(lasted)s giây; "
             "những gì đã xác nhận không mất."
         ),
-        values={"ago": int(ago_s / 60), "lasted": math.ceil(lasted_s)},
+        values={"ago": math.ceil(ago_s / 60), "lasted": math.ceil(lasted_s)},
     )
 
 

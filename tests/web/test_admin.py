@@ -167,6 +167,13 @@ def test_every_finding_is_said_in_both_languages(code: str) -> None:
     assert code == "vi" or {*STATE_WORDS.values(), *VERDICTS.values()} <= language.messages.keys()
 
 
+def test_an_outage_that_has_just_ended_was_not_zero_minutes_ago() -> None:
+    for ago_s, minutes in ((16.0, 1), (130.0, 3)):
+        finding = judge(Meters().facts(last_outage=(ago_s, 30.2)))[0]
+        told = _told(finding, read_languages()["vi"]).sentence
+        assert f"Trong {minutes} phút qua có lúc không ghi được, 31 giây" in told
+
+
 @pytest.mark.parametrize("code", ["vi", "en"])
 def test_every_refusal_is_said_in_words(code: str) -> None:
     """Those that a socket can be given: the tree of errors, and what signalling says of an offer."""
