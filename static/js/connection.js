@@ -29,6 +29,8 @@ const ANSWER_TIMEOUT_MS = 12_000;
 /** Phones of a whole conference lose their line at once: each comes back at a moment of its own. */
 const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, randomizationFactor: 0.5 };
 const COME_BACK_WITHIN_MS = 1500;
+const WEBSOCKET_FIRST = ["websocket", "polling"];
+const POLLING_FIRST = ["polling", "websocket"];
 /** A line that was asleep for longer is not trusted: the server may have hung up unheard. */
 const TRUSTED_ASLEEP_MS = 20_000;
 /** A server that cannot be reached is tried so often. */
@@ -77,7 +79,7 @@ export class Connection {
     this.listens = false;
     this.toldListens = false;
     this.doubting = false;
-    this.socket = io({ auth: (give) => give(this.hello(seat)), transports: ["websocket", "polling"], tryAllTransports: true, ...RECONNECTION });
+    this.socket = io({ auth: (give) => give(this.hello(seat)), transports: [...WEBSOCKET_FIRST], tryAllTransports: true, ...RECONNECTION });
     this.wire();
     onWake((asleep_ms) => this.hurry(asleep_ms));
   }
@@ -246,6 +248,7 @@ export class Connection {
   /** @param {Error & {data?: {error: string, message: string, retry_after_s?: number}}} error */
   refuse(error) {
     const told = error.data;
+    if (!told) this.tryOtherwise(error.message === "timeout");
     if (told && told.retry_after_s === undefined) {
       this.refusal = new CommandError(told.error, told.message || t("Phiên đã kết thúc."));
       this.outbox.drop();
@@ -257,6 +260,15 @@ export class Connection {
     }
     this.wake();
     this.listeners.onStatus?.(false, this.refusal);
+  }
+
+  /**
+   * socket.io goes on to polling where a WebSocket is refused; not where a network takes one and lets
+   * nothing through it.
+   * @param {boolean} silent the last try was not refused, it ended without an answer
+   */
+  tryOtherwise(silent) {
+    this.socket.io.opts.transports = silent ? [...POLLING_FIRST] : [...WEBSOCKET_FIRST];
   }
 
   wake() {
