@@ -14,7 +14,10 @@ from pylibsrtp import Policy, Session
 
 from server.media import flight, messages, native, negotiation, reading, relaying, rtp, sdp, sending
 from server.media.bursts import Burst, Packet, equalise
+from server.media.downlink import Downlink
 from server.media.limits import Allowance
+from server.media.negotiation import Sources, slot_lines
+from server.media.output import Output
 from server.media.publication import EXCESS_S, Publication
 from server.media.reading import Arrival, Ids, Relayed, Stream
 from server.media.recording import Tap, wall_us
@@ -426,6 +429,35 @@ async def test_who_leaves_is_told_of_all_that_it_was_sent_and_sent_none_of_it_ag
     assert line.read(11.0) == [] and line.reader.untold == 3
     peer.ice.catch_up()
     assert sent == [4] and again == []
+
+
+async def test_who_is_asked_what_it_was_sent_may_be_made_to_leave_by_that(
+    line: Line, raw: Make
+) -> None:
+    """What went on by itself is noted first, and a layer that has begun again changes who receives what."""
+    peer = raw()
+    found = publication(peer)
+    assert found.video is not None
+    layer = found.video.layers[0]
+    _bind(found)
+    line.inlet.owner, peer.ice._reader = peer.peer.binding, line.reader
+    line.inlet.know(Ids(), [Stream(5, 106, b"", layer.relay)])
+    output = Output(Downlink(peer.peer), slot_lines(0, False)[0], Sources(1, 2))
+    output.rewriter.switch(layer, 0, 0, 10.0)
+    layer.attach(output)
+    output._join(layer.fan, line.lanes[PICTURE].lanes[0], 0)
+    first = _packet(5, 1, 10, 3000, kind=106)
+    header = rtp.parse(first)
+    assert header is not None
+    layer.receive(first, header, 10.0)
+    assert layer.fan.lanes is not None and layer.relay is not None
+    line.sender.prepare(layer.fan.lanes)
+    layer._arm()
+    found.video.on_layers = output.leave_fan  # it was silent for a second
+    for number in (2, 3, 4):
+        line.send(_packet(5, number, 10, 3000 * number, kind=106))
+    assert line.read(11.0) == [] and line.reader.untold == 3
+    assert output.packets == 4 and output._fan is None
 
 
 async def test_nothing_overtakes_what_is_held(raw: Make) -> None:
