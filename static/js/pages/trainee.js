@@ -150,7 +150,7 @@ function renderQuiz(state) {
     Object.values(run.chart ?? {}).reduce((sum, counts) => sum + counts[i], 0),
   );
   const total = votes.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0);
-  fill(byId("quiz-card"), { text: run.text, note: quizNote(run, mine) });
+  fill(byId("quiz-card"), { question: run.text, note: quizNote(run, mine) });
   const options = run.options.map((/** @type {string} */ text, /** @type {number} */ index) => ({
     index,
     text,
