@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from server.conferences import joining
 from server.conferences.models import Site as Room
-from server.errors import DomainError, Invalid
+from server.errors import DomainError, Invalid, Unavailable
 from server.permissions import Role
 from server.web import doors
 from server.web.actors import Keys, keys_of, seated
@@ -132,7 +132,8 @@ async def _joined(
     try:
         result = await site_of(request).inbox.transact(join)
     except DomainError as error:
-        return _page(request, template, found, error=error, **context)
+        later = isinstance(error, Unavailable)  # nothing is wrong with what was typed
+        return _page(request, template, found, error=error, later=later, **context)
     if not isinstance(result, tuple):  # an Outcome, whose events were published
         result = (result.result["seat"], result.result["secret"])
     seat_id, secret = result

@@ -152,6 +152,23 @@ async def test_wrong_personal_codes_make_a_device_wait(house: House) -> None:
     assert (await house.browser().post("/c/ABC234", {"code": "SAI"}))[0].status == 404
 
 
+async def test_a_busy_server_blames_no_code_and_keeps_it(house: House) -> None:
+    with house.database.write_session() as session:
+        session.scalars(select(Conference)).one().join_code = "ABC234"
+        session.commit()
+    await house.server.app[SITE].inbox.stop()
+    room = {"conference": "ABC234", "site": str(house.cast.hue), "role": "operator"}
+    for path, form, page in (
+        ("/c/ABC234", {"code": "LAN00001"}, "/c/ABC234"),
+        ("/join", {**room, "pin": "123456"}, "/join?code=abc-234"),
+    ):
+        answer, text = await house.browser().post(path, form, page=page)
+        assert answer.status == 503 and "Retry-After" in answer.headers
+        assert 'role="alert"' in text and "aria-invalid" not in text
+    _, text = await house.browser().post("/c/ABC234", {"code": "LAN00001"})
+    assert 'value="LAN00001"' in text
+
+
 async def test_a_room_opens_by_pin_and_a_display_waits(house: House) -> None:
     with house.database.write_session() as session:
         session.scalars(select(Conference)).one().join_code = "ABC234"
