@@ -3,7 +3,8 @@
 The phones are one process on a core of its own; the server, with all of its processes, has the
 other. Both servers get the same: joining, rest, some 300 bytes to all (of ours, what the beginning
 of an agenda item tells, which is three events in one packet of 400), and one
-``activity.answer`` of each at once and spread over two seconds. Nothing is asserted about time.
+``activity.answer`` of each at once and spread over two seconds. With ``--turns`` they take turns, and
+each figure is the median of its: a virtual machine is now quick, now slow. Nothing is asserted about time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
+from statistics import median
 
 from load import servers
 from load.driven import Driven
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--phones", type=int, default=1703)
     parser.add_argument("--events", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--turns", type=int, default=1, help="of each server")
     parser.add_argument("--idle", type=float, default=30.0, help="seconds of rest")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between events")
     parser.add_argument("--spread", type=float, default=2.0, help="seconds of a spread burst")
@@ -105,8 +108,8 @@ def main() -> None:
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     server_core, crowd_core = cores[0], cores[-1]
-    found: dict[str, Figures] = {}
-    for name in ("peer", "ours"):
+    found: dict[str, list[Figures]] = {"peer": [], "ours": []}
+    for name in ("peer", "ours") * options.turns:
         if options.only not in (None, name):
             continue
         with tempfile.TemporaryDirectory(prefix="diemcau-bench-") as folder:
@@ -119,18 +122,22 @@ def main() -> None:
             with serving as served:
                 crowd = Driven("crowd.py", prepare=lambda: os.sched_setaffinity(0, {crowd_core}))
                 try:
-                    found[name] = measure(served, crowd, options)
+                    found[name].append(measure(served, crowd, options))
                 finally:
                     crowd.stop()
     about = {
         "phones": options.phones,
         "events": options.events,
         "rounds": options.rounds,
+        "turns": options.turns,
         "database": options.database,
         "ran_on": f"{platform.platform()}, {os.cpu_count()} cores",
     }
     for name, unit in UNITS.items():
-        value, peer_value = (found.get(who, {}).get(name) for who in ("ours", "peer"))
+        value, peer_value = (
+            median(figures[name] for figures in found[who]) if found[who] else None
+            for who in ("ours", "peer")
+        )
         ratio = value / peer_value if value is not None and peer_value else None
         line = {"name": f"phones.{name}", "value": _short(value), "unit": unit}
         line |= {"peer_value": _short(peer_value), "ratio": _short(ratio), **about}
