@@ -222,9 +222,7 @@ class Layer:
         self.history.put(number, packet)
         view = memoryview(packet)[start:end]
         begins = self.entry.begins(view)
-        if (
-            begins and self.stopped
-        ):  # what was stopped begins with a keyframe; others are its last packets
+        if begins and self.stopped:  # others were the last packets of what was stopped
             self.stopped = False
             self.track.publication.peer.noted(self.track.on_layers)
         if begins:

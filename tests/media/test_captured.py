@@ -258,14 +258,22 @@ async def test_what_is_told_of_a_slot_is_what_flows(
     await camera.close()
 
 
-async def test_a_layer_is_left_when_its_publisher_says_so_and_not_only_when_it_is_silent(
+async def _on_stage(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
-) -> None:
+) -> tuple[Chromium, RawPeer, asyncio.Task[None]]:
+    """A camera that films, who shows it, and the filming, which is to be cancelled."""
     worker.web.desire(GRANTS, stage="site:a")
     camera, page = Chromium(), raw()
     await camera.publish(worker, "seat-a", "site:a")
     filming = asyncio.create_task(camera.film())
     await page.receive(worker, "display")
+    return camera, page, filming
+
+
+async def test_a_layer_is_left_when_its_publisher_says_so_and_not_only_when_it_is_silent(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    camera, page, filming = await _on_stage(worker, raw)
 
     def shown() -> bytes:
         page.check()
@@ -290,11 +298,7 @@ async def test_a_layer_is_left_when_its_publisher_says_so_and_not_only_when_it_i
 async def test_the_next_layer_is_sent_again_where_the_largest_does_not_come(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
 ) -> None:
-    worker.web.desire(GRANTS, stage="site:a")
-    camera, page = Chromium(), raw()
-    await camera.publish(worker, "seat-a", "site:a")
-    filming = asyncio.create_task(camera.film())
-    await page.receive(worker, "display")
+    camera, page, filming = await _on_stage(worker, raw)
 
     def wanted(*rids: str) -> bool:
         page.check()

@@ -28,7 +28,7 @@ from server.media.srtp import Srtp
 from server.media.subscription import Watcher
 from server.media.switching import Switch
 from server.media.track import Layer
-from tests.media.raw import PARAMETERS, SLICE
+from tests.media.raw import PARAMETERS, SLICE, RawPeer
 from tests.media.test_repair import Make, publication
 
 KEY = bytes(range(30))
@@ -372,6 +372,18 @@ def _bind(found: Publication) -> None:
         found._bind(found.video.layers[0], 5, 0.0)
 
 
+def _publishing(line: Line, raw: Make) -> tuple[RawPeer, Layer]:
+    """A publisher whose one layer goes on over ``line``."""
+    peer = raw()
+    found = publication(peer)
+    assert found.video is not None
+    layer = found.video.layers[0]
+    _bind(found)
+    line.inlet.owner, peer.ice._reader = peer.peer.binding, line.reader
+    line.inlet.know(Ids(), [Stream(5, 106, b"", layer.relay)])
+    return peer, layer
+
+
 def _books(found: Publication) -> object:
     assert found.video is not None
     layer = found.video.layers[0]
@@ -387,13 +399,7 @@ async def test_who_leaves_is_told_of_all_that_it_was_sent_and_sent_none_of_it_ag
     """Else the next source would go on by numbers that were sent, or a packet go twice: no index may seal
     two packets (RFC 7714, 8.1).
     """
-    peer = raw()
-    found = publication(peer)
-    assert found.video is not None
-    layer = found.video.layers[0]
-    _bind(found)
-    line.inlet.owner, peer.ice._reader = peer.peer.binding, line.reader
-    line.inlet.know(Ids(), [Stream(5, 106, b"", layer.relay)])
+    peer, layer = _publishing(line, raw)
     again: list[Packet] = []
 
     class Member(Switch):
@@ -420,10 +426,11 @@ async def test_who_leaves_is_told_of_all_that_it_was_sent_and_sent_none_of_it_ag
         sent.append(layer.fan.tally.packets)
 
     if excess:
+        found = layer.track.publication
         found.on_excess, found._excess = leave, (11.0 - EXCESS_S - 1, 11.0)
         found._packets.burst = found._packets._left = 0
     else:
-        found.video.on_layers = leave  # it was silent for a second
+        layer.track.on_layers = leave  # it was silent for a second
     for number in (2, 3, 4):
         line.send(_packet(5, number, 10, 3000 * number, kind=106))
     assert line.read(11.0) == [] and line.reader.untold == 3
@@ -435,13 +442,7 @@ async def test_who_is_asked_what_it_was_sent_may_be_made_to_leave_by_that(
     line: Line, raw: Make
 ) -> None:
     """What went on by itself is noted first, and a layer that has begun again changes who receives what."""
-    peer = raw()
-    found = publication(peer)
-    assert found.video is not None
-    layer = found.video.layers[0]
-    _bind(found)
-    line.inlet.owner, peer.ice._reader = peer.peer.binding, line.reader
-    line.inlet.know(Ids(), [Stream(5, 106, b"", layer.relay)])
+    peer, layer = _publishing(line, raw)
     output = Output(Downlink(peer.peer), slot_lines(0, False)[0], Sources(1, 2))
     output.rewriter.switch(layer, 0, 0, 10.0)
     layer.attach(output)
@@ -453,7 +454,7 @@ async def test_who_is_asked_what_it_was_sent_may_be_made_to_leave_by_that(
     assert layer.fan.lanes is not None and layer.relay is not None
     line.sender.prepare(layer.fan.lanes)
     layer._arm()
-    found.video.on_layers = output.leave_fan  # it was silent for a second
+    layer.track.on_layers = output.leave_fan  # it was silent for a second
     for number in (2, 3, 4):
         line.send(_packet(5, number, 10, 3000 * number, kind=106))
     assert line.read(11.0) == [] and line.reader.untold == 3
