@@ -305,10 +305,12 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             self.server.sockets.pop(self.sid, None)
 
     def beat(self) -> bool:
-        """Its turn of the wheel: hang up where the last ping was not answered. True where ``PING_FRAME`` is
-        to be sent to its line now; to one that polls it is."""
+        """Its turn of the wheel: hang up where the last ping was not answered, unless the answer may wait
+        behind what it has sent too fast. True where ``PING_FRAME`` is to be sent to its line now; to
+        one that polls it is."""
         self._unowned_beats = 0 if self.owner is not None else self._unowned_beats + 1
-        if not self._answered or self._unowned_beats > 1:
+        behind = self.line is not None and self.line.held_back
+        if not (self._answered or behind) or self._unowned_beats > 1:
             self.hang_up(self.server.reason.PING_TIMEOUT)
             return False
         self._answered = False

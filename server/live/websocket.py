@@ -118,6 +118,11 @@ class Line(asyncio.Protocol):
         """Bytes that the client has not read yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    @property
+    def held_back(self) -> bool:
+        """It has sent more than it may: what it says now is heard later."""
+        return self._unread is not None
+
     def hold(self, frames: bytes) -> bool:
         """Send ready-made frames with the next ``write`` or ``flush``; True where these are the
         first that wait for it."""

@@ -10,6 +10,7 @@ import socket as sockets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 import socketio
 from structlog.testing import capture_logs
 
-from server.live import engine, gateway, metrics
+from server.live import allowance, engine, gateway, metrics
 from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.client import LOOKED_AT
 from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES
@@ -222,6 +223,29 @@ async def test_a_flood_is_read_bit_by_bit_and_nobody_waits_for_it(venue: Venue) 
             await asyncio.sleep(0.05)
     flooding.cancel()
     flooder.socket.close()
+
+
+async def test_each_command_of_a_flood_is_answered(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late: whoever sends them is not taken for dead while its heartbeats wait behind them."""
+    monkeypatch.setattr(allowance, "FRAMES_PER_S", 1000.0)
+    page, engine = await venue.open(venue.cast.operator), venue.gateway._server.eio
+    [flooder] = [connection.socket for connection in venue.gateway.connections]
+    count, answers = 3600, dict[int, dict[str, Any]]()
+    for number in range(count):
+        payload = {"text": f"Câu {number}"}, f"k{number}"
+        told = partial(answers.__setitem__, number)
+        await page.client.emit("question.ask", payload, callback=told)
+    async with asyncio.timeout(PATIENCE_S):
+        while flooder.line._unread is None:
+            await asyncio.sleep(0)
+        for _turn in range(3):
+            engine._ping([flooder])
+        while len(answers) < count:
+            await asyncio.sleep(0.05)
+    assert {answer.get("error", "done") for answer in answers.values()} == {"done", "slow_down"}
+    assert not page.closed
 
 
 async def test_of_a_stranger_little_is_taken(venue: Venue) -> None:
