@@ -137,19 +137,21 @@ class Inbox:
         return time.monotonic() - back_s, lasted_s
 
     async def takes(self, within_s: float) -> bool:
-        """Whether what is written is taken. Where nobody writes, the writer itself is asked."""
+        """Whether what is written is taken. The writer itself is asked, whatever it is at: whether it
+        works or waits for a lock is known only when it answers."""
         if not self._open:
             return False
-        if self._asked is None or self._asked.done():
+        asked = self._asked  # who comes when that is answered asks anew
+        if asked is None or asked.done():
             away = self._away_since_s is not None
-            if self._began_s is not None or self.waiting:
-                return not away and self.busy_s <= within_s
-            self._asked = self._loop.create_future()
-            told = partial(resolve, self._asked)
+            if self.busy_s > within_s or away and (self._began_s is not None or self.waiting):
+                return False
+            asked = self._asked = self._loop.create_future()
+            told = partial(resolve, asked)
             asks = journal.prove if away else journal.hold
             self._give([WorkJob(told, asks, writes=False)])
-        await asyncio.wait([self._asked], timeout=within_s)
-        return self._asked.done() and self._asked.exception() is None
+        await asyncio.wait([asked], timeout=within_s)
+        return asked.done() and asked.exception() is None
 
     async def submit(
         self, actor: Actor, command: Command, key: str | None = None

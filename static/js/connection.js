@@ -289,8 +289,9 @@ function askAnew() {
   location.reload();
 }
 
-/** Whether the server answers a new connection; what it says does not matter. */
+/** Whether the server answers a new connection, with a file: its health it would have to find out first. */
 function isReachable() {
-  const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(PROBE_FOR_MS) };
-  return fetch("/healthz", options).then(() => true, () => false);
+  /** @type {RequestInit} */
+  const options = { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_FOR_MS) };
+  return fetch(import.meta.url, options).then(() => true, () => false);
 }

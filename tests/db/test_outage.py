@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -193,6 +194,41 @@ async def test_the_writer_is_asked_where_nobody_writes(
     assert COMMIT_S._sum.get() == counted, "nothing was written"
     await inbox.stop()
     assert not await inbox.takes(5)
+
+
+async def test_a_writer_that_is_at_something_is_asked_as_well(
+    inbox: Inbox, cast: Cast, database_url: str
+) -> None:
+    """Nobody is told that all is well from the beginning of an outage until it has lasted a while."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(_session: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    works = asyncio.ensure_future(inbox.transact(work))
+    await asyncio.to_thread(begun.wait, 60)
+    asked = asyncio.ensure_future(inbox.takes(60))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    go_on.set()
+    await works
+    assert await asked
+    with locked(database_url):
+        tried = inbox.enqueue(cast.trainee, AskQuestion(text="Được chưa?"), "key")
+        assert not await inbox.takes(60), "as long as it tries"
+        assert not await inbox.takes(60)
+    await asyncio.wait([tried])
+    assert await inbox.takes(60)
+
+
+async def test_several_who_ask_over_and_over_hear_the_truth(inbox: Inbox) -> None:
+    """Who asks again in the moment in which others are answered is no news for them."""
+
+    async def asks() -> list[bool]:
+        return [await inbox.takes(60) for _ in range(5)]
+
+    assert await asyncio.gather(asks(), asks(), asks()) == 3 * [5 * [True]]
 
 
 async def test_who_waits_behind_an_outage_is_refused_with_it(
