@@ -19,13 +19,17 @@ class Allowance:
         self._left = burst
         self._at_s = float("-inf")
 
-    def take(self, units: float, now_s: float) -> bool:
-        """Are ``units`` allowed now? If so they count as used."""
+    def allows(self, units: float, now_s: float) -> bool:
+        """Would ``take`` take them?"""
         if now_s > self._at_s:
             left = self._left + (now_s - self._at_s) * self.rate_per_s
             self._left = left if left < self.burst else self.burst
             self._at_s = now_s
-        if units > self._left:
+        return units <= self._left
+
+    def take(self, units: float, now_s: float) -> bool:
+        """Are ``units`` allowed now? If so they count as used."""
+        if not self.allows(units, now_s):
             return False
         self._left -= units
         return True

@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 17
+VERSION = 18
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;
@@ -30,9 +30,10 @@ int diemcau_seal_open(void *seal, const struct ciphers *, void *context, const v
 int diemcau_seal(void *seal, uint8_t *packet, int head_size, const uint8_t *payload, int size);
 
 struct allowance { double rate_per_s, burst, left, at_s; };
-struct limits { struct allowance packets, octets; };
-struct relay { const struct stream *const *stream; struct limits *limits; int32_t streams;
+struct limit { struct allowance packets, octets; };
+struct relay { const struct stream *const *stream; struct limit *limit; int32_t streams;
                uint8_t armed; uint16_t highest; };
+int diemcau_take(struct limit *, int size, double now_s);
 struct known_stream { uint32_t ssrc; uint8_t payload_type, rid_size; uint8_t rid[16];
                       struct relay *relay; };
 struct came { double at_s; uint32_t transport, nothing; };

@@ -11,9 +11,9 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from server.media import allocated, messages, relaying, rtcp, rtp, rtx
+from server.media import allocated, messages, rtcp, rtp, rtx
 from server.media.feedback import Feedback
 from server.media.limits import Allowance
 from server.media.negotiation import Line
@@ -22,17 +22,11 @@ from server.media.reading import AGE_S, Arrival, Ids, Relayed, Stream
 from server.media.sequence import Answers
 from server.media.timeline import SourceClock
 from server.media.track import ALIVE_S, Layer, Track
+from server.media.uplink import Uplink
 
 log = logging.getLogger(__name__)
 
 CNAME = "diemcau"
-MAX_UPLINK_BPS = 15_000_000
-"""1080p60 of a good encoder is half of it; what comes beyond is dropped"""
-UPLINK_BURST_S = 1.0
-MAX_PACKETS_PER_S = 4_000
-"""full packets would be 1,600; small ones are as much work for us"""
-EXCESS_S = 10.0
-"""who goes on so long beyond it is cut off"""
 MAX_SSRCS = 32
 TELL_AGAIN_S = 5.0
 RESIZES_PER_S, RESIZES_BURST, RESIZES_TOLD_S = 0.1, 6, 60.0
@@ -73,17 +67,10 @@ class Publication:
         """when what is missing is asked for next, and when it was"""
         self._ids: dict[str, int] = {}
         self._line_counts = (0, 0, 0)
-        self._uplink = Allowance(MAX_UPLINK_BPS / 8, MAX_UPLINK_BPS / 8 * UPLINK_BURST_S)
-        self._packets = Allowance(MAX_PACKETS_PER_S, MAX_PACKETS_PER_S * UPLINK_BURST_S)
-        self.limits = relaying.limits(self._packets, self._uplink)
-        self._excess: tuple[float, float] | None = None
-        """first and latest packet beyond the allowance"""
-        self._exceeded = False
-        """was there any since ``line`` was last asked?"""
+        self.uplink = Uplink(self.warn)
         self._rebinds = Allowance(REBINDS_PER_S, REBINDS_BURST)
         self._resizes = Allowance(RESIZES_PER_S, RESIZES_BURST)
         self._resizes_told_at_s = float("-inf")
-        self.on_excess: Callable[[], None] = lambda: None
         for line in self.lines:
             if line is not None:
                 self.tracks[line.kind] = track = Track(self, line)
@@ -190,7 +177,7 @@ class Publication:
 
     def _receive(self, packet: memoryview, now_s: float) -> None:
         header = rtp.parse(packet)
-        if header is None or not self._within(len(packet), now_s):
+        if header is None or not self.uplink.admits(len(packet), now_s):
             return
         if header.payload_type in self._rtx_payload_types:
             self._receive_rtx(packet, header, now_s)
@@ -209,13 +196,14 @@ class Publication:
         layer = self._by_ssrc.get(arrival.header.ssrc)
         if layer is None or layer.ssrc != arrival.header.ssrc:
             return  # it was read before another stream took the place of this one
-        if self._within(len(packet), now_s):
+        if self.uplink.admits(len(packet), now_s):
             self._extensions_told(layer, arrival, now_s)
             layer.receive(packet, arrival.header, now_s)
             self._schedule(layer)
 
     def _note(self, relayed: Sequence[Relayed]) -> None:
-        """The same where they went on already: nothing was missing before any of them."""
+        """The same where they went on already: nothing was missing before any of them, and they were
+        admitted."""
         by_ssrc: dict[int, list[Relayed]] = {}
         for each in relayed:
             by_ssrc.setdefault(each.ssrc, []).append(each)
@@ -223,8 +211,6 @@ class Publication:
             layer = self._by_ssrc.get(ssrc)
             if layer is None or layer.ssrc != ssrc:
                 continue
-            sizes = sum([each.size for each in some])
-            self._within(sizes, some[-1].at_s, len(some))  # they were
             if layer.track.kind == "audio":
                 for each in some:
                     if each.level >= 0:
@@ -322,22 +308,6 @@ class Publication:
         self._tell_known()
         return True
 
-    def _within(self, size: int, now_s: float, count: int = 1) -> bool:
-        """Does the publisher keep to what one may send?"""
-        if self._packets.take(count, now_s) and self._uplink.take(size, now_s):
-            return True
-        first_s, latest_s = self._excess or (now_s, now_s)
-        if now_s - latest_s > UPLINK_BURST_S or self._excess is None:
-            first_s = now_s
-            limits = f"limit_bps={MAX_UPLINK_BPS} limit_packets_per_s={MAX_PACKETS_PER_S}"
-            self.warn("sends too much", limits)
-        self._excess, self._exceeded = (first_s, now_s), True
-        if now_s - first_s > EXCESS_S:
-            self.warn("cut off", f"after_s={EXCESS_S:.0f}")
-            self._excess = None
-            self.peer.noted(self.on_excess)
-        return False
-
     def resized(self, now_s: float) -> None:
         """A picture has another size than before; each time is a keyframe, and work for all."""
         often = not self._resizes.take(1, now_s)
@@ -416,14 +386,13 @@ class Publication:
         self._line_counts = (octets, expected, received)
         due = expected - before[1]
         lost = due - (received - before[2])
-        excess, self._exceeded = self._exceeded, False
         width, height = (self.video.size if self.video else None) or (None, None)
         return messages.Line(
             bitrate_bps=max(0, round((octets - before[0]) * 8 / elapsed_s)),
             loss=min(1.0, max(0.0, lost / due)) if due > 0 else 0.0,
             width=width,
             height=height,
-            excess=excess,
+            excess=self.uplink.take_exceeded(),
         )
 
 

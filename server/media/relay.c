@@ -8,8 +8,8 @@
 
 #define MAX_PADDING_BYTES 4 /* as bursts.py */
 
-/* As limits.Allowance.take, but that nothing is taken yet. */
-static int allowed(struct allowance *a, double units, double now_s) {
+/* As limits.Allowance.allows. */
+static int allows(struct allowance *a, double units, double now_s) {
     if (now_s > a->at_s) {
         double left = a->left + (now_s - a->at_s) * a->rate_per_s;
         a->left = left < a->burst ? left : a->burst;
@@ -24,15 +24,20 @@ int diemcau_has_room(const struct ledger *ledger) {
            ledger->used + MAX_RELAYED * DATAGRAM_BYTES <= LEDGER_BYTES;
 }
 
+/* As uplink.Plain.take. */
+int diemcau_take(struct limit *limit, int size, double now_s) {
+    if (!allows(&limit->packets, 1, now_s) || !allows(&limit->octets, size, now_s))
+        return 0;
+    limit->packets.left -= 1;
+    limit->octets.left -= size;
+    return 1;
+}
+
 /* Does this packet, the next one of its stream, go on by itself? If so it counts as gone. */
 int diemcau_relays(struct relay *relay, uint16_t number, int size, double now_s) {
-    if (!relay || !relay->armed)
+    if (!relay || !relay->armed || number != (uint16_t)(relay->highest + 1) ||
+        !diemcau_take(relay->limit, size, now_s))
         return 0;
-    if (number != (uint16_t)(relay->highest + 1) || !allowed(&relay->limits->packets, 1, now_s) ||
-        !allowed(&relay->limits->octets, size, now_s))
-        return 0;
-    relay->limits->packets.left -= 1;
-    relay->limits->octets.left -= size;
     relay->highest = number;
     return 1;
 }

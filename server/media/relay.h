@@ -36,7 +36,7 @@ struct allowance {
     double rate_per_s, burst, left, at_s;
 };
 
-struct limits { /* of one publisher */
+struct limit { /* of one publisher: uplink.Compiled */
     struct allowance packets, octets;
 };
 
@@ -44,7 +44,7 @@ struct stream;
 
 struct relay { /* of one incoming stream */
     const struct stream *const *stream; /* its ways on; the caller keeps them */
-    struct limits *limits;
+    struct limit *limit;
     int32_t streams;
     uint8_t armed;
     uint16_t highest; /* number of the newest packet */

@@ -9,41 +9,26 @@ burst by burst (``track.Layer``).
 
 from __future__ import annotations
 
-from server.media import native
-from server.media.limits import Allowance
+from server.media import native, uplink
 from server.media.sending import Lanes
 
 BOOKS_S = 0.3
 """a worker does it every 0.1 or 0.2 s (``Worker._tick``), and whatever depends on it before that"""
 
 
-class Limits:
-    """What one publisher may have relayed; as much as these allow, who know of all that comes."""
-
-    def __init__(self, packets: Allowance, octets: Allowance) -> None:
-        """Raises: RuntimeError where ``relay.c`` was not built."""
-        library = native.library()
-        if library is None:
-            raise RuntimeError("relay.c was not built")
-        self.memory = library[0].new("struct limits *")
-        for bucket, allowance in ((self.memory.packets, packets), (self.memory.octets, octets)):
-            bucket.rate_per_s, bucket.burst = allowance.rate_per_s, allowance.burst
-            bucket.left, bucket.at_s = allowance.burst, float("-inf")
-
-
 class Relay:
     """See the module."""
 
-    def __init__(self, limits: Limits) -> None:
-        """Raises: RuntimeError as ``Limits``."""
+    def __init__(self, limit: uplink.Compiled) -> None:
+        """``limit``: its publisher's. Raises: RuntimeError where ``relay.c`` was not built."""
         library = native.library()
         if library is None:
             raise RuntimeError("relay.c was not built")
         self._ffi = library[0]
         self.memory = self._ffi.new("struct relay *")
         """for ``receive.c``"""
-        self.memory.limits = limits.memory
-        self._kept: tuple[Limits, Lanes | None] = limits, None
+        self.memory.limit = limit.memory
+        self._kept: tuple[uplink.Compiled, Lanes | None] = limit, None
         """what it points to"""
 
     @property
@@ -70,6 +55,6 @@ class Relay:
         self._kept = self._kept[0], None
 
 
-def limits(packets: Allowance, octets: Allowance) -> Limits | None:
-    """None where nothing was compiled."""
-    return Limits(packets, octets) if native.library() is not None else None
+def relay(limit: uplink.Limit) -> Relay | None:
+    """Of one stream of whoever keeps to this; None where nothing was compiled."""
+    return Relay(limit) if isinstance(limit, uplink.Compiled) else None

@@ -114,7 +114,7 @@ class Conference:
             if before is not None:
                 self.close(before, "taken_over")
             self.publications[session.source] = session
-            session.on_excess = lambda: self.close(session, "excess")
+            session.uplink.on_excess = lambda: self.close(session, "excess")
             video = session.video
             if video is not None and len(video.layers) > 1:
                 video.on_layers = lambda: self._layers_came(video)

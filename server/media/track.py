@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence, Set
 from typing import TYPE_CHECKING
 
-from server.media import keyframes, layers, levels, resolution, rtcp, rtp
+from server.media import keyframes, layers, levels, relaying, resolution, rtcp, rtp
 from server.media.bursts import Burst, Packet, equalise
 from server.media.fan import Fan
 from server.media.history import History
@@ -15,7 +15,6 @@ from server.media.layers import Meter, Offer
 from server.media.levels import Loudness
 from server.media.negotiation import Line, normal_name
 from server.media.reading import Relayed
-from server.media.relaying import Relay
 from server.media.sequence import Arrivals
 from server.media.timeline import Timeline
 
@@ -61,8 +60,7 @@ class Layer:
         self.fan = Fan()
         """those of ``outputs`` for whom packets only change their numbers"""
         self._clock = track.publication.clock
-        limits = track.publication.limits
-        self.relay = Relay(limits) if limits is not None else None
+        self.relay = relaying.relay(track.publication.uplink.limit)
         """by which packets go on without us"""
         self.fan.on_change = self.disarm
         self._relayed_to: Set[Hashable] = frozenset()

@@ -12,16 +12,27 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from server.media import flight, messages, native, negotiation, reading, relaying, rtp, sdp, sending
+from server.media import (
+    flight,
+    messages,
+    native,
+    negotiation,
+    reading,
+    relaying,
+    rtp,
+    sdp,
+    sending,
+    uplink,
+)
 from server.media.bursts import Burst, Packet, equalise
 from server.media.downlink import Downlink
 from server.media.limits import Allowance
 from server.media.negotiation import Sources, slot_lines
 from server.media.output import Output
-from server.media.publication import EXCESS_S, Publication
+from server.media.publication import Publication
 from server.media.reading import Arrival, Ids, Relayed, Stream
 from server.media.recording import Tap, wall_us
-from server.media.relaying import Limits, Relay
+from server.media.relaying import Relay
 from server.media.router import Conference
 from server.media.sending import Lanes
 from server.media.srtp import Srtp
@@ -61,8 +72,8 @@ class Line:
         self.sender = sending.Compiled(self.ours)
         self.reader = reading.Compiled(self.ours)
         self.reader.relay_by(self.sender)
-        limits = Limits(Allowance(packets_per_s, 1000), Allowance(1e9, 1e9))
-        self.relays = {ssrc: Relay(limits) for ssrc in (PICTURE, SOUND)}
+        limit = uplink.Compiled(Allowance(packets_per_s, 1000), Allowance(1e9, 1e9))
+        self.relays = {ssrc: Relay(limit) for ssrc in (PICTURE, SOUND)}
         self.flights = [flight.flight() for _ in self.receivers]
         peers = [_srtp(Policy.SSRC_ANY_OUTBOUND) for _ in self.receivers]
         self.lanes = {
@@ -296,8 +307,6 @@ async def test_the_books_are_those_of_what_is_forwarded_by_python(raw: Make) -> 
         told.append(Relayed(data, at_s, len(data), 7, number & 0xFFFF, -1, *header))
         if rng.random() < 0.2:
             later.peer.on_relayed(told)
-            left = later._packets._left  # what is told at once is taken at once
-            assert now._packets._left - 100 <= left <= now._packets._left
             told.clear()
             assert _books(now) == _books(later)
     later.peer.on_relayed(told)
@@ -384,6 +393,13 @@ def _publishing(line: Line, raw: Make) -> tuple[RawPeer, Layer]:
     return peer, layer
 
 
+def _exhaust(found: uplink.Uplink, now_s: float) -> None:
+    """No more may be sent, and more has been sent for so long that it is cut off with the next packet."""
+    while found.limit.take(1, now_s):
+        pass
+    found._excess = now_s - uplink.EXCESS_S - 1, now_s
+
+
 def _books(found: Publication) -> object:
     assert found.video is not None
     layer = found.video.layers[0]
@@ -425,16 +441,19 @@ async def test_who_leaves_is_told_of_all_that_it_was_sent_and_sent_none_of_it_ag
         layer.fan.leave(member)
         sent.append(layer.fan.tally.packets)
 
-    if excess:
-        found = layer.track.publication
-        found.on_excess, found._excess = leave, (11.0 - EXCESS_S - 1, 11.0)
-        found._packets.burst = found._packets._left = 0
-    else:
-        layer.track.on_layers = leave  # it was silent for a second
     for number in (2, 3, 4):
         line.send(_packet(5, number, 10, 3000 * number, kind=106))
     assert line.read(11.0) == [] and line.reader.untold == 3
-    peer.ice.catch_up()
+    if excess:
+        _exhaust(layer.track.publication.uplink, 11.0)
+        layer.track.publication.uplink.on_excess = leave
+        line.send(_packet(5, 5, 10, 15_000, kind=106))
+        for data, address, arrival in line.reader.read(11.0):
+            assert arrival is not None and isinstance(address, tuple)
+            peer.ice._take(data, address, arrival, 11.0)
+    else:
+        layer.track.on_layers = leave  # it was silent for a second
+        peer.ice.catch_up()
     assert sent == [4] and again == []
 
 
@@ -525,10 +544,14 @@ async def test_who_may_hear_later_hears_of_all_and_of_when_it_came(raw: Make) ->
     assert told[0].at_us <= wall_us() - 450_000 and min(steps_us) > 0
 
 
-def test_where_nothing_was_compiled_there_are_no_limits_for_it(
+def test_where_nothing_was_compiled_nothing_goes_on_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    compiled = uplink.limit()
+    assert isinstance(compiled, uplink.Compiled) and relaying.relay(compiled) is not None
     monkeypatch.setattr(native, "library", lambda: None)
-    assert relaying.limits(Allowance(1, 1), Allowance(1, 1)) is None
+    assert relaying.relay(uplink.limit()) is None
     with pytest.raises(RuntimeError):
-        Limits(Allowance(1, 1), Allowance(1, 1))
+        uplink.Compiled(Allowance(1, 1), Allowance(1, 1))
+    with pytest.raises(RuntimeError):
+        Relay(compiled)

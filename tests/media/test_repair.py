@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from server.media import messages, negotiation, rtcp, rtp, rtx, sdp
-from server.media.publication import EXCESS_S, MAX_PACKETS_PER_S, MAX_UPLINK_BPS, Publication
+from server.media.publication import Publication
 from server.media.subscription import Receiver
 from server.media.switching import Switch
 from server.media.track import UNWANTED_S
+from server.media.uplink import EXCESS_S, MAX_BPS, MAX_PACKETS_PER_S
 from server.recorder import rtp as recorder_rtp
 from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE, Lossy, RawPeer
@@ -419,7 +420,7 @@ async def test_who_sends_far_too_much_is_cut_off(
 ) -> None:
     found = publication(camera)
     ended: list[str] = []
-    found.on_excess = lambda: ended.append(found.source)
+    found.uplink.on_excess = lambda: ended.append(found.source)
     size, number = 1200, 0
     step_s = size * 8 / (10 * 1_500_000)
     # Ten times what a camera may send is dropped in part; that alone ends nothing.
@@ -428,9 +429,9 @@ async def test_who_sends_far_too_much_is_cut_off(
         number += 1
     assert not ended
     taken = found.video and found.video.layers[0].arrivals.octets
-    assert taken and taken <= MAX_UPLINK_BPS / 8 * (2 + 1)
+    assert taken and taken <= MAX_BPS / 8 * (2 + 1)
     begin, number = number, 0
-    while (now_s := 2 + number * size * 8 / (4 * MAX_UPLINK_BPS)) < 2.5 + EXCESS_S + 2:
+    while (now_s := 2 + number * size * 8 / (4 * MAX_BPS)) < 2.5 + EXCESS_S + 2:
         camera.peer.on_rtp(packet(1, begin + number, size), now_s)
         number += 1
         if ended:
@@ -443,7 +444,7 @@ async def test_who_sends_far_too_much_is_cut_off(
 async def test_small_packets_count_as_the_work_that_they_are(camera: Camera) -> None:
     found = publication(camera)
     ended: list[str] = []
-    found.on_excess = lambda: ended.append(found.source)
+    found.uplink.on_excess = lambda: ended.append(found.source)
     for number in range(3 * MAX_PACKETS_PER_S * round(EXCESS_S + 2)):
         now_s = number / (3 * MAX_PACKETS_PER_S)
         camera.peer.on_rtp(packet(1, number, 1), now_s)
