@@ -39,11 +39,11 @@ class Asking:
     """Does a receiver ask for more than any honest one would?
 
     A browser that gets nothing of a picture asks five times a second for a keyframe, each time in a
-    packet of its own. That a packet is missing it says up to ten times (Chromium does), and a machine
-    that is too busy to read loses thousands at once.
+    packet of its own with a report, which counts two. That a packet is missing it says up to ten times
+    (Chromium does), and a machine that is too busy to read loses thousands at once.
     """
 
-    PER_S, PER_PICTURE_S, TRIES = 500, 5 * (PLEA + 1) + 5, 10
+    PER_S, PER_PICTURE_S, TRIES = 500, 5 * (PLEA + 2) + 5, 10
     WINDOW_S = 6.0
 
     def __init__(self, pictures: int) -> None:

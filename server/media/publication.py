@@ -321,11 +321,12 @@ class Publication:
 
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
-        for item in rtcp.parse(packet):
-            if isinstance(item, rtcp.SenderReport):
-                layer = self._by_ssrc.get(item.ssrc)
-                if layer is not None:
-                    layer.clocked(item, now_s)
+        if not self.uplink.admits(len(packet), now_s):
+            return
+        for report in rtcp.sender_reports(packet):
+            layer = self._by_ssrc.get(report.ssrc)
+            if layer is not None:
+                layer.clocked(report, now_s)
 
     def _restarted(self) -> None:
         """Packets were lost with the old line; no subscriber has to find out by itself."""

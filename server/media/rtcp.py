@@ -12,7 +12,6 @@ from dataclasses import dataclass
 SENDER_REPORT = 200
 RECEIVER_REPORT = 201
 SOURCE_DESCRIPTION = 202
-BYE = 203
 TRANSPORT_FEEDBACK = 205
 PAYLOAD_FEEDBACK = 206
 
@@ -71,13 +70,6 @@ class KeyframeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Bye:
-    """A stream ends."""
-
-    ssrc: int
-
-
-@dataclass(frozen=True, slots=True)
 class Congestion:
     """Transport-wide congestion feedback; see ``feedback.read``."""
 
@@ -91,18 +83,31 @@ class Remb:
     bitrate_bps: int
 
 
-Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Bye | Congestion | Remb
+Item = SenderReport | ReportBlock | Nack | KeyframeRequest | Congestion | Remb
 
 
 def parse(data: Bytes) -> Iterator[Item]:
     """What a (compound) packet says that a forwarder cares for."""
+    for count, kind, body in _parts(data):
+        yield from _parse_one(count, kind, body)
+
+
+def sender_reports(data: Bytes) -> Iterator[SenderReport]:
+    """All that a (compound) packet of a publisher says that its receiver cares for."""
+    for _, kind, body in _parts(data):
+        if kind == SENDER_REPORT and len(body) >= 24:
+            yield SenderReport(*struct.unpack_from("!IQI", body))
+
+
+def _parts(data: Bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Count (or format), type and body of each packet."""
     position = 0
     while position + 4 <= len(data):
         first, kind, words = struct.unpack_from("!BBH", data, position)
         end = position + 4 + 4 * words
         if first >> 6 != 2 or end > len(data):
             return
-        yield from _parse_one(first & 31, kind, bytes(data[position + 4 : end]))
+        yield first & 31, kind, bytes(data[position + 4 : end])
         position = end
 
 
@@ -120,9 +125,6 @@ def _parse_one(count: int, kind: int, body: bytes) -> Iterator[Item]:
         yield from _blocks(body[24:], count)
     elif kind == RECEIVER_REPORT and len(body) >= 4:
         yield from _blocks(body[4:], count)
-    elif kind == BYE:
-        for i in range(min(count, len(body) // 4)):
-            yield Bye(_U32.unpack_from(body, 4 * i)[0])
     elif kind == TRANSPORT_FEEDBACK and count == NACK and len(body) >= 8:
         yield Nack(_U32.unpack_from(body, 4)[0], tuple(_nacked(body[8:])))
     elif kind == TRANSPORT_FEEDBACK and count == TRANSPORT_WIDE and len(body) >= 16:

@@ -30,6 +30,8 @@ TILE_PX, WHOLE_PX = 180, 1080
 """how high tiles and whole pictures are taken to be by those who do not tell"""
 MAX_NACKED = 200
 """numbers of one NACK that are looked at"""
+UNIT_BYTES = 64
+"""of RTCP count as much as one such number: there are two or three report blocks in them"""
 SOUND_BPS = 50_000
 """of the line's budget, kept for each voice: Opus as browsers send it, and its headers"""
 CONTENT_S = 5.0
@@ -100,6 +102,7 @@ class Subscriber:
         self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
+        peer.on_rtp = self._receive_rtp
         peer.on_restarted = self._restarted
         peer.on_moved = self._moved
         self.downlink.settle = self._settle
@@ -203,40 +206,50 @@ class Subscriber:
         for output in self.outputs.values():
             output.settle()
 
+    def _receive_rtp(self, packet: memoryview, now_s: float) -> None:
+        """It has nothing to send."""
+        self._ask(1, now_s)
+
     def _receive_rtcp(self, packet: memoryview) -> None:
         now_s = time.monotonic()
-        self._asked(1, now_s)
+        honest = self._ask(1 + len(packet) // UNIT_BYTES, now_s)
         fci = rtcp.transport_wide(packet)
         if fci is not None:
             self._hear(fci, now_s)
+        elif honest:
+            for item in rtcp.parse(packet):
+                self._take(item, now_s)
+
+    def _take(self, item: rtcp.Item, now_s: float) -> None:
+        if isinstance(item, rtcp.Congestion):
+            self._hear(item.fci, now_s)
             return
-        for item in rtcp.parse(packet):
-            if isinstance(item, rtcp.Congestion):
-                self._hear(item.fci, now_s)
-                continue
-            if isinstance(item, rtcp.Remb):
-                self.downlink.tell(item, now_s)
-            output = self._by_ssrc.get(getattr(item, "ssrc", 0))
-            if output is None:
-                continue
-            if isinstance(item, rtcp.ReportBlock):
-                self.downlink.tell(item, now_s)
-            elif isinstance(item, rtcp.Nack):
-                self._asked(len(item.sequences), now_s)
+        if isinstance(item, rtcp.Remb):
+            self.downlink.tell(item, now_s)
+            return
+        output = self._by_ssrc.get(item.ssrc)
+        if isinstance(item, rtcp.Nack):
+            if self._ask(len(item.sequences), now_s) and output is not None:
                 output.retransmit(item.sequences[:MAX_NACKED], now_s)
-            elif isinstance(item, rtcp.KeyframeRequest):
-                self._asked(PLEA, now_s)
-                output.plead(now_s)
+        elif output is None:
+            return
+        elif isinstance(item, rtcp.ReportBlock):
+            self.downlink.tell(item, now_s)
+        elif isinstance(item, rtcp.KeyframeRequest) and self._ask(PLEA, now_s):
+            output.plead(now_s)
 
     def _hear(self, fci: bytes, now_s: float) -> None:
         self.downlink.receive(fci, now_s)
         self._shed(now_s)
 
-    def _asked(self, units: int, now_s: float) -> None:
+    def _ask(self, units: int, now_s: float) -> bool:
+        """Is it honest that it asks for so much? Else it is told of, and not read until it asks for less:
+        reading is work."""
         honest = self._asks.take(units, lambda: self.packets, now_s)
         if not honest and now_s - self._told_greedy_s > TOLD_S:
             self._told_greedy_s = now_s
             log.warning("asks too much: holder=%s limit_per_s=%d", self.holder, self._asks.per_s)
+        return honest
 
     @property
     def calm(self) -> bool:
@@ -248,7 +261,7 @@ class Subscriber:
         if self.calm and now_s - self._looked_at_s < CALM_S:
             return
         self._looked_at_s = now_s
-        self._asked(self.downlink.take_heard(), now_s)
+        self._ask(self.downlink.take_heard(), now_s)
         self.downlink.tick(now_s, self._wanted_bps, self._spent_bps, self._pad())
         self._shed(now_s)
         for waiting in tuple(self._waiting):

@@ -189,7 +189,7 @@ def test_who_waits_for_every_picture_and_loses_all_is_not_greedy(pictures: int) 
     sent = 0
     for second in range(60):
         for _ in range(5 * pictures):
-            assert asking.take(1 + PLEA, lambda: sent, second)
+            assert asking.take(2 + PLEA, lambda: sent, second)
         assert asking.take(40 + pictures, lambda: sent, second)
         sent += 25 * pictures
         assert asking.take(Asking.TRIES * 25 * pictures, lambda: sent, second + 0.5)

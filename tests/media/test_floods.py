@@ -1,0 +1,148 @@
+"""Peers that have proven themselves and send too much: others notice nothing, memory stays bounded, the log
+says who.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import Callable
+
+from server.media import messages, rtcp
+from server.media.limits import Asking
+from server.media.uplink import EXCESS_S, MAX_BPS, MAX_PACKETS_PER_S
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.raw import SLICE, RawPeer
+from tests.media.test_replay import came
+
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
+    "display": messages.Grant(receive=True),
+    "greedy": messages.Grant(receive=True),
+}
+Make = Callable[[], RawPeer]
+
+
+class Room:
+    """A site on stage that a page sees, and one more peer."""
+
+    def __init__(self, worker: WorkerProcess, raw: Make) -> None:
+        self.worker = worker
+        self.site, self.page, self.other = raw(), raw(), raw()
+        self.number = 0
+        self.before_kb = 0
+
+    async def open(self) -> None:
+        """The two good ones are there."""
+        self.worker.web.desire(GRANTS, stage="site:a", floor=("site:a",))
+        await self.site.publish(self.worker, "seat-a", "site:a")
+        await self.page.receive(self.worker, "display")
+
+    async def turn(self, count: int = 1) -> None:
+        """So many pictures; each peer checks its line now and then."""
+        self.before_kb = self.before_kb or self.worker.process.memory_kb()
+        if self.number % 10 == 0:
+            for peer in (self.site, self.page, self.other):
+                peer.check()
+        self.number = await self.site.pump(count, start=self.number)
+
+    async def undisturbed(self) -> None:
+        """All pictures came, and the site's page was asked for no more keyframes than at its beginning."""
+        await eventually(lambda: len(self.page.got("stage")) == 2 * self.number)
+        assert len(self.site.items(rtcp.KeyframeRequest)) <= 3
+        assert self.worker.process.memory_kb() - self.before_kb < 8_000
+
+
+async def test_who_sends_far_more_than_it_may_is_dropped_told_of_and_cut_off(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    room = Room(worker, raw)
+    await room.open()
+    await room.other.publish(worker, "seat-b", "site:b")
+    begin_s, sent, size = time.monotonic(), 0, 1200
+    while (closed := worker.web.last(messages.Closed)) is None:
+        # As much as is due, but no burst that would overflow the kernel's buffer, which is everybody's.
+        due = round((time.monotonic() - begin_s) * 2.5 * MAX_BPS / 8 / size)
+        for _ in range(min(200, due - sent)):
+            room.other.send_video(sent, 3000 * sent, SLICE + bytes(size - 20))
+            sent += 1
+        await room.turn()
+    assert (closed.holder, closed.reason) == ("seat-b", "excess")
+    assert time.monotonic() - begin_s > EXCESS_S
+    log = worker.process.logged("source=site:b holder=seat-b")
+    assert "sends too much" in log and "cut off" in log
+    await room.undisturbed()
+
+
+async def test_a_publishers_reports_count_as_what_it_sends(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    room = Room(worker, raw)
+    await room.open()
+    await room.other.publish(worker, "seat-b", "site:b")
+    told = "sends too much: source=site:b holder=seat-b"
+    before = worker.process.logged(told).count(told)
+    report = rtcp.sender_report(room.other.video_ssrc, 1 << 40, 5, 6, 7, "x")
+    async with asyncio.timeout(60):
+        while worker.process.logged(told).count(told) == before:
+            for _ in range(MAX_PACKETS_PER_S // 10):
+                room.other.peer.send_rtcp(report)
+            await room.turn()
+    await room.undisturbed()
+
+
+def everything(ssrc: int) -> bytes:
+    """A NACK of 4,930 numbers, as large as a packet may be."""
+    entries = b"".join(struct.pack("!HH", 17 * i, 0xFFFF) for i in range(290))
+    return rtcp.packet(rtcp.NACK, rtcp.TRANSPORT_FEEDBACK, struct.pack("!II", 1, ssrc) + entries)
+
+
+async def test_who_asks_for_far_too_much_is_not_read_and_others_are(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    """Reading is work: 2,000 such packets a second took all of a core."""
+    room = Room(worker, raw)
+    await room.open()
+    greedy = room.other
+    await greedy.receive(worker, "greedy")
+    found = came(greedy)
+    await room.turn(30)
+    await eventually(lambda: len(greedy.got("stage")) >= 50)
+    numbers = [header.sequence for header, _ in greedy.got("stage")][-20:]
+    for number in numbers:
+        for _ in range(3):
+            greedy.peer.send_rtcp(everything(0xDEAD))
+        greedy.peer.send_rtcp(rtcp.nack(1, greedy.slots["stage"], [number]))
+    await room.turn(3)
+    await room.undisturbed()
+
+    def answered() -> list[int]:
+        return [n for n in numbers if found.count((greedy.slots["stage"], n)) > 1]
+
+    assert len(answered()) <= 6, "at the beginning of a window at most"
+    assert "holder=greedy" in worker.process.logged("asks too much")
+    before = len(answered())
+    async with asyncio.timeout(60):
+        while len(answered()) == before:  # who asks for less is heard again
+            greedy.peer.send_rtcp(rtcp.nack(1, greedy.slots["stage"], numbers))
+            await asyncio.sleep(Asking.WINDOW_S / 20)
+            await room.turn()
+
+
+async def test_who_only_receives_and_sends_media_is_told_of(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    room = Room(worker, raw)
+    await room.open()
+    await room.other.receive(worker, "greedy")
+    before = worker.process.logged("asks too much").count("holder=greedy")
+    number = 0
+    async with asyncio.timeout(60):
+        while worker.process.logged("asks too much").count("holder=greedy") == before:
+            for _ in range(100):
+                room.other.send_video(number, 3000 * number, bytes(1000))
+                number += 1
+            await room.turn()
+    await room.undisturbed()
