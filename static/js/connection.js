@@ -31,6 +31,9 @@ const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, ra
 const COME_BACK_WITHIN_MS = 1500;
 const WEBSOCKET_FIRST = ["websocket", "polling"];
 const POLLING_FIRST = ["polling", "websocket"];
+/** After so long a page that has no line yet says so; and a try that heard nothing is looked into. */
+const SAY_AFTER_MS = 2000;
+const SILENT_MS = 5000;
 /** A line that was asleep for longer is not trusted: the server may have hung up unheard. */
 const TRUSTED_ASLEEP_MS = 20_000;
 /** A server that cannot be reached is tried so often. */
@@ -79,8 +82,12 @@ export class Connection {
     this.listens = false;
     this.toldListens = false;
     this.doubting = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.watching = undefined;
     this.socket = io({ auth: (give) => give(this.hello(seat)), transports: [...WEBSOCKET_FIRST], tryAllTransports: true, ...RECONNECTION });
     this.wire();
+    this.watch();
+    wait(SAY_AFTER_MS).then(() => this.online || this.closed || this.listeners.onStatus?.(false, this.refusal));
     onWake((asleep_ms) => this.hurry(asleep_ms));
   }
 
@@ -131,6 +138,7 @@ export class Connection {
     if (this.closed || this.refusal) return;
     if (this.socket.connected && asleep_ms < TRUSTED_ASLEEP_MS) return;
     this.socket.disconnect().connect();
+    this.watch();
   }
 
   /**
@@ -194,6 +202,8 @@ export class Connection {
       }
     });
     socket.on("connect_error", (error) => this.refuse(error));
+    socket.io.on("reconnect_attempt", () => this.watch());
+    socket.io.on("open", () => socket.io.engine.once("upgrade", () => this.tryOtherwise(false)));
     socket.on("snapshot", ({ state, seq }) => {
       this.seq = seq;
       this.change({ ...state, live: this.state.live }, []);
@@ -269,6 +279,24 @@ export class Connection {
    */
   tryOtherwise(silent) {
     this.socket.io.opts.transports = silent ? [...POLLING_FIRST] : [...WEBSOCKET_FIRST];
+  }
+
+  /** A try begins: look into it where it stays silent. */
+  watch() {
+    clearTimeout(this.watching);
+    this.watching = setTimeout(() => this.lookInto(), SILENT_MS);
+  }
+
+  /**
+   * Where something else gets through, go on by polling at once. Where nothing does, all are late, as when
+   * a whole conference comes back at once: whoever gives up then only comes once more.
+   */
+  async lookInto() {
+    const { engine } = this.socket.io;
+    const isSilent = () => engine.readyState === "opening";
+    if (!isSilent() || !(await isReachable()) || !isSilent()) return;
+    this.tryOtherwise(true);
+    this.socket.disconnect().connect();
   }
 
   wake() {
