@@ -165,6 +165,25 @@ class RawPeer:
         assert isinstance(offered, messages.Answered), offered
         self.session = offered.session
         description = self.read(offered.sdp)
+        answer = self.answer(description, vp8=vp8, rtx=rtx, tells=tells)
+        accepted = await worker.web.ask(
+            messages.Accept, session=self.session, holder=holder, sdp=answer
+        )
+        assert isinstance(accepted, messages.Answered), accepted
+        extensions = description.sections[0].extensions
+        self.transport_id = extensions.get(rtp.TRANSPORT_CC_URI, 0)
+        self.slots = {section.mid: section.ssrcs[0] for section in description.sections}
+        await self.connect(description)
+
+    def answer(
+        self,
+        description: sdp.Description,
+        *,
+        vp8: bool = True,
+        rtx: bool = False,
+        tells: bool = False,
+    ) -> str:
+        """To an offer of slots; as ``receive``."""
         lines = [
             negotiation.Line(
                 section.mid,
@@ -177,15 +196,7 @@ class RawPeer:
         ]
         binding = self.peer.binding
         transport = sdp.Transport(binding.ufrag, binding.password, self.fingerprint, "active", ())
-        answer = negotiation.write_answer(description, lines, transport, session=1)
-        accepted = await worker.web.ask(
-            messages.Accept, session=self.session, holder=holder, sdp=answer
-        )
-        assert isinstance(accepted, messages.Answered), accepted
-        extensions = description.sections[0].extensions
-        self.transport_id = extensions.get(rtp.TRANSPORT_CC_URI, 0)
-        self.slots = {section.mid: section.ssrcs[0] for section in description.sections}
-        await self.connect(description)
+        return negotiation.write_answer(description, lines, transport, session=1)
 
     def send_video(
         self,

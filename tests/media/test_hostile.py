@@ -206,6 +206,36 @@ async def test_hostile_descriptions_are_refused(worker: WorkerProcess) -> None:
     await site.close()
 
 
+async def test_hostile_answers_are_refused_and_a_good_one_is_taken_still(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """More or fewer sections than were offered, others, and what no connection could come of."""
+    page = raw()
+    worker.web.desire(GRANTS)
+    offered = await worker.web.ask(messages.Receive, conference=SLUG, holder="display", wall=2)
+    good = page.answer(page.read(offered.sdp))
+    head, *sections = good.split("m=")
+    hostile = {
+        "empty": "",
+        "no section": head,
+        "fewer": head + "m=" + sections[0],
+        "many": head + "m=".join(["", *sections * 150]),
+        "another order": head + "m=".join(["", *reversed(sections)]),
+        "mid": good.replace("a=mid:stage", "a=mid:wall0"),
+        "long": good + "a=" + "x" * 300_000,
+        "ufrags": good + "a=ice-ufrag:x\n" * 10_000,
+        "zero": good.replace("m=video 9", "m=video 9\0"),
+        "no fingerprint": good.replace("a=fingerprint", "a=no-fingerprint"),
+        "nobody begins": good.replace("a=setup:active", "a=setup:holdconn"),
+    }
+    asking = {"session": offered.session, "holder": "display"}
+    for name, text in hostile.items():
+        answered = await worker.web.ask(messages.Accept, **asking, sdp=text)
+        assert isinstance(answered, messages.Refused), name
+    answered = await worker.web.ask(messages.Accept, **asking, sdp=good)
+    assert isinstance(answered, messages.Answered)
+
+
 def test_refusals_are_told_seldom_and_counted_in_bounded_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
