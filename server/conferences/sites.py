@@ -13,7 +13,7 @@ from server.conferences.facts import connected, site_added
 from server.conferences.loading import conference_of, one_line, site_of
 from server.conferences.models import Conference, FloorRequest, RosterEntry, Site
 from server.conferences.rules import CHANGEABLE, DRAFT, OPEN, SCHEDULED, free_slug
-from server.db.journal import Emit, JournalEntry
+from server.db.journal import Emit, JournalEntry, of_types
 from server.db.outcome import Actions, Outcome
 from server.errors import N_, Conflict
 from server.people.models import Link, Seat
@@ -108,9 +108,7 @@ def remove_site(session: Session, actor: Actor, command: RemoveSite, now: dateti
     if session.scalar(expected.limit(1)) is not None:
         raise Conflict(N_("Điểm “%(name)s” còn học viên trong danh sách."), name=site.name)
     history = select(JournalEntry.seq).where(
-        JournalEntry.conference_id == conference.id,
-        JournalEntry.type.in_(_HISTORY),
-        JournalEntry.site_id == site.id,
+        of_types(conference.id, _HISTORY), JournalEntry.site_id == site.id
     )
     if session.scalar(history.limit(1)) is not None:
         raise Conflict(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.db.journal import JournalEntry
+from server.db.journal import JournalEntry, of_types
 from server.protocol import (
     AgendaItemEnded,
     AgendaItemSet,
@@ -67,7 +67,7 @@ def markers(session: Session, recording: Recording) -> list[Marker]:
     for each stretch."""
     query = (
         select(JournalEntry.at, JournalEntry.type, JournalEntry.data)
-        .where(JournalEntry.conference_id == recording.conference_id, JournalEntry.type.in_(_TYPES))
+        .where(of_types(recording.conference_id, _TYPES))
         .order_by(JournalEntry.seq)
     )
     entries = [(at, type_, data) for at, type_, data in session.execute(query)]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.db.journal import JournalEntry
+from server.db.journal import JournalEntry, of_types
 from server.protocol import EVENTS
 from server.recordings.models import Recording
 
@@ -22,10 +22,7 @@ def told(session: Session, recording: Recording) -> list[dict[str, Any]]:
     """
     query = (
         select(JournalEntry.seq, JournalEntry.at, JournalEntry.type, JournalEntry.data)
-        .where(
-            JournalEntry.conference_id == recording.conference_id,
-            JournalEntry.type.in_(REPLAYED),
-        )
+        .where(of_types(recording.conference_id, REPLAYED))
         .order_by(JournalEntry.seq)
     )
     return [
