@@ -39,10 +39,16 @@ class Message:
 
     __slots__ = ("text", "frame")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, head: bytes | None = None) -> None:
+        """``head`` is what a frame of that size begins with, where it is known."""
         self.text = text
-        self.frame = frame(b"4" + text)
+        self.frame = frame(b"4" + text) if head is None else head + text
         """for a WebSocket"""
+
+    @property
+    def head(self) -> bytes:
+        """What its frame has before the text."""
+        return self.frame[: -len(self.text)]
 
     def packet(self) -> Packet:
         """For long polling."""

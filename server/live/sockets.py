@@ -62,10 +62,14 @@ class Alike:
         written = event_message("events", [event.wire()]).text
         self._before, number, self._behind = written.partition(b"%d" % event.seq)
         assert number and self._before.endswith(b'"seq":')
+        self._size, self._head = 0, b""
 
     def message(self, seq: int) -> Message:
         """Of the one that has this number."""
-        return Message(b"%b%d%b" % (self._before, seq, self._behind))
+        text = b"%b%d%b" % (self._before, seq, self._behind)
+        if len(text) != self._size:  # it has more digits, or is the first
+            self._size, self._head = len(text), Message(text).head
+        return Message(text, self._head)
 
 
 def acknowledgement(number: bytes, answer: object) -> Message:
