@@ -1,7 +1,7 @@
 """What one publisher sends: a ``Publication`` with at most one picture and one sound ``Track``.
 
-Its packets are told apart by SSRC where that is announced or known, else by MID and RID (RFC 8843,
-9.2; RFC 8852). Retransmission streams (RFC 4588) are unwrapped here: what is behind sees originals.
+Which of them a packet is of is ``streams``'; retransmissions (RFC 4588) are unwrapped here: what is behind
+sees originals.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from server.media.feedback import Feedback
 from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.peer import Peer
-from server.media.reading import AGE_S, Arrival, Ids, Relayed, Stream
+from server.media.reading import AGE_S, Arrival, Ids, Relayed
 from server.media.sequence import Answers
+from server.media.streams import Streams
 from server.media.timeline import SourceClock
 from server.media.track import ALIVE_S, Layer, Track
 from server.media.uplink import Uplink
@@ -27,14 +28,11 @@ from server.media.uplink import Uplink
 log = logging.getLogger(__name__)
 
 CNAME = "diemcau"
-MAX_SSRCS = 32
 TELL_AGAIN_S = 5.0
 RESIZES_PER_S, RESIZES_BURST, RESIZES_TOLD_S = 0.1, 6, 60.0
 """pictures of another size, beyond which the log tells of them, and how soon again"""
 ASK_EVERY_S = 0.01
 """what is missing is asked for at once, but no more often: each time is work for us"""
-REBINDS_PER_S, REBINDS_BURST = 0.5, 4
-"""new SSRCs of a layer, each a new beginning for all who receive it"""
 
 
 class Publication:
@@ -59,60 +57,39 @@ class Publication:
         self._told: tuple[tuple[str, ...], float] = ((), 0.0)
         """the layers that its page was last told to send, and when"""
         self.tracks: dict[str, Track] = {}
-        self._by_ssrc: dict[int, Layer] = {}
-        self._by_rtx_ssrc: dict[int, Layer] = {}
         self._feedback = Feedback()
         self._asking: asyncio.TimerHandle | None = None
         self._ask_at_s, self._asked_at_s = float("inf"), float("-inf")
         """when what is missing is asked for next, and when it was"""
-        self._ids: dict[str, int] = {}
         self._line_counts = (0, 0, 0)
         self.uplink = Uplink(self.warn)
-        self._rebinds = Allowance(REBINDS_PER_S, REBINDS_BURST)
         self._resizes = Allowance(RESIZES_PER_S, RESIZES_BURST)
         self._resizes_told_at_s = float("-inf")
-        for line in self.lines:
-            if line is not None:
-                self.tracks[line.kind] = track = Track(self, line)
-                self._ids.update(line.extensions)
-                self._announced(line, track)
+        taken = [line for line in self.lines if line is not None]
+        ids: dict[str, int] = {}
+        for line in taken:
+            self.tracks[line.kind] = Track(self, line)
+            ids.update(line.extensions)
+        self.streams = Streams(self.tracks, ids)
+        for line in taken:
+            self.streams.announce(line)
         self._layers = [layer for track in self.tracks.values() for layer in track.layers]
-        self._rtx_payload_types = {
-            track.rtx_payload_type: track
-            for track in self.tracks.values()
-            if track.rtx_payload_type is not None
-        }
-        self._transport_id = self._ids.get(rtp.TRANSPORT_CC_URI, 0)
-        self._level_id = self._ids.get(rtp.AUDIO_LEVEL_URI, 0)
-        self._rid_id = self._ids.get(rtp.RID_URI, 0)
-        self._layers_id = self._ids.get(rtp.LAYERS_URI, 0)
+        self._transport_id = ids.get(rtp.TRANSPORT_CC_URI, 0)
+        self._level_id = ids.get(rtp.AUDIO_LEVEL_URI, 0)
+        self._rid_id = ids.get(rtp.RID_URI, 0)
+        self._layers_id = ids.get(rtp.LAYERS_URI, 0)
         self._tell_known()
+        self.streams.on_known = self._tell_known
         peer.on_rtp = self._receive
         peer.on_media = self._take
         peer.on_relayed = self._note
         peer.on_rtcp = self._receive_rtcp
         peer.on_restarted = self._restarted
 
-    def _announced(self, line: Line, track: Track) -> None:
-        """SSRCs in the description; several of them are layers in the order of the RIDs."""
-        if len(line.ssrcs) < len(track.layers):
-            return
-        for layer, ssrc in zip(track.layers, line.ssrcs, strict=False):
-            self._by_ssrc[ssrc] = layer
-            layer.bind(ssrc)
-            if ssrc in line.repairs:
-                layer.rtx_ssrc = line.repairs[ssrc]
-                self._by_rtx_ssrc[line.repairs[ssrc]] = layer
-
     def _tell_known(self) -> None:
         """Each time that streams become layers: compiled code may read these."""
-        streams = [
-            Stream(ssrc, layer.track.payload_type, layer.rid.encode(), layer.relay)
-            for ssrc, layer in self._by_ssrc.items()
-            if layer.ssrc == ssrc and layer.track.payload_type not in self._rtx_payload_types
-        ]
         ids = Ids(self._transport_id, self._level_id, self._rid_id, self._layers_id)
-        self.peer.know(ids, streams)
+        self.peer.know(ids, self.streams.known)
 
     @property
     def video(self) -> Track | None:
@@ -131,11 +108,6 @@ class Publication:
             if layer.requests.wanted:
                 return True
         return False
-
-    @property
-    def ssrcs(self) -> list[int]:
-        """The streams that are known."""
-        return list(self._by_ssrc)
 
     @property
     def packets(self) -> int:
@@ -179,10 +151,11 @@ class Publication:
         header = rtp.parse(packet)
         if header is None or not self.uplink.admits(len(packet), now_s):
             return
-        if header.payload_type in self._rtx_payload_types:
+        if self.streams.repeats(header.payload_type):
             self._receive_rtx(packet, header, now_s)
             return
-        layer = self._by_ssrc.get(header.ssrc) or self._identify(packet, header, now_s)
+        streams = self.streams
+        layer = streams.get(header.ssrc) or streams.identify(packet, header, now_s)
         if layer is None:
             return
         if header.profile:
@@ -193,7 +166,7 @@ class Publication:
 
     def _take(self, packet: bytes, arrival: Arrival, now_s: float) -> None:
         """The same where compiled code has read what it says."""
-        layer = self._by_ssrc.get(arrival.header.ssrc)
+        layer = self.streams.get(arrival.header.ssrc)
         if layer is None or layer.ssrc != arrival.header.ssrc:
             return  # it was read before another stream took the place of this one
         if self.uplink.admits(len(packet), now_s):
@@ -208,7 +181,7 @@ class Publication:
         for each in relayed:
             by_ssrc.setdefault(each.ssrc, []).append(each)
         for ssrc, some in by_ssrc.items():
-            layer = self._by_ssrc.get(ssrc)
+            layer = self.streams.get(ssrc)
             if layer is None or layer.ssrc != ssrc:
                 continue
             if layer.track.kind == "audio":
@@ -245,10 +218,8 @@ class Publication:
                 self._arrived((value[0] << 8) | value[1], now_s)
             elif identifier == self._level_id and layer.track.kind == "audio" and value:
                 layer.track.loudness.hear(value[0] & 127, now_s)
-            elif identifier == self._rid_id and layer.rid and layer.rid.encode() != value:
-                named = _named(layer.track, bytes(value))
-                if named is not None and self._bind(named, header.ssrc, now_s):
-                    layer = named
+            elif identifier == self._rid_id:
+                layer = self.streams.rename(layer, bytes(value), header.ssrc, now_s)
             elif identifier == self._layers_id:
                 layer.track.told(allocated.sent(value))
         return layer
@@ -259,17 +230,8 @@ class Publication:
         number = values.get(self._transport_id, b"")
         if len(number) >= 2:
             self._arrived((number[0] << 8) | number[1], now_s)
-        layer = self._by_rtx_ssrc.get(header.ssrc)
-        if layer is None:
-            track = self._rtx_payload_types[header.payload_type]
-            rid = values.get(self._ids.get(rtp.REPAIRED_RID_URI, 0), b"")
-            layer = _named(track, rid)
-            if layer is None or len(self._by_rtx_ssrc) >= MAX_SSRCS:
-                return
-            self._by_rtx_ssrc.pop(layer.rtx_ssrc or 0, None)
-            layer.rtx_ssrc = header.ssrc
-            self._by_rtx_ssrc[header.ssrc] = layer
-        if layer.ssrc is None:
+        layer = self.streams.repeated(header, values)
+        if layer is None or layer.ssrc is None:
             return
         found = rtx.unwrap(packet, header, layer.track.payload_type, layer.ssrc)
         if found is not None:
@@ -279,34 +241,6 @@ class Publication:
             layer.receive(*found, now_s)
             arrivals.repaired += max(0, arrivals.received - before)
             self._schedule(layer)
-
-    def _identify(self, packet: memoryview, header: rtp.Header, now_s: float) -> Layer | None:
-        """The layer of an unannounced SSRC: by MID, else by payload type; then by RID."""
-        values = {identifier: bytes(v) for identifier, v in rtp.extensions(packet, header)}
-        mid = values.get(self._ids.get(rtp.MID_URI, 0))
-        fitting = [t for t in self.tracks.values() if t.payload_type == header.payload_type]
-        if mid is not None and any(t.mid.encode() == mid for t in self.tracks.values()):
-            fitting = [t for t in fitting if t.mid.encode() == mid]
-        if len(fitting) != 1:
-            return None
-        layer = _named(fitting[0], values.get(self._rid_id, b""))
-        return layer if layer is not None and self._bind(layer, header.ssrc, now_s) else None
-
-    def _bind(self, layer: Layer, ssrc: int, now_s: float) -> bool:
-        """From now on ``ssrc`` is this layer's; False if it changes too often."""
-        if ssrc == layer.ssrc:
-            return True
-        if layer.ssrc is not None and not self._rebinds.take(1, now_s):
-            return False
-        before = self._by_ssrc.get(ssrc)
-        if before is not None:
-            before.ssrc = None
-        if layer.ssrc is not None:
-            self._by_ssrc.pop(layer.ssrc, None)
-        self._by_ssrc[ssrc] = layer
-        layer.bind(ssrc)
-        self._tell_known()
-        return True
 
     def resized(self, now_s: float) -> None:
         """A picture has another size than before; each time is a keyframe, and work for all."""
@@ -324,7 +258,7 @@ class Publication:
         if not self.uplink.admits(len(packet), now_s):
             return
         for report in rtcp.sender_reports(packet):
-            layer = self._by_ssrc.get(report.ssrc)
+            layer = self.streams.get(report.ssrc)
             if layer is not None:
                 layer.clocked(report, now_s)
 
@@ -366,7 +300,7 @@ class Publication:
         """Every 100 ms: transport-wide feedback, where it is due; also on what is in no books yet."""
         self._feedback.receive_all(self.peer.take_came())
         if self._transport_id and self._feedback.due() and self.peer.connected:
-            media = next(iter(self._by_ssrc), 0)
+            media = next(iter(self.streams.ssrcs), 0)
             for packet in self._feedback.report(self.ssrc, media):
                 self.peer.send_rtcp(packet)
 
@@ -395,10 +329,3 @@ class Publication:
             height=height,
             excess=self.uplink.take_exceeded(),
         )
-
-
-def _named(track: Track, rid: bytes) -> Layer | None:
-    """The layer with this RID; the only one needs no name."""
-    if len(track.layers) == 1:
-        return track.layers[0]
-    return next((layer for layer in track.layers if layer.rid.encode() == rid), None)

@@ -307,7 +307,7 @@ class Worker:
         """Whoever claims it: nothing keeps two publishers from claiming the same."""
         for conference in self._conferences.values():
             for publication in conference.publications.values():
-                if ssrc in publication.ssrcs:
+                if ssrc in publication.streams.ssrcs:
                     yield publication.peer.binding
 
     def _sessions_at(self, host: str) -> str:

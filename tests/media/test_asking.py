@@ -36,7 +36,7 @@ class Line:
         self.small, _, self.large = found.video.layers
         places = {SOUND: found.audio.layers[0], SMALL: self.small, LARGE: self.large}
         for ssrc, layer in places.items():
-            assert found._bind(layer, ssrc, 0.0)
+            assert found.streams.bind(layer, ssrc, 0.0)
         self._kinds = {SOUND: found.audio.payload_type, SMALL: 106, LARGE: 106}
         self._transport = 65_533
 

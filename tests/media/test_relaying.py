@@ -378,7 +378,7 @@ async def test_the_books_may_wait_while_nobody_waits_for_anything(raw: Make) -> 
 def _bind(found: Publication) -> None:
     assert found.video is not None
     if found.video.layers[0].ssrc is None:
-        found._bind(found.video.layers[0], 5, 0.0)
+        found.streams.bind(found.video.layers[0], 5, 0.0)
 
 
 def _publishing(line: Line, raw: Make) -> tuple[RawPeer, Layer]:

@@ -464,10 +464,10 @@ async def test_streams_that_change_all_the_time_are_bounded(camera: Camera) -> N
         begins += found.video.layers[0].ssrc != known
         known = found.video.layers[0].ssrc
     assert begins <= 4 + 10 * 0.5 + 1
-    assert len(found.ssrcs) <= 3
+    assert len(found.streams.ssrcs) <= 3
     # A RID that nobody announced, and one layer's SSRC in another's name.
     camera.peer.on_rtp(packet(77, 1, rid="x"), 20.0)
-    assert 77 not in found.ssrcs
+    assert 77 not in found.streams.ssrcs
 
 
 async def test_the_recording_follows_the_largest_layer_as_one_stream(

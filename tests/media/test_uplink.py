@@ -65,7 +65,7 @@ async def test_what_goes_on_by_itself_and_what_python_reads_is_one_count(
         assert found.video is not None and found.audio is not None
         relay = found.audio.layers[0].relay
         assert isinstance(relay, Relay)
-        found._bind(found.audio.layers[0], 9, 0.0)
+        found.streams.bind(found.audio.layers[0], 9, 0.0)
         line.inlet.owner, peer.ice._reader = peer.peer.binding, line.reader
         line.inlet.know(Ids(), [Stream(9, 109, b"", relay)])
         relay.arm(0, None)
