@@ -10,6 +10,7 @@ from server.media import rtcp, rtp, rtx
 from server.media.bursts import Burst
 from server.media.downlink import Downlink
 from server.media.fan import Fan
+from server.media.layer import Layer
 from server.media.limits import Allowance, Repairs
 from server.media.negotiation import Line, Sources, normal_name
 from server.media.pacing import Thinning, Verdict
@@ -18,7 +19,7 @@ from server.media.rewrite import Part
 from server.media.sending import Lane, Lanes
 from server.media.switching import CUT_LIMIT_S, Switch
 from server.media.timeline import WALL_OFFSET_S, ntp
-from server.media.track import Layer, Track
+from server.media.track import Track
 
 PLEAS_PER_S, PLEAS_BURST = 0.5, 5
 """keyframes that one stream of one subscriber may ask for"""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from server.media import allocated, messages, rtcp, rtp, rtx
 from server.media.feedback import Feedback
+from server.media.layer import ALIVE_S, Layer
 from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.peer import Peer
@@ -22,7 +23,7 @@ from server.media.reading import AGE_S, Arrival, Ids, Relayed
 from server.media.sequence import Answers
 from server.media.streams import Streams
 from server.media.timeline import SourceClock
-from server.media.track import ALIVE_S, Layer, Track
+from server.media.track import Track
 from server.media.uplink import Uplink
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ import msgspec
 
 from server.media import messages, rtp
 from server.media.bursts import Burst
+from server.media.layer import Layer
 from server.media.rewrite import Part
 from server.media.switching import Switch
-from server.media.track import Layer, Track
+from server.media.track import Track
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ A ``Relay`` belongs to one incoming stream. While it is armed its packets, in or
 receivers of a fan by the very call that read them; what they were is told afterwards, by
 ``IceLite.catch_up``: before anything else is looked at that may depend on it, and at the latest after
 ``BOOKS_S``. Where nothing was compiled, or a receiver needs more than other numbers, packets are forwarded
-burst by burst (``track.Layer``).
+burst by burst (``layer.Layer``).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from server.media import layers
 from server.media.allocation import Demand, Priority, allocate
-from server.media.track import Layer, Track
+from server.media.layer import Layer
+from server.media.track import Track
 
 RESUME_S = 1.0
 """so long a layer that is paused at its publisher is waited for before another is taken"""

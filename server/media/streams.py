@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from server.media import rtp
+from server.media.layer import Layer
 from server.media.limits import Allowance
 from server.media.negotiation import Line
 from server.media.reading import Stream
-from server.media.track import Layer, Track
+from server.media.track import Track
 
 MAX_REPEATING = 32
 """retransmission streams (RFC 4588) of one publisher"""

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from server.media import keyframes, rtp
 from server.media.bursts import Burst, Packet
+from server.media.layer import Layer
 from server.media.rewrite import Part, Rewriter
-from server.media.track import Layer, Track
+from server.media.track import Track
 from server.media.vp8 import Continuity
 
 CUT_LIMIT_S = 1.0

@@ -26,6 +26,7 @@ from server.media import (
 )
 from server.media.bursts import Burst, Packet, equalise
 from server.media.downlink import Downlink
+from server.media.layer import Layer
 from server.media.limits import Allowance
 from server.media.negotiation import Sources, slot_lines
 from server.media.output import Output
@@ -38,7 +39,6 @@ from server.media.sending import Lanes
 from server.media.srtp import Srtp
 from server.media.subscription import Watcher
 from server.media.switching import Switch
-from server.media.track import Layer
 from tests.media.raw import PARAMETERS, SLICE, RawPeer
 from tests.media.test_repair import Make, publication
 

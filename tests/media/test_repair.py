@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from server.media import messages, negotiation, rtcp, rtp, rtx, sdp
+from server.media.layer import UNWANTED_S
 from server.media.publication import Publication
 from server.media.subscription import Receiver
 from server.media.switching import Switch
-from server.media.track import UNWANTED_S
 from server.media.uplink import EXCESS_S, MAX_BPS, MAX_PACKETS_PER_S
 from server.recorder import rtp as recorder_rtp
 from tests.media.harness import SLUG, WorkerProcess, eventually
