@@ -13,7 +13,7 @@ from server.simulation.client import SeatClient
 from server.simulation.reference import QUIZZES
 from tests.e2e.conftest import Demo
 from tests.e2e.pages import eventually
-from tests.e2e.test_room import bring_phone
+from tests.e2e.test_room import ask, bring_phone
 
 pytestmark = pytest.mark.browser
 
@@ -21,6 +21,20 @@ ITEM = QUIZZES[0].items[0]
 OTHERS = 3
 """Simulated trainees who answer, at least."""
 TITLE = "Trắc nghiệm có nhiều giờ"
+
+
+HOLD = """options => {
+  const press = () => options.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }));
+  press();
+  setInterval(press, 500);  // a press is over after two seconds
+  window.read = new Set();
+  const note = () => {
+    for (const each of options.querySelectorAll(".option-text")) window.read.add(each.textContent);
+  };
+  note();
+  new MutationObserver(note).observe(options, { subtree: true, childList: true, characterData: true });
+}"""
+"""A finger rests on the options; what stands in them meanwhile is read."""
 
 
 async def prepare(demo: Demo) -> None:
@@ -138,3 +152,36 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     await desk.press("#run-card [data-run=close]")
     await phone.sees("#quiz-card", "Bạn không có lựa chọn nào được tính.")
     await desk.press("#run-card [data-run=finish]")
+
+
+async def test_options_keep_their_words_while_a_finger_is_on_one(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    """They are drawn again when it is lifted; the card around them is drawn at once."""
+    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    phone = await bring_phone(demo, visit, display, person=4)
+    text = "Có phải đi xét nghiệm lại không?"
+    await ask(phone, text)
+    desk = SeatClient(demo.base_url)
+    await desk.open(demo.urls["moderator"])
+    await desk.connect()
+    question = {
+        "question": next(q["id"] for q in desk.state["questions"].values() if q["text"] == text)
+    }
+    await desk.send("question.approve", question)
+    item = {"text": ITEM.text, "options": ITEM.options, "correct": ITEM.correct, "seconds": 3600}
+    made = await desk.send("activity.create", {"title": "Một ngón tay", "items": [item]})
+    run = await desk.send("activity.launch", {"activity": made["activity"]})
+
+    await phone.press(".places a[href='#quiz']")
+    await expect(phone.at("#options .option-text")).to_have_text(list(ITEM.options))
+    await phone.at("#options").evaluate(HOLD)
+    await desk.send("question.put_on_stage", question)
+    await expect(phone.at("#question-now [data-text=text]")).to_have_text(text)
+    assert await phone.page.evaluate("[...window.read].sort()") == sorted(ITEM.options)
+
+    await desk.send("question.take_down", question)
+    await desk.send("question.set_aside", question)
+    await desk.send("activity.close", {"run": run["run"]})
+    await desk.send("activity.finish", {"run": run["run"]})
+    await desk.close()
