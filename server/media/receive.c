@@ -22,6 +22,7 @@
 #define MOST_PLACES 3072
 #define STREAMS 8
 #define RID_BYTES 16
+#define MAX_ELEMENTS 64 /* as rtp.py's */
 #define MAX_SSRCS 1024 /* as srtp.py's */
 #define MAX_CAME 512 /* more of them, and Python has to look */
 #define MAX_LATE 1000  /* packets: a transport-wide number further back is a new beginning */
@@ -217,7 +218,7 @@ static int read_extensions(const struct inlet *inlet, const struct known_stream 
     int one_byte = row->profile == 0xBEDE;
     if (!one_byte && (row->profile & 0xFFF0) != 0x1000)
         return 1;
-    while (at < end) {
+    for (int i = 0; i < MAX_ELEMENTS && at < end; i++) {
         int id = data[at++], size;
         if (!id)
             continue;

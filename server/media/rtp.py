@@ -14,6 +14,8 @@ _VARYING = struct.Struct("!BBHI")
 _U16 = struct.Struct("!H")
 ONE_BYTE = 0xBEDE
 TWO_BYTE = 0x1000
+MAX_ELEMENTS = 64
+"""extensions and bytes of padding of one header that are looked at: browsers write ten, and each is work"""
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID_URI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
@@ -82,10 +84,12 @@ def parse(data: Bytes) -> Header | None:
 
 
 def extensions(data: Bytes, header: Header) -> Iterator[tuple[int, Bytes]]:
-    """Each (id, value) of the extension block; stops silently where it is malformed."""
+    """Each (id, value) of the extension block; stops silently where it is malformed, or has too many."""
     position, end = header.extension_start, header.extension_end
     if header.profile == ONE_BYTE:
-        while position < end:
+        for _ in range(MAX_ELEMENTS):
+            if position >= end:
+                return
             first = data[position]
             position += 1
             if first == 0:
@@ -98,7 +102,9 @@ def extensions(data: Bytes, header: Header) -> Iterator[tuple[int, Bytes]]:
             yield first >> 4, data[position : position + size]
             position += size
     elif header.profile & 0xFFF0 == TWO_BYTE:
-        while position < end:
+        for _ in range(MAX_ELEMENTS):
+            if position >= end:
+                return
             identifier = data[position]
             position += 1
             if identifier == 0:
