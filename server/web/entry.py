@@ -121,7 +121,7 @@ async def find_conference(request: web.Request) -> web.Response:
     try:
         await site_of(request).database.read(joining.find_by_join_code, code)
     except DomainError as error:
-        return await _home(request, error=error, code=code)
+        return await _home(request, error=error, again="/", code=code)
     return see_other(f"/c/{code}")
 
 

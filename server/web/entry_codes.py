@@ -41,11 +41,16 @@ def _known(session: Session, join_code: str, keys: Keys) -> dict[str, Any]:
 
 
 def _page(
-    request: web.Request, template: str, found: dict[str, Any], **context: Any
+    request: web.Request,
+    template: str,
+    found: dict[str, Any],
+    again: str | None = None,
+    **context: Any,
 ) -> web.Response:
     return render(
         request,
         template,
+        again=again,
         conference=found,
         door=found["door"],
         time_zone=found["timezone"],
@@ -84,7 +89,13 @@ async def trainee(request: web.Request) -> web.Response:
 
     to = f"/replay/{found['recording']}" if found["door"].is_over else None
     return await _joined(
-        request, join, "entry/trainee.html", found, to=to, value=form.get("code", "")
+        request,
+        join,
+        "entry/trainee.html",
+        found,
+        again=request.path,
+        to=to,
+        value=form.get("code", ""),
     )
 
 
@@ -118,7 +129,10 @@ async def room(request: web.Request) -> web.Response:
         pin, code = form.get("pin", ""), form.get("conference", "")
         return joining.join_by_pin(session, code, pin, room_id, role, visitor.device, now())
 
-    return await _joined(request, join, "entry/room.html", found, room=room_id, role=role.value)
+    again = f"/join?code={found['join_code']}"
+    return await _joined(
+        request, join, "entry/room.html", found, again=again, room=room_id, role=role.value
+    )
 
 
 async def _joined(

@@ -72,6 +72,7 @@ def _page(request: web.Request, invitation: Invitation, error: DomainError | Non
         request,
         "entry/link.html",
         error=error,
+        again=request.path,
         invitation=invitation,
         time_zone=invitation.timezone,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -38,7 +40,9 @@ async def sign_in(request: web.Request) -> web.Response:
         tried = await site.hashing(passwords.compare, against, form.get("password", ""))
         token, must_change, is_organiser = await site.inbox.transact(check)
     except DomainError as error:
-        return render(request, "entry/sign_in.html", error=error, next=next_page, username=username)
+        again = f"/sign-in?next={quote(next_page)}" if next_page else "/sign-in"
+        context = {"next": next_page, "username": username}
+        return render(request, "entry/sign_in.html", error=error, again=again, **context)
     home_page = "/conferences" if is_organiser else "/"
     response = see_other("/password" if must_change else next_page or home_page)
     set_cookie(request, response, SIGN_IN, token)

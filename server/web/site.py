@@ -135,11 +135,12 @@ def render(
     *,
     status: int = 200,
     error: DomainError | None = None,
+    again: str | None = None,
     **context: Any,
 ) -> web.Response:
     """A page. ``error`` becomes the template's ``error``, a sentence in the reader's language, and
     ``retry_after_s``, how long to wait, where it says so. ``here`` is the address that shows this page
-    again, None where it answers a form."""
+    again; where it answers a form that is ``again``, unless too much was typed to be lost."""
     site, visitor = site_of(request), visitor_of(request)
     token = site.csrf(visitor.device)
     timezone = context.pop("time_zone", DEFAULT_TIMEZONE)
@@ -150,7 +151,7 @@ def render(
         config=site.config,
         now=now(),
         path=request.path,
-        here=request.path_qs if request.method in ("GET", "HEAD") else None,
+        here=request.path_qs if request.method in ("GET", "HEAD") else again,
         time_zone=timezone,
         error=visitor.language.explain(error) if error else None,
         retry_after_s=error.retry_after_s if error else None,

@@ -21,6 +21,7 @@ from server.web import hashing
 from server.web.entry import local
 from server.web.site import SITE, now
 from tests.web.conftest import PASSWORD, House
+from tests.web.organising import Organiser
 
 PATIENCE_S = 20
 
@@ -323,8 +324,45 @@ async def test_the_language_switch_comes_back_to_the_very_page_or_is_absent(hous
     assert answer.headers["Location"] == path
     answer, _ = await browser.post("/language", {"lang": "vi", "next": "//a.b/?c"}, page="/")
     assert answer.headers["Location"] == "/"
-    answer, text = await browser.post("/", {"code": "khong"})  # a page that answers a form
-    assert answer.status == 404 and "site-header" in text and "language-switch" not in text
+    form = {"title": "", "starts_at": "x"}
+    organiser = await Organiser.sign_in(house)
+    answer, text = await organiser.post("/conferences/new", form)  # much was typed
+    assert answer.status == 400 and "site-header" in text and "language-switch" not in text
+
+
+async def test_who_cannot_read_why_a_code_is_refused_can_switch_there(house: House) -> None:
+    with house.database.write_session() as session:
+        session.scalars(select(Conference)).one().join_code = "ABC234"
+        session.commit()
+    room = {"conference": "ABC234", "site": str(house.cast.hue), "role": "display", "pin": "0"}
+    spent = a_link(house, Role.OPERATOR, site_id=house.cast.hue)
+    await house.browser().post(spent)
+    for path, form, again in (
+        ("/", {"code": "khong"}, "/"),
+        ("/c/ABC234", {"code": "khong"}, "/c/ABC234"),
+        ("/join", room, "/join?code=ABC234"),
+        (spent, {}, spent),
+        (
+            "/sign-in",
+            {"username": "x", "password": "y", "next": "/password"},
+            "/sign-in?next=/password",
+        ),
+    ):
+        browser = house.browser()
+        answer, text = await browser.post(path, form, page=again)
+        assert answer.status >= 400, path
+        assert f'name="next" value="{again}"' in html.unescape(text), path
+
+
+async def test_a_conference_without_sites_has_no_room_to_choose(house: House) -> None:
+    with house.database.write_session() as session:
+        conference = session.scalars(select(Conference)).one()
+        like = {c.key: getattr(conference, c.key) for c in Conference.__table__.columns}
+        own = {"id": None, "slug": "khac", "recording": "khac", "join_code": "KHAC22"}
+        session.add(Conference(**{**like, **own}))
+        session.commit()
+    _, text = await house.browser().get("/join?code=KHAC22")
+    assert "Ban tổ chức chưa lập điểm cầu nào" in text and "<select" not in text
 
 
 async def test_an_encoders_link_is_no_page_to_enter(house: House) -> None:
