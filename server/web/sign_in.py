@@ -41,8 +41,14 @@ async def sign_in(request: web.Request) -> web.Response:
         token, must_change, is_organiser = await site.inbox.transact(check)
     except DomainError as error:
         again = f"/sign-in?next={quote(next_page)}" if next_page else "/sign-in"
-        context = {"next": next_page, "username": username}
-        return render(request, "entry/sign_in.html", error=error, again=again, **context)
+        return render(
+            request,
+            "entry/sign_in.html",
+            error=error,
+            again=again,
+            next=next_page,
+            username=username,
+        )
     home_page = "/conferences" if is_organiser else "/"
     response = see_other("/password" if must_change else next_page or home_page)
     set_cookie(request, response, SIGN_IN, token)
