@@ -113,8 +113,14 @@ class Commands:
             self._release(connection)
             if not isinstance(error, DomainError):
                 log.exception("commands.failed")
-            refused = error if isinstance(error, DomainError) else Broken()
-            self._answer(connection.socket, number, refused, connection.language)
+            # By no name of its own: it would hold this frame, which would hold it, and what was sent
+            # with it, until the cyclic collector comes.
+            self._answer(
+                connection.socket,
+                number,
+                error if isinstance(error, DomainError) else Broken(),
+                connection.language,
+            )
         else:
             self._enqueue(connection, number, command, key)
 

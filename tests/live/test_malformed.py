@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from server.errors import Invalid
 from server.live.websocket import STRANGER_BYTES
 from server.permissions import Actor
 from tests.live.conftest import PATIENCE_S, Page, Venue
@@ -203,3 +205,16 @@ async def test_handshakes_that_are_not_of_this_protocol(
     assert "exc_info" not in str(logs)
     assert not any(record.exc_info for record in caplog.records)
     await _unharmed(venue, page)
+
+
+async def test_a_command_that_is_wrong_is_let_go_once_it_is_answered(venue: Venue) -> None:
+    """It may be large, and the cyclic collector comes seldom."""
+    page = await bystander(venue)
+    gc.disable()
+    try:
+        for number, wrong in enumerate(({"text": 1}, {"text": "Ừ", "more": "x" * 100_000}, [])):
+            answer = await page.send("question.ask", wrong, f"k{number}")
+            assert answer["error"] == "invalid"
+        assert not [each for each in gc.get_objects() if isinstance(each, Invalid)]
+    finally:
+        gc.enable()
