@@ -131,3 +131,19 @@ async def test_an_advisor_answers_in_writing_and_the_asker_reads_it(
     await phone.sees("#my-questions", "Tổ tham mưu")
     await expect(desk.at("#lane-answered li", answer)).to_be_visible()
     await expect(advisor.at("#done li", answer)).to_be_visible()
+
+
+async def test_a_room_that_sends_nothing_is_led_to_its_devices(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    operator = await (await visit(demo.urls["operator"])).enter()
+    await operator.press("#join-silent")
+    for button, text in (("#mute-audio", "Bật micrô"), ("#mute-video", "Bật hình")):
+        await operator.sees(button, text)
+        await operator.press(button)
+        await expect(operator.at("#preflight")).to_be_visible()
+        await operator.press("#join-silent")
+    await operator.press("#mute-video")
+    await operator.press("#join")
+    await operator.sees("#mute-audio", "Tắt micrô")
+    await operator.sees("#mute-video", "Tắt hình")

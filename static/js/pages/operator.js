@@ -112,8 +112,12 @@ async function join(withCamera) {
   byId("main").focus({ preventScroll: true });
 }
 
-/** @param {"audio" | "video"} kind switched off, or on again */
+/** Whether this room was entered to look and listen alone. */
+const sendsNothing = () => !withPicture && !camera.stream;
+
+/** @param {"audio" | "video"} kind switched off, or on again; where nothing is sent, devices come first */
 async function mute(kind) {
+  if (sendsNothing()) return chooseDevices();
   keep("muted", { ...camera.muted, [kind]: !camera.muted[kind] });
   await camera.mute(kind, !camera.muted[kind]);
 }
@@ -121,6 +125,12 @@ async function mute(kind) {
 function openRoom() {
   preflight.hide();
   byId("room").hidden = false;
+}
+
+function chooseDevices() {
+  byId("room").hidden = true;
+  preflight.show();
+  void preflight.open();
 }
 
 /**
@@ -240,11 +250,12 @@ function renderSelf() {
     ? null
     : (publishTrouble(camera, own in sent) ?? publishTrouble(screen, `${own}:screen` in sent));
   setBanner("publish-banner", trouble);
-  press("mute-audio", camera.muted.audio, camera.muted.audio ? t("Bật micrô") : t("Tắt micrô"));
-  press("mute-video", camera.muted.video, camera.muted.video ? t("Bật hình") : t("Tắt hình"));
+  const muted = { audio: camera.muted.audio || sendsNothing(), video: camera.muted.video || sendsNothing() };
+  press("mute-audio", muted.audio, muted.audio ? t("Bật micrô") : t("Tắt micrô"));
+  press("mute-video", muted.video, muted.video ? t("Bật hình") : t("Tắt hình"));
   press("share", screen.wanted, screen.wanted ? t("Dừng chia sẻ") : t("Chia sẻ màn hình"));
-  byId("mute-audio").classList.toggle("off", camera.muted.audio);
-  byId("mute-video").classList.toggle("off", camera.muted.video);
+  byId("mute-audio").classList.toggle("off", muted.audio);
+  byId("mute-video").classList.toggle("off", muted.video);
 }
 
 function renderSound() {
@@ -302,11 +313,7 @@ byId("listen").addEventListener("click", () => {
   }
   renderMedia();
 });
-byId("settings").addEventListener("click", () => {
-  byId("room").hidden = true;
-  preflight.show();
-  void preflight.open();
-});
+byId("settings").addEventListener("click", chooseDevices);
 byId("publish-retry").addEventListener("click", () => void camera.publish());
 byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 
