@@ -14,7 +14,7 @@ from typing import NamedTuple
 ENLARGED = 1.5
 """a picture may be enlarged so much before a higher layer is worth its bits"""
 STICKY = 1.2
-"""a slot has to change by so much more before its layer does: windows are dragged by pixels"""
+"""a slot has to change by so much before anything is chosen anew: windows are dragged by pixels"""
 FULL_HEIGHT_PX = 720
 RATES_BPS = ((200, 150_000), (400, 500_000), (800, 1_500_000))
 """what a layer up to so high (px) sends, until it has been measured"""
@@ -40,22 +40,20 @@ def nominal_height_px(place: int, count: int) -> int:
     return int(FULL_HEIGHT_PX / 2.0 ** (count - 1 - place))
 
 
-def ladder(offers: Sequence[Offer], shown_px: int, current: int = -1) -> int:
+def steady_px(before_px: int, told_px: int) -> int:
+    """The height to choose a slot's layers by, from that until now (0: none) and what it is shown at."""
+    return before_px if before_px < told_px * STICKY and told_px < before_px * STICKY else told_px
+
+
+def ladder(offers: Sequence[Offer], shown_px: int) -> int:
     """How many of ``offers`` (ascending) are worth sending to a slot ``shown_px`` high.
 
-    0: nothing is shown. ``current`` is the index of the layer that it gets now, -1 for none.
+    0: nothing is shown.
     """
     if shown_px <= 0:
         return 0
-    for place, offer in enumerate(offers):
-        enough_px = offer.height_px * ENLARGED
-        if place == current:
-            enough_px *= STICKY
-        elif place < current:
-            enough_px /= STICKY
-        if shown_px <= enough_px:
-            return place + 1
-    return len(offers)
+    enough = (place for place, each in enumerate(offers) if shown_px <= each.height_px * ENLARGED)
+    return next(enough, len(offers) - 1) + 1
 
 
 def rates_bps(offers: Sequence[Offer], count: int) -> tuple[int, ...]:

@@ -226,7 +226,7 @@ class Conference:
         """
         if isinstance(session, Receiver):
             session.changed = True
-            session.heights_px = {m: px for m, px in heights_px.items() if m in session.outputs}
+            session.shown(heights_px)
             if session.peer.connected:
                 session.choose(time.monotonic())
 

@@ -65,7 +65,7 @@ def demand(slot: Slot, now_s: float, *, untried: bool = False) -> tuple[Demand, 
     offered = slot.track.offers(now_s)
     offers = [offer for _, offer in offered]
     place = next((i for i, (layer, _) in enumerate(offered) if layer is slot.current), -1)
-    count = layers.ladder(offers, slot.shown_px, place)
+    count = layers.ladder(offers, slot.shown_px)
     rates = layers.rates_bps(offers, count)
     return Demand(slot.priority, rates, min(place, count - 1), untried), offered
 

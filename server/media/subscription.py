@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
-from server.media import messages, rtcp
+from server.media import layers, messages, rtcp
 from server.media.allocation import UP_MARGIN, Priority
 from server.media.downlink import Downlink
 from server.media.limits import PLEA, Asking
@@ -177,6 +177,15 @@ class Subscriber:
         if not mid.startswith("wall"):
             return Priority.PRESENTATION if mid == "presentation" else Priority.STAGE
         return Priority.FLOOR if track.publication.source in self._floor else Priority.WALL
+
+    def shown(self, heights_px: Mapping[str, int]) -> None:
+        """A page shows its slots so high."""
+        before = self.heights_px
+        self.heights_px = {
+            mid: layers.steady_px(before.get(mid, 0), px)
+            for mid, px in heights_px.items()
+            if mid in self.outputs
+        }
 
     def shown_px(self, mid: str) -> int:
         """How high this slot is shown."""

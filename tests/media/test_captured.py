@@ -236,6 +236,33 @@ async def test_each_slot_gets_the_layer_that_fits(
     await camera.close()
 
 
+async def test_a_smaller_layer_that_bridges_the_wait_does_not_stay(
+    worker: WorkerProcess, raw: Callable[[], RawPeer]
+) -> None:
+    """However little the slot is larger than what that layer would be worth."""
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = Chromium(), raw()
+    camera.stopped = 2
+    await camera.publish(worker, "seat-a", "site:a")
+    filming = asyncio.create_task(camera.film())
+    await page.receive(worker, "display")
+    await worker.web.ask(
+        messages.View, session=page.session, holder="display", heights_px={"stage": 600}
+    )
+
+    def height() -> int:
+        page.check()
+        size = resolution.size("H264", page.got("stage")[-1][1]) if page.got("stage") else None
+        return size[1] if size is not None else 0
+
+    await eventually(lambda: height() == 352)
+    await asyncio.sleep(1.0)  # it is chosen anew twice a second
+    camera.stopped = None
+    await eventually(lambda: height() == 720)
+    filming.cancel()
+    await camera.close()
+
+
 async def test_what_is_told_of_a_slot_is_what_flows(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
 ) -> None:

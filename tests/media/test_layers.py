@@ -15,6 +15,7 @@ from server.media.layers import (
     nominal_height_px,
     playable,
     rates_bps,
+    steady_px,
 )
 from server.media.limits import PLEA, Allowance, Asking, Repairs
 from server.media.rewrite import Rewriter
@@ -33,17 +34,15 @@ def test_a_slot_is_worth_what_it_shows() -> None:
     assert nominal_height_px(0, 1) == 720
 
 
-def test_a_slot_dragged_by_pixels_does_not_flap() -> None:
-    up = round(270 * STICKY)
-    assert ladder(OFFERS, up - 1, current=0) == 1 and ladder(OFFERS, up + 1, current=0) == 2
-    down = round(270 / STICKY)
-    assert ladder(OFFERS, down + 1, current=1) == 2 and ladder(OFFERS, down - 1, current=1) == 1
-
-
-@given(st.integers(1, 3000), st.integers(-1, 2))
-def test_the_choice_stands_once_it_is_taken(px: int, current: int) -> None:
-    chosen = ladder(OFFERS, px, current) - 1
-    assert ladder(OFFERS, px, chosen) - 1 == chosen
+@given(st.integers(0, 3000), st.lists(st.integers(0, 3000), min_size=1))
+def test_a_slot_dragged_by_pixels_does_not_flap(before_px: int, dragged_px: list[int]) -> None:
+    chosen_px = before_px
+    for px in dragged_px:
+        chosen_px = steady_px(chosen_px, px)
+        assert chosen_px / STICKY <= px <= chosen_px * STICKY
+    low, high = min(before_px, *dragged_px), max(before_px, *dragged_px)
+    assert chosen_px == before_px or high >= low * STICKY
+    assert steady_px(540, 0) == 0 and steady_px(0, 540) == 540
 
 
 def test_a_layer_that_does_not_flow_is_replaced_by_the_nearest() -> None:
