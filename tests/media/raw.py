@@ -269,3 +269,14 @@ class RawPeer:
             self.send_audio(i, b"sound" + tag)
             await asyncio.sleep(0.02)
         return start + count
+
+
+async def refusal_is_told(worker: WorkerProcess, *waiting: RawPeer) -> None:
+    """Until the log says that packets from here were refused, and whose they claim to be; those who wait live
+    on. It is told once in 10 s: others' tests may have had the last telling."""
+    told = "refused kind=media from=127.0.0.1"
+    async with asyncio.timeout(60):
+        while f"{SLUG}/seat-a" not in worker.process.logged(told):
+            for each in waiting:
+                each.check()
+            await asyncio.sleep(0.2)

@@ -14,7 +14,7 @@ import pytest
 from server.media import messages, rtcp, rtp, sdp, stun
 from server.media.refusals import FEWEST_TOLD, MOST_SENDERS, TELL_EVERY_S, Refusals
 from tests.media.harness import SLUG, WorkerProcess, eventually
-from tests.media.raw import RawPeer
+from tests.media.raw import RawPeer, refusal_is_told
 
 GRANTS = {
     "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
@@ -71,13 +71,7 @@ async def test_forgeries_disturb_nobody_and_the_log_says_whose(
             stranger.recv(2000)
     await eventually(lambda: len(page.got("audio0")) >= number - 2)
     assert worker.process.memory_kb() - before_kb < 8_000
-    # Told once in 10 s: others' tests may have had the last telling, and these two must live on.
-    told = "refused kind=media from=127.0.0.1"
-    async with asyncio.timeout(60):
-        while f"{SLUG}/seat-a" not in worker.process.logged(told):
-            site.check()
-            page.check()
-            await asyncio.sleep(0.2)
+    await refusal_is_told(worker, site, page)
     assert worker.web.last(messages.Closed) is None
 
 

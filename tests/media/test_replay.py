@@ -22,8 +22,8 @@ from server.media.binding import Path
 from server.media.ice import IceLite
 from server.media.peer import MAX_LATE_ANSWERS, Peer, make_certificate
 from server.media.srtp import Srtp
-from tests.media.harness import SLUG, WorkerProcess, eventually
-from tests.media.raw import RawPeer
+from tests.media.harness import WorkerProcess, eventually
+from tests.media.raw import RawPeer, refusal_is_told
 
 WINDOW, RTCP_WINDOW = 1024, 128
 """packets; one that is further behind the highest is taken for a replay. A browser's largest layer sends some
@@ -298,13 +298,7 @@ async def test_a_publisher_that_is_watched_and_sent_again_is_heard_once(
         numbers = [header.sequence for header, _ in page.got(mid)]
         assert numbers and len(set(numbers)) == len(numbers)
     assert worker.process.memory_kb() - before_kb < 8_000
-    # Told once in 10 s: others' tests may have had the last telling.
-    told = "refused kind=media from=127.0.0.1"
-    async with asyncio.timeout(60):
-        while f"{SLUG}/seat-a" not in worker.process.logged(told):
-            site.check()
-            page.check()
-            await asyncio.sleep(0.2)
+    await refusal_is_told(worker, site, page)
 
 
 async def test_what_a_receiver_asked_for_is_not_asked_for_again_by_who_watched_it(
