@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from tests.e2e.conftest import Demo
 from tests.e2e.firefox import Firefox, run_firefox
+from tests.e2e.test_media import CENTRE_HUE
 
 pytestmark = pytest.mark.browser
 
@@ -46,6 +47,16 @@ async def test_without_h264_the_stage_is_the_live_recording_and_vp8_is_sent(
     await room.evaluate("nextFrames(document.querySelector('#stage video'), 10)")
     assert await room.evaluate("document.querySelector('#stage video').srcObject === null")
     await room.until("inbound().then(all => all.audio0?.energy > 1e-3)")
+
+    # What is sent as VP8 does not come by WebRTC too.
+    await desk.press("#wall button.video", "Khoái Châu")
+    await desk.press("#tile-menu [data-tile=floor]")
+    await desk.shows("#stage", await desk.hue("#wall li:has-text('Khoái Châu')"))
+    await desk.frames("#stage", 20)
+    assert not (await room.evaluate("inbound()")).get("stage", {}).get("frames")
+    await desk.press("#wall button.video", "Điểm cầu trung tâm")
+    await desk.press("#tile-menu [data-tile=floor]")
+    await desk.shows("#stage", CENTRE_HUE)
 
 
 async def test_who_cannot_decode_h264_at_all_is_told_so(demo: Demo, tmp_path: Path) -> None:

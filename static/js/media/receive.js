@@ -96,6 +96,14 @@ export class Receiver extends MediaSession {
   }
 
   /**
+   * Receive no picture in a slot: what it would show comes to this page by another way.
+   * @param {string} mid
+   */
+  forgo(mid) {
+    this.#views.forgo(mid);
+  }
+
+  /**
    * Play the floor's sound here, or not: one page of a room does (domain.md, truth 7).
    * @param {boolean} on
    */

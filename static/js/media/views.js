@@ -8,7 +8,7 @@
 const COALESCE_MS = 200;
 
 export class Views {
-  /** @type {Map<string, Element>} mid → what gives its picture room */
+  /** @type {Map<string, Element | null>} mid → what gives its picture room, null: nothing does */
   #rooms = new Map();
   #told = "";
   #timer = 0;
@@ -36,6 +36,15 @@ export class Views {
     this.#soon();
   }
 
+  /**
+   * A slot is not shown by this page at all.
+   * @param {string} mid
+   */
+  forgo(mid) {
+    this.#rooms.set(mid, null);
+    this.#soon();
+  }
+
   /** A new session knows nothing yet. */
   renew() {
     this.#told = "";
@@ -58,8 +67,8 @@ export class Views {
     /** @type {Record<string, number>} */
     const heights = {};
     for (const [mid, room] of this.#rooms) {
-      const height = Math.round(room.getBoundingClientRect().height * devicePixelRatio);
-      if (document.hidden) heights[mid] = 0;
+      const height = Math.round((room?.getBoundingClientRect().height ?? 0) * devicePixelRatio);
+      if (document.hidden || !room) heights[mid] = 0;
       else if (height > 0) heights[mid] = Math.min(height, 10_000);
     }
     return heights;

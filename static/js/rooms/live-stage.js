@@ -24,8 +24,12 @@ export class LiveStage {
   /** @type {State | null} */
   #state = null;
 
-  /** @param {HTMLElement} figure */
-  constructor(figure) {
+  /**
+   * @param {HTMLElement} figure
+   * @param {import("../media/receive.js").Receiver} receiver
+   */
+  constructor(figure, receiver) {
+    receiver.forgo("stage"); // what is sent as VP8 would come twice
     const video = figure.querySelector("video");
     if (!video) throw new Error("a tile needs a video");
     video.muted = true;
@@ -77,5 +81,5 @@ export class LiveStage {
  * @param {import("../media/receive.js").Receiver} receiver
  */
 export function stageTile(figure, receiver) {
-  return receiver.showsPictures ? new Tile(figure, receiver, "stage") : new LiveStage(figure);
+  return receiver.showsPictures ? new Tile(figure, receiver, "stage") : new LiveStage(figure, receiver);
 }

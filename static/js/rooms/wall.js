@@ -65,7 +65,7 @@ export class Wall {
   }
 
   #attach() {
-    if (!this.receiver.showsPictures) this.#liveStage = new LiveStage(byId("stage"));
+    if (!this.receiver.showsPictures) this.#liveStage = new LiveStage(byId("stage"), this.receiver);
     for (const name of this.#liveStage ? ["presentation"] : ["stage", "presentation"]) {
       this.receiver.attach(name, find(byId(name), "video", HTMLVideoElement));
     }
