@@ -64,8 +64,11 @@ class Reductions:
 
 
 def reduced_bps(downlink: messages.Downlink) -> int | None:
-    """What a line carries that makes a picture smaller, to two figures; None if it does not."""
-    if not downlink.reduced or downlink.carries_bps is None:
+    """What a line carries that makes a picture smaller, to two figures; None if it does not.
+
+    Over a silent one (a machine that sleeps) nothing arrives: what it carried before says nothing.
+    """
+    if not downlink.reduced or downlink.carries_bps is None or downlink.reason == "silence":
         return None
     digits = len(str(downlink.carries_bps))
     return round(downlink.carries_bps, 2 - digits)

@@ -37,6 +37,14 @@ def test_a_line_of_which_nothing_is_known_is_not_told_of() -> None:
     assert Reductions().take({"s": line("a", None)}) == {}
 
 
+def test_a_machine_that_sleeps_is_not_said_to_receive_smaller_pictures() -> None:
+    told = Reductions()
+    told.take({"s": line("a", 600_000)})
+    silent = {"s": msgspec.structs.replace(line("a", 600_000), reason="silence")}
+    assert told.take(silent) == {"s": Reduction()}
+    assert told.sites(silent, GRANTS) == {}
+
+
 def test_small_changes_add_up() -> None:
     told = Reductions()
     news = [told.take({"s": line("a", bps)}) for bps in range(500_000, 800_000, 50_000)]
