@@ -147,9 +147,7 @@ class Inbox:
             if self.busy_s > within_s or away and (self._began_s is not None or self.waiting):
                 return False
             asked = self._asked = self._loop.create_future()
-            told = partial(resolve, asked)
-            asks = journal.prove if away else journal.hold
-            self._give([WorkJob(told, asks, writes=False)])
+            self._give([WorkJob(partial(resolve, asked), self._ask, writes=False)])
         await asyncio.wait([asked], timeout=within_s)
         return asked.done() and asked.exception() is None
 
@@ -220,6 +218,10 @@ class Inbox:
             self._delivering.release()
 
     # --- in the writer's thread ---
+
+    def _ask(self, session: Session) -> None:
+        """What ``takes`` waits for. Whether the database is away may be known only once it is its turn."""
+        (journal.hold if self._away_since_s is None else journal.prove)(session)
 
     def _write(self) -> None:
         try:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -220,6 +220,42 @@ async def test_a_writer_that_is_at_something_is_asked_as_well(
         assert not await inbox.takes(60)
     await asyncio.wait([tried])
     assert await inbox.takes(60)
+
+
+def _disk_full(url: str) -> OperationalError:
+    cause: Exception = psycopg.errors.DiskFull("no space left on device")
+    if url.startswith("sqlite"):
+        cause = sqlite3.OperationalError("database or disk is full")
+        cause.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return OperationalError("INSERT", {}, cause)
+
+
+async def test_who_asks_while_the_disk_fills_up_is_not_told_well_before_something_was_written(
+    inbox: Inbox, database_url: str
+) -> None:
+    begun, go_on, written = threading.Event(), threading.Event(), list[str]()
+
+    def work(_session: object) -> None:
+        begun.set()
+        go_on.wait(60)
+        raise _disk_full(database_url)
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE"):
+            written.append(statement)
+
+    works = asyncio.ensure_future(inbox.transact(work))
+    await asyncio.to_thread(begun.wait, 60)
+    asked = asyncio.ensure_future(inbox.takes(60))
+    await asyncio.sleep(0)
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        go_on.set()
+        await asyncio.wait([works])
+        assert isinstance(works.exception(), Unavailable)
+        assert await asked and written
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_several_who_ask_over_and_over_hear_the_truth(inbox: Inbox) -> None:
