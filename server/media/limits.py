@@ -49,18 +49,20 @@ class Asking:
     def __init__(self, pictures: int) -> None:
         self.per_s = self.PER_S + self.PER_PICTURE_S * pictures
         self._began_s = float("-inf")
-        self._asked = self._sent = 0
+        self._asked = self._sent = self._sent_before = 0
         self._bound = 0.0
 
     def take(self, units: int, sent: Callable[[], int], now_s: float) -> bool:
         """Is it honest that so much is asked for now? ``sent()``: how many packets it was sent, ever."""
         if now_s - self._began_s >= self.WINDOW_S:
             self._began_s, self._asked = now_s, 0
-            self._bound, self._sent = self.WINDOW_S * self.per_s, sent()
+            # What an outage of some seconds swallowed was sent in the window before.
+            self._sent_before, self._sent = self._sent, sent()
+            self._bound = self.WINDOW_S * self.per_s
         self._asked += units
         if self._asked <= self._bound:
             return True
-        tries = self.TRIES * (sent() - self._sent)
+        tries = self.TRIES * (sent() - self._sent_before)
         self._bound = max(self._bound, self.WINDOW_S * self.per_s + tries)
         return self._asked <= self._bound
 

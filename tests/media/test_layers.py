@@ -192,7 +192,22 @@ def test_who_waits_for_every_picture_and_loses_all_is_not_greedy(pictures: int) 
         assert asking.take(40 + pictures, lambda: sent, second)
         sent += 25 * pictures
         assert asking.take(Asking.TRIES * 25 * pictures, lambda: sent, second + 0.5)
+    assert asking.take(1, lambda: sent, 70.0)
     asked = 0
-    while asking.take(100, lambda: sent, 70.0):  # of what it was never sent
+    while asking.take(100, lambda: sent, 77.0):  # of what it was never sent, or long ago
         asked += 100
     assert asked <= Asking.WINDOW_S * asking.per_s
+
+
+@pytest.mark.parametrize("begins_s", [8.0, 10.0, 11.5, 12.0, 14.0])
+def test_who_was_cut_off_for_seconds_may_ask_for_all_of_it(begins_s: float) -> None:
+    """One picture of 200 packets a second: 800 are missing, each is asked for ten times."""
+    asking, sent, now_s = Asking(1), 0, 0.0
+    while now_s < begins_s:
+        now_s, sent = now_s + 0.1, sent + 20
+        assert asking.take(2, lambda: sent, now_s)
+    now_s, sent = now_s + 4.0, sent + 800
+    for _ in range(Asking.TRIES):
+        assert asking.take(800, lambda: sent, now_s)
+        now_s += 0.05
+    assert asking.take(2 + PLEA, lambda: sent, now_s)
