@@ -19,6 +19,8 @@ NACK = 1
 PLI = 1
 FIR = 4
 APPLICATION = 15
+MOST_PARTS = 32
+"""packets in a compound one; browsers send six at most. Each costs the same, however small it is."""
 NUMBERS_A_NACK = 250
 """four bytes each where they lie far apart"""
 TRANSPORT_WIDE = 15
@@ -100,9 +102,11 @@ def sender_reports(data: Bytes) -> Iterator[SenderReport]:
 
 
 def _parts(data: Bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Count (or format), type and body of each packet."""
+    """Count (or format), type and body of each packet, of the first ``MOST_PARTS``."""
     position = 0
-    while position + 4 <= len(data):
+    for _ in range(MOST_PARTS):
+        if position + 4 > len(data):
+            return
         first, kind, words = struct.unpack_from("!BBH", data, position)
         end = position + 4 + 4 * words
         if first >> 6 != 2 or end > len(data):
