@@ -293,7 +293,7 @@ export class Connection {
    */
   async lookInto() {
     const { engine } = this.socket.io;
-    const isSilent = () => engine.readyState === "opening";
+    const isSilent = () => engine.readyState === "opening" && engine.transport?.name === "websocket";
     if (!isSilent() || !(await isReachable()) || !isSilent()) return;
     this.tryOtherwise(true);
     this.socket.disconnect().connect();

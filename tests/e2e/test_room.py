@@ -147,3 +147,10 @@ async def test_a_room_that_sends_nothing_is_led_to_its_devices(
     await operator.press("#join")
     await operator.sees("#mute-audio", "Tắt micrô")
     await operator.sees("#mute-video", "Tắt hình")
+    await operator.page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = "
+        "() => Promise.reject(new DOMException('', 'NotAllowedError'))"
+    )
+    await operator.page.reload()
+    await operator.sees("#mute-audio", "Bật micrô")
+    await operator.sees("#mute-video", "Bật hình")

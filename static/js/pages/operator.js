@@ -112,8 +112,8 @@ async function join(withCamera) {
   byId("main").focus({ preventScroll: true });
 }
 
-/** Whether this room was entered to look and listen alone. */
-const sendsNothing = () => !withPicture && !camera.stream;
+/** Whether this room was entered to look and listen alone, or its devices were refused. */
+const sendsNothing = () => !camera.stream && camera.state !== "asking";
 
 /** @param {"audio" | "video"} kind switched off, or on again; where nothing is sent, devices come first */
 async function mute(kind) {
