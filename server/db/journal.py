@@ -21,7 +21,7 @@ from server.protocol import EVENTS, Answered, Event
 
 _SOUGHT = text(f"type <> '{Answered.type}'")
 """What is found by its type. Answers are told by hundreds at once, each to its trainee alone: to have
-each in one more index takes a fifth of what PostgreSQL does for it, and nobody looks for them there."""
+each in one more index is much of what PostgreSQL does for it, and nobody looks for them there."""
 
 
 class JournalEntry(Base):

@@ -14,6 +14,11 @@ from server.protocol import AgendaItemStarted, Answered
 from server.recordings.replayed import REPLAYED
 from tests.cast import START
 
+_MADE = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE name = 'ix_journal_conference_id_type'",
+    "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_journal_conference_id_type'",
+}
+
 
 def _entry(seq: int, type_: str) -> dict[str, Any]:
     nobody = dict.fromkeys(("site_id", "person_id", "actor"))
@@ -31,3 +36,5 @@ def test_an_index_without_the_answers_finds_entries_of_a_type(session: Session) 
     session.execute(text("ANALYZE"))
     plan = session.execute(text(f"EXPLAIN {'QUERY PLAN' if on_sqlite else ''} {asked}")).all()
     assert any("ix_journal_conference_id_type" in str(step) for step in plan), plan
+    [index] = session.scalars(text(_MADE[session.get_bind().dialect.name]))
+    assert index.endswith(("<> 'activity.answered'", "<> 'activity.answered'::text)")), index
