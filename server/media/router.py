@@ -333,13 +333,14 @@ class Conference:
         self._each(self.publications.values(), lambda each: each.send_feedback())
 
     def listen(self, now_s: float) -> None:
-        """Every 200 ms: who speaks, and who is loudest where not all who hold the floor are heard."""
+        """Every 200 ms: who is loudest where not all who hold the floor are heard, and who of those
+        that are heard speaks."""
         watched = any(isinstance(each, Watcher) for each in self.subscribers.values())
         if len(self.desired.floor) > (1 if watched else AUDIO_SLOTS):
             self.reconcile()
         speaking = []
         for source in self.desired.floor:
-            track = self.audio(source)
+            track = self.audio(source) if source in self._heard[:AUDIO_SLOTS] else None
             if track is not None and track.loudness.speaks(now_s):
                 speaking.append(source)
         message = messages.Speaking(self.slug, tuple(speaking))

@@ -363,6 +363,9 @@ test("a source has its site's name; what it sends is what the server says", () =
   assert.equal(isHeardNow(now, "site:an-thi"), true);
   assert.equal(stageText(now, "site:an-thi"), "Điểm cầu huyện Ân Thi", "it is seen");
   assert.match(stageText(now, "site:van-lam"), / · đang nói: Điểm cầu huyện Ân Thi$/);
+  now.me.site = 2;
+  assert.equal(stageText(now, "site:van-lam"), "Điểm cầu huyện Văn Lâm", "the own room is not heard here");
+  now.me.site = 1;
   now.conference.state = "ended";
   assert.equal(isHeardNow(now, "site:an-thi"), false);
   now.conference.state = "live";

@@ -184,6 +184,17 @@ async def test_only_the_floor_is_heard_and_never_in_its_own_room(
     assert spoken == {b"b", b"c", b"d"}
     for i in range(3):
         assert len({payload for _, payload in display.got(f"audio{i}")}) == 1
+    web.received.clear()
+    web.desire(GRANTS, floor=())
+    await eventually(lambda: web.last(messages.Speaking, sources=()))
+    web.desire(GRANTS, floor=("site:a", "site:b", "site:c", "site:d"))
+    for _ in range(20):  # who speaks and is not heard is not named
+        await talk(15, a=30, b=20, c=20, d=20)
+        told = web.last(messages.Speaking)
+        if told.sources == ("site:b", "site:c", "site:d"):
+            break
+    assert told.sources == ("site:b", "site:c", "site:d")
+    assert all(len(m.sources) <= 3 for m in web.received if isinstance(m, messages.Speaking))
 
 
 async def test_an_encoder_that_tells_no_levels_goes_before_silent_rooms(

@@ -39,13 +39,14 @@ export const isHeardNow = (state, source) =>
   hasMedia(state) && (state.live?.speaking?.includes(source) ?? false);
 
 /**
- * What the stage shows, and who is heard that it does not show.
+ * What the stage shows, and who is heard here that it does not show.
  * @param {State} state
  * @param {string | null} source
  */
 export function stageText(state, source) {
   const voices = Object.values(state.sites)
-    .filter((site) => `site:${site.slug}` !== source && isHeardNow(state, `site:${site.slug}`))
+    .filter((site) => `site:${site.slug}` !== source && site.id !== state.me.site)
+    .filter((site) => isHeardNow(state, `site:${site.slug}`))
     .map((site) => site.name);
   const speaking = voices.length ? t("đang nói: %(sites)s", { sites: voices.join(", ") }) : "";
   return [sourceText(state, source), speaking].filter(Boolean).join(" · ");
