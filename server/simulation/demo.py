@@ -53,7 +53,9 @@ from server.simulation.reference import Entry, Room
 
 PHONES_A_SITE = 12
 """Trainees with a connected phone at each simulated site; the others are ticked by hand."""
-TRAINEES_TO_TRY = 5
+TRAINEES_TO_TRY = 20
+CODES_SHOWN = 5
+"""of theirs; programs are told all"""
 LINKS_LAST = timedelta(days=2)
 SITE_ROLES = (Role.OPERATOR, Role.DISPLAY)
 
@@ -180,7 +182,7 @@ def _tell(plan: Plan) -> None:
     for role, about in told.items():
         print(f"  {about}\n    {plan.base_url}/join/{plan.links[role]}")
     print(f"\n  Học viên quét mã, hoặc mở {plan.base_url}/c/{plan.join_code}")
-    print(f"  rồi nhập một trong các mã: {', '.join(plan.trainee_codes)}")
+    print(f"  rồi nhập một trong các mã: {', '.join(plan.trainee_codes[:CODES_SHOWN])}")
     names = ", ".join(dict.fromkeys(name for _role, name, _full in reference.PEOPLE))
     print(f"\n  Đăng nhập: {names}; mật khẩu: {plan.password}")
     if not plan.verify_tls:

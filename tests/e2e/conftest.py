@@ -42,6 +42,11 @@ class Demo:
     mark: str
     """A variable of the environment of all its processes."""
 
+    def fresh_code(self) -> str:
+        """Of a trainee who has no phone yet: a code belongs to the phone that typed it, also when its test is
+        tried again."""
+        return self.trainee_codes.pop(0)
+
     def kill(self, module: str) -> None:
         """SIGKILL the children that run a module, as a crash would end them."""
         self._signal(module, signal.SIGKILL)

@@ -22,7 +22,7 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
 ) -> None:
     demo = short_demo
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
-    phone = await bring_phone(demo, visit, display, person=0)
+    phone = await bring_phone(demo, visit, display)
     await display.shows("#stage", CENTRE_HUE)
 
     # Web: the picture goes on meanwhile; what was pressed is done once it is back.

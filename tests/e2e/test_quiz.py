@@ -53,7 +53,7 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     await prepare(demo)
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
-    phone = await bring_phone(demo, visit, display, person=3)
+    phone = await bring_phone(demo, visit, display)
 
     await desk.press("#quiz-button")
     await desk.press(f"#activities li:has-text('{TITLE}') [data-launch]")
@@ -159,7 +159,7 @@ async def test_options_keep_their_words_while_a_finger_is_on_one(
 ) -> None:
     """They are drawn again when it is lifted; the card around them is drawn at once."""
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
-    phone = await bring_phone(demo, visit, display, person=4)
+    phone = await bring_phone(demo, visit, display)
     text = "Có phải đi xét nghiệm lại không?"
     await ask(phone, text)
     desk = SeatClient(demo.base_url)

@@ -71,7 +71,7 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     demo = short_demo
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
-    phone = await bring_phone(demo, visit, display, person=0)
+    phone = await bring_phone(demo, visit, display)
     await display.shows("#stage", CENTRE_HUE)
     done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 

@@ -18,13 +18,11 @@ PHONE = (360, 800)
 COUNT = "#check-in .numeral"
 
 
-async def bring_phone(
-    demo: Demo, visit: Callable[..., Any], display: Visitor, person: int
-) -> Visitor:
+async def bring_phone(demo: Demo, visit: Callable[..., Any], display: Visitor) -> Visitor:
     """A trainee types what the display shows, then the own code, as printed: in small letters."""
     code = (await display.at("#check-in .code").inner_text()).replace("·", "")
     phone: Visitor = await visit(f"{demo.base_url}/c/{code}", *PHONE)
-    await phone.at("[name=code]").fill(demo.trainee_codes[person].lower())
+    await phone.at("[name=code]").fill(demo.fresh_code().lower())
     return await phone.enter()
 
 
@@ -45,7 +43,7 @@ async def test_a_trainee_checks_in_by_the_code_on_the_display(
     await operator.press("#join-silent")
     before = await display.number_at(COUNT)
 
-    phone = await bring_phone(demo, visit, display, person=0)
+    phone = await bring_phone(demo, visit, display)
     await phone.press("#check-in-button")
     await phone.sees("#check-in", "Đã điểm danh lúc")
 
@@ -74,7 +72,7 @@ async def test_a_question_is_asked_approved_shown_and_answered(
 ) -> None:
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
-    phone = await bring_phone(demo, visit, display, person=1)
+    phone = await bring_phone(demo, visit, display)
 
     text = "Xã chúng tôi <b>chưa</b> có máy quét, số hóa thế nào?"
     # It passes after some seconds: whoever waits for it begins before it comes.
@@ -117,7 +115,7 @@ async def test_an_advisor_answers_in_writing_and_the_asker_reads_it(
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
     advisor = await (await visit(demo.urls["advisor"])).enter()
-    phone = await bring_phone(demo, visit, display, person=2)
+    phone = await bring_phone(demo, visit, display)
 
     text, answer = "Kinh phí ở đâu?", "Từ ngân sách cấp xã, theo Nghị quyết của HĐND tỉnh."
     await ask(phone, text)

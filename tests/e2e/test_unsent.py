@@ -47,7 +47,7 @@ async def test_a_phone_is_closed_without_a_network_and_opened_again(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
     display = await (await visit(demo.urls["display"], 1280, 720)).enter()
-    phone = await bring_phone(demo, visit, display, person=4)
+    phone = await bring_phone(demo, visit, display)
     await phone.at("#check-in-button").wait_for()
     context, address = phone.page.context, phone.page.url.partition("#")[0]
     await context.set_offline(True)
