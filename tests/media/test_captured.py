@@ -236,16 +236,25 @@ async def test_each_slot_gets_the_layer_that_fits(
     await camera.close()
 
 
+async def _on_stage(
+    worker: WorkerProcess, raw: Callable[[], RawPeer], stopped: int | None = None
+) -> tuple[Chromium, RawPeer, asyncio.Task[None]]:
+    """A camera that films (without the layer that is ``stopped``), who shows it, and the filming, which is
+    to be cancelled."""
+    worker.web.desire(GRANTS, stage="site:a")
+    camera, page = Chromium(), raw()
+    camera.stopped = stopped
+    await camera.publish(worker, "seat-a", "site:a")
+    filming = asyncio.create_task(camera.film())
+    await page.receive(worker, "display")
+    return camera, page, filming
+
+
 async def test_a_smaller_layer_that_bridges_the_wait_does_not_stay(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
 ) -> None:
     """However little the slot is larger than what that layer would be worth."""
-    worker.web.desire(GRANTS, stage="site:a")
-    camera, page = Chromium(), raw()
-    camera.stopped = 2
-    await camera.publish(worker, "seat-a", "site:a")
-    filming = asyncio.create_task(camera.film())
-    await page.receive(worker, "display")
+    camera, page, filming = await _on_stage(worker, raw, stopped=2)
     await worker.web.ask(
         messages.View, session=page.session, holder="display", heights_px={"stage": 600}
     )
@@ -267,12 +276,7 @@ async def test_what_is_told_of_a_slot_is_what_flows(
     worker: WorkerProcess, raw: Callable[[], RawPeer]
 ) -> None:
     """The publisher's line may carry less than the receiver's."""
-    worker.web.desire(GRANTS, stage="site:a")
-    camera, page = Chromium(), raw()
-    camera.stopped = 2
-    await camera.publish(worker, "seat-a", "site:a")
-    filming = asyncio.create_task(camera.film())
-    await page.receive(worker, "display")
+    camera, page, filming = await _on_stage(worker, raw, stopped=2)
 
     def told() -> tuple[int, int, str]:
         page.check()
@@ -283,18 +287,6 @@ async def test_what_is_told_of_a_slot_is_what_flows(
     await eventually(lambda: told() == (352, 720, "publisher"))
     filming.cancel()
     await camera.close()
-
-
-async def _on_stage(
-    worker: WorkerProcess, raw: Callable[[], RawPeer]
-) -> tuple[Chromium, RawPeer, asyncio.Task[None]]:
-    """A camera that films, who shows it, and the filming, which is to be cancelled."""
-    worker.web.desire(GRANTS, stage="site:a")
-    camera, page = Chromium(), raw()
-    await camera.publish(worker, "seat-a", "site:a")
-    filming = asyncio.create_task(camera.film())
-    await page.receive(worker, "display")
-    return camera, page, filming
 
 
 async def test_a_layer_is_left_when_its_publisher_says_so_and_not_only_when_it_is_silent(
