@@ -22,6 +22,7 @@ from server.errors import (
 )
 from server.lines import Report, Row
 from server.media import messages
+from server.media.faults import Fault
 from server.permissions import Actor, Permission, Target, may
 from server.protocol import ReportMedia
 from server.steering import Steering
@@ -31,32 +32,25 @@ ANSWER_TIMEOUT_S = 5.0
 asks by HTTP has a timeout of its own"""
 
 
-class NoCodec(DomainError):
-    """The offer and the server have no codec in common (RFC 9725: 406)."""
+class Unusable(DomainError):
+    """A description that cannot be worked with, and why (RFC 9725: 406 or 422)."""
 
-    code = "codec"
-    status = 406
-    message = N_("Hình hoặc tiếng ở dạng máy chủ không nhận. Cần hình H.264 hoặc VP8, tiếng Opus.")
-
-
-class SeveralPaths(DomainError):
-    """The offer wants more than one path: no BUNDLE, or no RTP/RTCP multiplexing (RFC 9725: 422)."""
-
-    code = "paths"
-    status = 422
-    message = N_(
-        "Hình, tiếng và RTCP phải đi chung một đường: bản mô tả SDP cần a=group:BUNDLE và a=rtcp-mux."
-    )
+    def __init__(self, fault: Fault, about: str = "") -> None:
+        super().__init__(fault.sentence, about=about)
+        self.code, self.status = fault.code, fault.status
 
 
 _REFUSALS: dict[str, Callable[[], DomainError]] = {
     "forbidden": Forbidden,
     "not_found": NotFound,
-    "invalid": Invalid,
     "busy": partial(SlowDown, retry_after_s=messages.SILENCE_S),
-    "codec": NoCodec,
-    "paths": SeveralPaths,
 }
+_FAULTS = {fault.code: fault for fault in Fault}
+
+
+def _why(refused: messages.Refused) -> DomainError:
+    fault = _FAULTS.get(refused.code)
+    return Unusable(fault, refused.about) if fault else _REFUSALS.get(refused.code, Invalid)()
 
 
 class Signalling:
@@ -74,7 +68,7 @@ class Signalling:
     async def publish(self, actor: Actor, source: str, sdp: str) -> tuple[str, str]:
         """Offer to publish the actor's own ``camera`` or ``screen``; → (session, answer).
 
-        Raises: Conflict while the conference takes no media, Forbidden, Invalid, NoCodec,
+        Raises: Conflict while the conference takes no media, Forbidden, Invalid, Unusable,
         Unavailable.
         """
         derived = await self._place(actor)
@@ -187,5 +181,5 @@ class Signalling:
                 N_("Máy chủ hình và tiếng đang khởi động lại. Hãy thử lại."), retry_after_s=1.0
             )
         if isinstance(answer, messages.Refused):
-            raise _REFUSALS.get(answer.code, Invalid)()
+            raise _why(answer)
         return answer.session, answer.sdp

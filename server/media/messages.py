@@ -173,11 +173,13 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """A request that was not done; ``code`` is ``forbidden``, ``not_found``, ``invalid``, ``busy``,
-    ``codec`` (no codec in common) or ``paths`` (the offer wants more than one)."""
+    """A request that was not done; ``code`` is ``forbidden``, ``not_found``, ``invalid``, ``busy`` or that
+    of a fault in its description (``faults``)."""
 
     request: int
     code: str
+    about: str = ""
+    """which line or section is meant, where it is a fault"""
 
 
 class Publication(msgspec.Struct, frozen=True):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from server.media import rtp, sdp
+from server.media.faults import Fault, InvalidDescription
 
 VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")
 H264_FORMAT = {
@@ -50,14 +52,6 @@ class Sources(NamedTuple):
     media: int
     rtx: int
     """of its retransmissions, where they are agreed on"""
-
-
-class NoCommonCodec(ValueError):
-    """The description is fine, but nothing in it can be carried."""
-
-
-class SeveralPaths(sdp.InvalidDescription):
-    """It wants a path for each section, or for RTCP; we have one for everything (RFC 9725, 4.4)."""
 
 
 @dataclass(slots=True)
@@ -113,19 +107,26 @@ def remote(description: sdp.Description, *, offer: bool, publishing: bool = True
     ``passive``: the DTLS server chooses the SRTP profile, and ours prefers the cheaper GCM where
     browsers prefer AES-CM.
 
-    Raises: sdp.InvalidDescription, also where no connection could come of it.
+    Raises: InvalidDescription, also where no connection could come of it.
     """
-    usable = [s for s in description.sections if s.fingerprints and s.setup and s.ufrag]
-    if not usable:
-        raise sdp.InvalidDescription("no fingerprint, setup or ice-ufrag")
-    first = usable[0]
+    needed = {
+        Fault.ICE_UFRAG: attrgetter("ufrag"),
+        Fault.FINGERPRINT: attrgetter("fingerprints"),
+        Fault.SETUP: attrgetter("setup"),
+    }
+    lacks = [[f for f, of in needed.items() if not of(s)] for s in description.sections]
+    lacking, first = min(
+        zip(lacks, description.sections, strict=True), key=lambda each: len(each[0])
+    )
+    if lacking:
+        raise InvalidDescription(lacking[0], "–")
     roles = {"passive": True, "active": False}
     if offer:
         roles["actpass"] = publishing
     if first.setup not in roles:
-        raise sdp.InvalidDescription("setup")
+        raise InvalidDescription(Fault.SETUP, first.setup)
     if not any(_comparable(*fingerprint) for fingerprint in first.fingerprints):
-        raise sdp.InvalidDescription("fingerprint")
+        raise InvalidDescription(Fault.FINGERPRINT, " ".join(first.fingerprints[0]))
     return Remote(list(first.fingerprints), roles[first.setup])
 
 
@@ -153,22 +154,23 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
     The first picture and the first sound are accepted. A publisher gets one codec, and its
     simulcast layers; a player keeps all codecs in common.
 
-    Raises: sdp.InvalidDescription where nothing goes the way that is meant, SeveralPaths where it cannot
-    go over one path; NoCommonCodec, also where it is of one kind only: a room without its picture, or
-    without its sound, would notice too late.
+    Raises: InvalidDescription where nothing goes the way that is meant, or not over one path (RFC 9725, 4.4),
+    or there is no codec in common, be it for one kind only: a room without its picture, or without its
+    sound, would notice too late.
     """
     wrong = ("recvonly", "inactive") if publishing else ("sendonly", "inactive")
     taken: set[str] = set()
-    meant: set[str] = set()
+    refused: dict[str, sdp.Section] = {}
+    """of each kind, for its codecs"""
     lines: list[Line | None] = []
     for section in description.sections:
         fits = section.direction not in wrong and not section.rejected
         if section.kind not in ("audio", "video") or not fits:
             lines.append(None)
             continue
-        meant.add(section.kind)
         codecs = _choose(section, publishing=publishing)
         if not codecs or section.kind in taken:
+            refused.setdefault(section.kind, section)
             lines.append(None)
             continue
         taken.add(section.kind)
@@ -190,15 +192,29 @@ def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line
                 ),
             )
         )
-    if not meant:
-        raise sdp.InvalidDescription("no picture or sound in this direction")
-    if taken != meant:
-        raise NoCommonCodec
+    for kind, fault in (("video", Fault.VIDEO_CODEC), ("audio", Fault.AUDIO_CODEC)):
+        if kind in refused and kind not in taken:
+            raise InvalidDescription(fault, _codecs(refused[kind]))
     used = [s for s, line in zip(description.sections, lines, strict=True) if line is not None]
-    bundled = len(used) == 1 or all(section.mid in description.bundle for section in used)
-    if not bundled or not all(section.mux for section in used):
-        raise SeveralPaths
+    if not used:
+        ways = (f"m={s.kind} a={s.direction}" for s in description.sections)
+        raise InvalidDescription(Fault.DIRECTION, ", ".join(ways))
+    for section in used:
+        if len(used) > 1 and section.mid not in description.bundle:
+            raise InvalidDescription(Fault.BUNDLE, section.title)
+        if not section.mux:
+            raise InvalidDescription(Fault.RTCP_MUX, section.title)
     return lines
+
+
+def _codecs(section: sdp.Section) -> str:
+    """What a section offers, as people write it."""
+    found: dict[str, None] = {}
+    for codec in section.codecs.values():
+        mode = codec.format.get("packetization-mode")
+        name = f"{codec.name}/{codec.clock_rate_hz}"
+        found[name if mode is None else f"{name} packetization-mode={mode}"] = None
+    return ", ".join(found) or " ".join([f"m={section.kind}", *section.formats])
 
 
 def _one_each(codecs: Sequence[sdp.Codec]) -> list[sdp.Codec]:
@@ -275,14 +291,14 @@ def write_offer(
 def read_answer(offered: Sequence[Line], description: sdp.Description) -> list[Line | None]:
     """What the page accepted of each offered section.
 
-    Raises: sdp.InvalidDescription.
+    Raises: InvalidDescription.
     """
     if len(description.sections) != len(offered):
-        raise sdp.InvalidDescription("sections differ from the offer")
+        raise InvalidDescription(Fault.SECTIONS)
     lines: list[Line | None] = []
     for line, section in zip(offered, description.sections, strict=True):
         if section.kind != line.kind or section.mid != line.mid:
-            raise sdp.InvalidDescription("sections differ from the offer")
+            raise InvalidDescription(Fault.SECTIONS)
         codecs = _one_each(_choose(section))
         if section.rejected or not codecs or section.direction in ("sendonly", "inactive"):
             lines.append(None)

@@ -6,17 +6,15 @@ aiortc's parser is not used: it knows neither RIDs nor simulcast, and asserts on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from server.media.faults import Fault, InvalidDescription
 
 MAX_BYTES = 200_000
 MAX_SECTIONS = 200
 MAX_LINES = 10_000
 """sixty slots answered by a browser are 2,000: what is read of one has a bound in time as well"""
-
-
-class InvalidDescription(ValueError):
-    """This is not a session description that can be worked with."""
 
 
 @dataclass(slots=True)
@@ -67,6 +65,11 @@ class Section:
         """Is it refused?"""
         return self.port == 0 and not self.bundle_only
 
+    @property
+    def title(self) -> str:
+        """By which people find it."""
+        return f"m={self.kind} (a=mid:{self.mid})"
+
 
 @dataclass(slots=True)
 class Description:
@@ -83,6 +86,8 @@ _SHARED = frozenset({*_DIRECTIONS, "extmap", "fingerprint", "ice-ufrag", "setup"
 """attributes that may stand at session level for every section (RFC 8866, 6.7; 8285, 5; 8839, 5.4; 8842)"""
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}\Z")
 _TOKEN = re.compile(r"[!-~]{1,64}\Z")
+_PAYLOAD_TYPE = re.compile(r"[0-9]{1,3}\Z")
+_Take = Callable[[Section, str, str], None]
 
 
 def parse(text: str) -> Description:
@@ -90,11 +95,12 @@ def parse(text: str) -> Description:
 
     Raises: InvalidDescription.
     """
-    if len(text) > MAX_BYTES:
-        raise InvalidDescription("too long")
-    lines = text.splitlines()
-    if len(lines) > MAX_LINES:
-        raise InvalidDescription("too many lines")
+    lines = text[: MAX_BYTES + 1].splitlines()
+    sizes = {"bytes": (len(text), MAX_BYTES), "lines": (len(lines), MAX_LINES)}
+    sizes["m="] = sum(line.startswith("m=") for line in lines), MAX_SECTIONS
+    for unit, (size, most) in sizes.items():
+        if size > most:
+            raise InvalidDescription(Fault.SDP_SIZE, f"{unit}: {size} > {most}")
     common: list[str] = []
     groups: list[list[str]] = []
     for line in lines:
@@ -102,8 +108,8 @@ def parse(text: str) -> Description:
             groups.append([line])
         else:
             (groups[-1] if groups else common).append(line)
-    if not common or not common[0].startswith("v=0") or not 0 < len(groups) <= MAX_SECTIONS:
-        raise InvalidDescription("no session description")
+    if not common or not common[0].startswith("v=0") or not groups:
+        raise InvalidDescription(Fault.SDP_HEAD)
     bundle: list[str] = []
     name = ""
     for line in common:
@@ -111,14 +117,14 @@ def parse(text: str) -> Description:
             name = line[2:].strip()
         if line.startswith("a=group:BUNDLE"):
             bundle = line.split()[1:]
-    try:
-        shared = _shared(common)
-        sections = [_section(shared, group, index) for index, group in enumerate(groups)]
-    except (ValueError, IndexError) as error:
-        raise InvalidDescription("malformed line") from error
-    if len({section.mid for section in sections}) != len(sections):
-        raise InvalidDescription("mid used twice")
-    return Description(sections, bundle, name)
+    shared = _shared(common)
+    sections: dict[str, Section] = {}
+    for index, group in enumerate(groups):
+        section = _section(shared, group, index)
+        if section.mid in sections:
+            raise InvalidDescription(Fault.MID, section.title)
+        sections[section.mid] = section
+    return Description(list(sections.values()), bundle, name)
 
 
 def _attributes(lines: Sequence[str]) -> list[tuple[str, str]]:
@@ -127,19 +133,34 @@ def _attributes(lines: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in parts]
 
 
+def _take(section: Section, attributes: Iterable[tuple[str, str]], take: _Take) -> None:
+    """Take them in. Raises: InvalidDescription, which names the first that makes no sense."""
+    for name, value in attributes:
+        try:
+            take(section, name, value)
+        except (ValueError, IndexError) as error:
+            raise InvalidDescription(Fault.SDP_LINE, f"a={name}:{value}") from error
+
+
 def _shared(common: Sequence[str]) -> Section:
     """What the session level says for each section; read once, however many there are."""
     shared = Section("", 0, "", [], "")
-    for name, value in _attributes(common):
-        if name in _SHARED:
-            _attribute(shared, name, value)
+    _take(
+        shared,
+        ((name, value) for name, value in _attributes(common) if name in _SHARED),
+        _attribute,
+    )
     return shared
 
 
 def _section(shared: Section, lines: Sequence[str], index: int) -> Section:
-    kind, port, protocol, *formats = lines[0][2:].split()
+    try:
+        kind, port, protocol, *formats = lines[0][2:].split()
+        number = int(port.partition("/")[0])
+    except ValueError as error:
+        raise InvalidDescription(Fault.SDP_LINE, lines[0]) from error
     section = Section(
-        *(kind, int(port.partition("/")[0]), protocol, formats, str(index)),
+        *(kind, number, protocol, formats, str(index)),
         direction=shared.direction,
         extensions=dict(shared.extensions),
         ufrag=shared.ufrag,
@@ -148,35 +169,31 @@ def _section(shared: Section, lines: Sequence[str], index: int) -> Section:
     )
     attributes = _attributes(lines[1:])
     if kind in ("audio", "video"):
+        _take(section, (each for each in attributes if each[0] == "rtpmap"), _rtpmap)
         offered = frozenset(formats)
-        for name, value in attributes:
-            if name == "rtpmap":
-                _rtpmap(section, offered, value)
-        for codec in section.codecs.values():
-            if not 0 <= codec.payload_type <= 127:
-                raise InvalidDescription("payload type")
+        section.codecs = {n: codec for n, codec in section.codecs.items() if str(n) in offered}
     own_fingerprints = any(name == "fingerprint" for name, _ in attributes)
     if own_fingerprints:
         section.fingerprints.clear()
-    for name, value in attributes:
-        _attribute(section, name, value)
+    _take(section, attributes, _attribute)
     repairing = set(section.repairs.values())
     section.ssrcs = [ssrc for ssrc in dict.fromkeys(section.ssrcs) if ssrc not in repairing]
     for codec in [c for c in section.codecs.values() if c.name.lower() == "rtx"]:
         del section.codecs[codec.payload_type]
-        section.rtx[int(codec.format.get("apt", "-1"))] = codec.payload_type
+        if _PAYLOAD_TYPE.match(codec.format.get("apt", "")):
+            section.rtx[int(codec.format["apt"])] = codec.payload_type
     if not _TOKEN.match(section.mid):
-        raise InvalidDescription("mid")
+        raise InvalidDescription(Fault.MID, section.title)
     return section
 
 
-def _rtpmap(section: Section, offered: frozenset[str], value: str) -> None:
+def _rtpmap(section: Section, _: str, value: str) -> None:
     number, description = value.split(maxsplit=1)
     name, clock, *channels = description.split("/")
-    if number in offered:
-        section.codecs[int(number)] = Codec(
-            int(number), name, int(clock), int(channels[0]) if channels else 1
-        )
+    if not 0 <= int(number) <= 127:
+        raise ValueError("not a payload type")
+    codec = Codec(int(number), name, int(clock), int(channels[0]) if channels else 1)
+    section.codecs[codec.payload_type] = codec
 
 
 def _attribute(section: Section, name: str, value: str) -> None:

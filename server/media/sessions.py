@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiortc.rtcdtlstransport import RTCCertificate
 
 from server.media import messages, negotiation, sdp
+from server.media.faults import Fault, InvalidDescription
 from server.media.ice import IceLite
 from server.media.peer import Peer
 from server.media.publication import Publication
@@ -21,11 +24,12 @@ and it waits for ever; without one it ends by itself 30 s later, as no check is 
 
 
 class Refusal(Exception):
-    """A request that is not done; ``code`` as in ``messages.Refused``."""
+    """A request that is not done; ``code`` and ``about`` as in ``messages.Refused``."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, about: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.about = about
 
 
 @dataclass(slots=True)
@@ -84,18 +88,16 @@ class Negotiator:
         """The page's answer to our offer. Raises: Refusal."""
         if not isinstance(session, Receiver):
             raise Refusal("invalid")
-        try:
+        with _read():
             answer = sdp.parse(text)
             lines = negotiation.read_answer(session.lines, answer)
             remote = negotiation.remote(answer, offer=False)
-        except sdp.InvalidDescription as error:
-            raise Refusal("invalid") from error
         known = session.peer.fingerprints
         if known is None:
             session.agree(lines)
             session.peer.describe_remote(remote.fingerprints, client=remote.client)
-        elif sorted(known) != sorted(remote.fingerprints):
-            raise Refusal("invalid")
+        else:
+            _require_same("a=fingerprint", sorted(known), sorted(remote.fingerprints))
         conference.reconcile()
 
     def restart(self, session: Session, text: str) -> str:
@@ -108,10 +110,9 @@ class Negotiator:
         publishing = isinstance(session, Publication)
         offer, lines, remote = self._read_offer(text, publishing=publishing)
         agreed = session.answer if isinstance(session, Watcher) else session.lines
-        if [_shape(line) for line in lines] != [_shape(line) for line in agreed]:
-            raise Refusal("invalid")
-        if sorted(session.peer.fingerprints or []) != sorted(remote.fingerprints):
-            raise Refusal("invalid")
+        _require_same("m=", [_shape(line) for line in agreed], [_shape(line) for line in lines])
+        known = sorted(session.peer.fingerprints or [])
+        _require_same("a=fingerprint", known, sorted(remote.fingerprints))
         session.peer.binding.restart()
         session.version += 1
         session.offer = text
@@ -132,16 +133,10 @@ class Negotiator:
     def _read_offer(
         self, text: str, *, publishing: bool
     ) -> tuple[sdp.Description, list[negotiation.Line | None], negotiation.Remote]:
-        try:
+        with _read():
             offer = sdp.parse(text)
             lines = negotiation.accept_offer(offer, publishing=publishing)
             return offer, lines, negotiation.remote(offer, offer=True, publishing=publishing)
-        except negotiation.SeveralPaths as error:
-            raise Refusal("paths") from error
-        except sdp.InvalidDescription as error:
-            raise Refusal("invalid") from error
-        except negotiation.NoCommonCodec as error:
-            raise Refusal("codec") from error
 
     def _transport(self, peer: Peer, setup: str) -> sdp.Transport:
         binding = peer.binding
@@ -171,6 +166,20 @@ class Negotiator:
             session=receiver.origin,
             version=receiver.version,
         )
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    """What is wrong with a description is told to who made it."""
+    try:
+        yield
+    except InvalidDescription as error:
+        raise Refusal(error.fault.code, error.about) from error
+
+
+def _require_same(what: str, known: object, given: object) -> None:
+    if given != known:
+        raise Refusal(Fault.CHANGED.code, what)
 
 
 def _shape(line: negotiation.Line | None) -> object:

@@ -247,7 +247,7 @@ class Worker:
         try:
             session, text = self._do(request)
         except Refusal as refusal:
-            reply(messages.Refused(request.request, refusal.code))
+            reply(messages.Refused(request.request, refusal.code, refusal.about))
         except Exception:  # a description that finds a fault of ours must not end the process
             log.exception("request failed kind=%s", type(request).__name__)
             reply(messages.Refused(request.request, "invalid"))

@@ -48,6 +48,8 @@ BODY_WITHIN_S = 300.0
 KEPT_BYTES = 64 * 1024
 """A form that came too soon is offered to be sent again, up to this."""
 _KEPT = web.RequestKey("kept", list[tuple[str, str]])
+_WHY = web.RequestKey("why", dict[str, object])
+"""what was refused, for the log"""
 _SECRETS = frozenset({"password", "old", "new", "again", "pin", "code"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,6 +118,7 @@ async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
             path=masked(request.path),
             status=response.status,
             ms=round((time.monotonic() - began) * 1000, 1),
+            **request.get(_WHY, {}),
         )
     return response
 
@@ -205,6 +208,7 @@ def _of_http(request: web.Request, error: web.HTTPException) -> DomainError:
 
 def _told(request: web.Request, error: DomainError) -> web.Response:
     language = shared.visitor_of(request).language
+    request[_WHY] = {k: v for k, v in error.values.items() if k == "about"} | {"error": error.code}
     if "text/html" in request.headers.get("Accept", ""):
         response = shared.render(
             request,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from server.errors import N_
+from server.media.faults import Fault
 from server.web import vitals
 from server.web.health import FULL, READS_ALONE, SILENT
 from server.web.vitals import Window
@@ -195,6 +197,9 @@ def _sockets(window: Window) -> Iterator[Finding]:
     )
 
 
+_SDP = "sdp"
+"""whichever fault it has: the log says"""
+_FAULTS = {fault.code: _SDP for fault in Fault}
 _REFUSALS = {
     "broken": (
         State.WRONG,
@@ -218,15 +223,16 @@ _REFUSALS = {
     "unauthenticated": (State.GOOD, N_("phiên đã hết hạn hoặc bị thu hồi: %(n)s"), ""),
     "not_found": (State.GOOD, N_("thứ được nói đến không còn: %(n)s"), ""),
     "invalid": (State.GOOD, N_("dữ liệu không hợp lệ: %(n)s"), ""),
-    "codec": (State.GOOD, N_("hình hoặc tiếng ở dạng không nhận: %(n)s"), ""),
-    "paths": (State.GOOD, N_("hình và tiếng không đi chung một đường: %(n)s"), ""),
+    _SDP: (State.GOOD, N_("bản mô tả hình và tiếng (SDP) không dùng được: %(n)s"), ""),
 }
 """code of a refusal → how bad that is for the server, in words, and what to do; the worst first"""
 _OTHER = State.GOOD, N_("lý do khác: %(n)s"), ""
 
 
 def _refused(window: Window) -> Finding:
-    name, refused = N_("Lệnh bị từ chối"), window.by_label(vitals.REFUSED)
+    name, refused = N_("Lệnh bị từ chối"), Counter[str]()
+    for code, count in window.by_label(vitals.REFUSED).items():
+        refused[_FAULTS.get(code, code)] += count
     if not refused:
         return Finding(name, State.GOOD, N_("Một phút qua không có."))
     known = [code for code in _REFUSALS if code in refused]
@@ -243,7 +249,7 @@ def _refused(window: Window) -> Finding:
         ),
         advice,
         {
-            "all": sum(refused.values()),
+            "all": refused.total(),
             "reasons": [(words, {"n": count}) for (_, words, _), count in kinds],
         },
     )

@@ -17,15 +17,17 @@ from functools import partial
 from aiohttp import web
 
 from server.errors import N_, Conflict, DomainError, Forbidden, Invalid, NotFound
+from server.media.faults import Fault
+from server.media.sdp import MAX_BYTES
 from server.people.links import note_use
 from server.permissions import Actor, Permission
+from server.signalling import Unusable
 from server.turn import ice_servers
 from server.web.bearer import require_bearer
 from server.web.site import Site, now, site_of
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
-MAX_SDP_BYTES = 200_000
 _WATCHED = re.compile(r"stage|screen|site:[a-z0-9-]{1,60}")
 _CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*)$", re.MULTILINE)
 _FRAGMENT_LINE = re.compile(r"^a=(?:ice-ufrag:|candidate:|end-of-candidates)", re.MULTILINE)
@@ -40,14 +42,6 @@ class WrongType(DomainError):
     code = "media_type"
     status = 415
     message = N_("Nội dung gửi lên phải là %(type)s.")
-
-
-class Unprocessable(DomainError):
-    """A body of the right type that makes no sense (RFC 9110 section 15.5.21)."""
-
-    code = "sdp"
-    status = 422
-    message = N_("Bản mô tả SDP không hợp lệ hoặc máy chủ không hỗ trợ.")
 
 
 class Precondition(DomainError):
@@ -107,15 +101,15 @@ def fragment_of(answer: str) -> str:
 async def _body(request: web.Request, media_type: str) -> str:
     if request.content_type != media_type:
         raise WrongType(type=media_type)
-    if (request.content_length or 0) > MAX_SDP_BYTES:
-        raise Unprocessable()
+    size = request.content_length or 0
+    data = b"" if size > MAX_BYTES else await request.read()
+    size = max(size, len(data))
+    if size > MAX_BYTES:
+        raise Unusable(Fault.SDP_SIZE, f"bytes: {size} > {MAX_BYTES}")
     try:
-        text = (await request.read()).decode()
+        return data.decode()
     except UnicodeDecodeError:
-        raise Unprocessable() from None
-    if not text.strip() or len(text) > MAX_SDP_BYTES:
-        raise Unprocessable()
-    return text
+        raise Unusable(Fault.SDP_HEAD) from None
 
 
 def turn_links(site: Site, holder: str) -> list[str]:
@@ -146,7 +140,7 @@ async def publish(request: web.Request) -> web.Response:
     if source not in ("camera", "screen"):
         raise Invalid()
     offer = await _body(request, SDP)
-    session, answer = await _negotiated(site_of(request).signalling.publish(actor, source, offer))
+    session, answer = await site_of(request).signalling.publish(actor, source, offer)
     await _note_use(request, actor)
     return _created(request, actor, session, offer, answer)
 
@@ -158,7 +152,7 @@ async def watch(request: web.Request) -> web.Response:
     if not _WATCHED.fullmatch(source):
         raise Invalid()
     offer = await _body(request, SDP)
-    session, answer = await _negotiated(site_of(request).signalling.watch(actor, source, offer))
+    session, answer = await site_of(request).signalling.watch(actor, source, offer)
     await _note_use(request, actor)
     return _created(request, actor, session, offer, answer)
 
@@ -166,15 +160,6 @@ async def watch(request: web.Request) -> web.Response:
 async def _note_use(request: web.Request, actor: Actor) -> None:
     with contextlib.suppress(DomainError):  # media goes on while the database is away
         await site_of(request).inbox.transact(partial(note_use, bearer=actor, now=now()))
-
-
-async def _negotiated(asked: object) -> tuple[str, str]:
-    """Await the worker's answer; what it calls invalid is an SDP it cannot use."""
-    try:
-        session, sdp = await asked  # type: ignore[misc]
-    except Invalid:
-        raise Unprocessable() from None
-    return session, sdp
 
 
 async def patch(request: web.Request) -> web.Response:
@@ -185,16 +170,16 @@ async def patch(request: web.Request) -> web.Response:
         offer = await signalling.offer(actor, session)
     fragment = await _body(request, FRAGMENT)
     if not _FRAGMENT_LINE.search(fragment):
-        raise Unprocessable()
+        raise Unusable(Fault.FRAGMENT)
     given = credentials(fragment)
     restarts = "ufrag" in given and given != credentials(offer)
     _check_match(request, etag_of(offer), restarts)
     if not restarts:
         return web.Response(status=204)
     if not _UFRAG.fullmatch(given["ufrag"]) or not _PWD.fullmatch(given.get("pwd", "")):
-        raise Unprocessable()
+        raise Unusable(Fault.CREDENTIALS)
     offer = renewed(offer, fragment)
-    _, answer = await _negotiated(signalling.restart(actor, session, offer))
+    _, answer = await signalling.restart(actor, session, offer)
     response = web.Response(status=200, body=fragment_of(answer).encode(), content_type=FRAGMENT)
     response.headers["ETag"] = f'"{etag_of(offer)}"'
     return response

@@ -45,10 +45,10 @@ async def test_what_is_not_granted_is_refused(worker: WorkerProcess, raw: Make) 
     assert await publish("stranger", "site:a") == "forbidden"
     assert await publish("seat-a", "site:b") == "forbidden"
     assert await publish("display", "site:a") == "forbidden"
-    assert await publish("seat-a", "site:a", "v=0\r\nnonsense") == "invalid"
-    assert await publish("seat-a", "site:a", offer.replace("a=fingerprint", "a=x")) == "invalid"
+    assert await publish("seat-a", "site:a", "v=0\r\nnonsense") == "sdp_head"
+    assert await publish("seat-a", "site:a", offer.replace("a=fingerprint", "a=x")) == "fingerprint"
     no_codec = offer.replace("H264", "AV1").replace("opus", "G729")
-    assert await publish("seat-a", "site:a", no_codec) == "codec"
+    assert await publish("seat-a", "site:a", no_codec) == "video_codec"
     assert await refused(messages.Receive, conference=SLUG, holder="encoder") == "forbidden"
     values = {"conference": SLUG, "source": "stage", "sdp": peer.offer("recvonly")}
     assert await refused(messages.Watch, holder="encoder", **values) == "forbidden"
@@ -59,6 +59,14 @@ async def test_what_is_not_granted_is_refused(worker: WorkerProcess, raw: Make) 
         rest = {} if kind is messages.Close else {"sdp": offer}
         assert await refused(kind, session=peer.session, holder="seat-b", **rest) == "forbidden"
     assert await refused(messages.Restart, session="gone", holder="seat-a") == "not_found"
+    stranger = raw().offer().split("a=fingerprint:")[1].splitlines()[0]
+    own = offer.split("a=fingerprint:")[1].splitlines()[0]
+    for was, becomes in (("a=mid:v", "a=mid:w"), (own, stranger)):
+        text = offer.replace("BUNDLE v", "BUNDLE w" if "mid" in was else "BUNDLE v").replace(
+            was, becomes
+        )
+        restart = {"session": peer.session, "holder": "seat-a", "sdp": text}
+        assert await refused(messages.Restart, **restart) == "changed", becomes
     closed = await web.ask(messages.Close, session="gone", holder="seat-a")
     assert isinstance(closed, messages.Answered)
     await web.ask(messages.Close, session=peer.session, holder="seat-a")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aioice.stun
@@ -14,11 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.media import messages, negotiation, peer, rtcp, rtp, sdp, stun
+from server.media.faults import MAX_ABOUT, Fault, InvalidDescription
 from server.media.feedback import Feedback
 from tests.media.raw import OFFER
 
 PACKETS = Path(__file__).parent.parent / "packets"
 ADDRESSES = (("192.0.2.1", 32853), ("2001:db8:1234:5678:11:2233:4455:6677", 32853))
+
+
+@contextmanager
+def refused(fault: Fault, about: str) -> Iterator[None]:
+    """A description is, and why."""
+    with pytest.raises(InvalidDescription) as raised:
+        yield
+    assert raised.value.fault is fault and about in raised.value.about
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -308,7 +319,7 @@ def test_opus_corrects_and_falls_silent_as_offered(browser: str) -> None:
 def test_an_ssrc_that_no_packet_can_have_is_refused(line: str, ssrc: str) -> None:
     """It would be written into RTCP at every tick, and stop the whole conference's."""
     offer = (PACKETS / "chromium-simulcast-offer.sdp").read_text()
-    with pytest.raises(sdp.InvalidDescription):
+    with refused(Fault.SDP_LINE, f"a={line.format(ssrc)}"):
         sdp.parse(f"{offer}a={line.format(ssrc)}\r\n")
 
 
@@ -325,31 +336,65 @@ def test_an_encoder_may_pack_whole_slices_and_no_player_is_sent_less_than_it_rea
     offer = offer.replace("packetization-mode=1;", "")
     line, *_ = [x for x in negotiation.accept_offer(sdp.parse(offer), publishing=True) if x]
     assert "packetization-mode" not in line.codecs[0].format
-    with pytest.raises(negotiation.NoCommonCodec):
+    with refused(Fault.VIDEO_CODEC, "H264/90000"):
         negotiation.accept_offer(sdp.parse(offer.replace("sendonly", "recvonly")), publishing=False)
     interleaved = offer.replace("profile-level-id", "packetization-mode=2;profile-level-id")
-    with pytest.raises(negotiation.NoCommonCodec):
+    with refused(Fault.VIDEO_CODEC, "H264/90000 packetization-mode=2"):
         negotiation.accept_offer(sdp.parse(interleaved), publishing=True)
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes"),
+    ("was", "becomes", "fault", "about"),
     [
-        ("ice-ufrag", "x"),
-        ("ice-ufrag:u", "ice-ufrag:"),
-        ("sha-256", "sha-1"),
-        ("AB:CD", "ABCD"),
-        (":AB", ""),
-        ("AB", "XY"),
+        ("v=0", "v=1", Fault.SDP_HEAD, ""),
+        ("m=", "x=", Fault.SDP_HEAD, ""),
+        ("s=-", "s=-\r\n" * 10_001, Fault.SDP_SIZE, "lines: 100"),
+        ("s=-", "s=" + "x" * 200_000, Fault.SDP_SIZE, "bytes: 20"),
+        ("m=video", "m=audio 9 x 0\r\n" * 200 + "m=video", Fault.SDP_SIZE, "m=: 202 > 200"),
+        ("m=video 9", "m=video nine", Fault.SDP_LINE, "m=video nine UDP/TLS/RTP/SAVPF 106"),
+        ("a=rtpmap:106 ", "a=rtpmap:128 ", Fault.SDP_LINE, "a=rtpmap:128 "),
+        ("a=fmtp:106", "a=fmtp:\x1b[1m", Fault.SDP_LINE, "a=fmtp:\N{REPLACEMENT CHARACTER}[1m "),
+        ("a=mid:v", "a=mid:a", Fault.MID, "m=audio (a=mid:a)"),
+        ("a=mid:v", "a=mid:", Fault.MID, "m=video (a=mid:)"),
+        ("sendonly", "recvonly", Fault.DIRECTION, "m=video a=recvonly, m=audio a=recvonly"),
+        ("H264/", "H265/", Fault.VIDEO_CODEC, "H265/90000"),
+        ("opus/48000/2", "PCMU/8000", Fault.AUDIO_CODEC, "PCMU/8000"),
+        ("a=rtpmap:109", "a=x", Fault.AUDIO_CODEC, "m=audio 109"),
+        ("BUNDLE v a", "BUNDLE v", Fault.BUNDLE, "m=audio (a=mid:a)"),
+        ("a=group", "a=x", Fault.BUNDLE, "m=video (a=mid:v)"),
+        ("a=rtcp-mux", "a=x", Fault.RTCP_MUX, "m=video (a=mid:v)"),
+        ("a=ice-ufrag", "a=x", Fault.ICE_UFRAG, ""),
+        ("a=ice-ufrag:u", "a=ice-ufrag:", Fault.ICE_UFRAG, ""),
+        ("a=setup", "a=x", Fault.SETUP, ""),
+        ("actpass", "holdconn", Fault.SETUP, "holdconn"),
+        ("a=fingerprint", "a=x", Fault.FINGERPRINT, ""),
+        ("sha-256", "sha-1", Fault.FINGERPRINT, "sha-1 AB:CD"),
+        ("AB:CD", "ABCD", Fault.FINGERPRINT, "sha-256 ABCD"),
+        (":AB", "", Fault.FINGERPRINT, "sha-256 AB:CD"),
+        ("AB", "XY", Fault.FINGERPRINT, "sha-256 XY"),
     ],
 )
-def test_an_offer_of_which_no_connection_could_come_is_invalid(was: str, becomes: str) -> None:
+def test_who_offers_what_cannot_be_is_told_which_line_it_is(
+    was: str, becomes: str, fault: Fault, about: str
+) -> None:
     fingerprint = "sha-256 " + ":".join(["AB", "CD"] * 16)
     values = {"ufrag": "u", "password": "p", "fingerprint": fingerprint, "setup": "actpass"}
     offer = OFFER.format(**values, name="-", direction="sendonly", codec="H264")
-    assert negotiation.remote(sdp.parse(offer), offer=True).client
-    with pytest.raises(sdp.InvalidDescription):
-        negotiation.remote(sdp.parse(offer.replace(was, becomes)), offer=True)
+
+    def read(text: str) -> negotiation.Remote:
+        description = sdp.parse(text)
+        negotiation.accept_offer(description, publishing=True)
+        return negotiation.remote(description, offer=True)
+
+    assert read(offer).client and was in offer
+    with refused(fault, about):
+        read(offer.replace(was, becomes))
+
+
+def test_each_fault_has_a_code_of_its_own_and_says_what_it_is_about() -> None:
+    for fault in Fault:
+        assert fault.sentence % {"about": "m=video"} and fault.status in (406, 422)
+    assert len(InvalidDescription(Fault.SDP_LINE, "x" * 10_000).about) <= MAX_ABOUT + 1
 
 
 @pytest.mark.parametrize("captured", sorted(PACKETS.glob("*.sdp")), ids=lambda path: path.stem)
@@ -358,8 +403,12 @@ def test_an_offer_of_more_than_one_path_is_told_apart(captured: Path) -> None:
     offer = captured.read_text()
     audio, video = negotiation.accept_offer(sdp.parse(offer), publishing=True)
     assert audio is not None and video is not None
-    for was, becomes in (("a=group:BUNDLE", "a=x"), ("BUNDLE ", "BUNDLE x"), ("rtcp-mux\n", "x\n")):
-        with pytest.raises(negotiation.SeveralPaths):
+    for was, becomes, fault in (
+        ("a=group:BUNDLE", "a=x", Fault.BUNDLE),
+        ("BUNDLE ", "BUNDLE x", Fault.BUNDLE),
+        ("rtcp-mux\n", "x\n", Fault.RTCP_MUX),
+    ):
+        with refused(fault, "m="):
             negotiation.accept_offer(sdp.parse(offer.replace(was, becomes, 1)), publishing=True)
     alone = offer.replace("m=audio", "m=text").replace("a=group:BUNDLE", "a=x")
     assert any(negotiation.accept_offer(sdp.parse(alone), publishing=True)), "one is a path alone"
@@ -369,7 +418,7 @@ def test_an_offer_of_more_than_one_path_is_told_apart(captured: Path) -> None:
 def test_a_publisher_that_sends_nothing_lacks_no_codec(direction: str) -> None:
     values = {"ufrag": "u", "password": "p", "fingerprint": "sha-256 AA", "setup": "actpass"}
     offer = OFFER.format(**values, name="-", direction=direction, codec="H264")
-    with pytest.raises(sdp.InvalidDescription):
+    with refused(Fault.DIRECTION, direction):
         negotiation.accept_offer(sdp.parse(offer), publishing=True)
 
 
@@ -391,7 +440,7 @@ def test_any_description_is_parsed_or_invalid(text: str) -> None:
     for whole in (text, f"v=0\n{text}", f"v=0\nm=video 9 UDP/TLS/RTP/SAVPF 96\na={text}"):
         try:
             negotiation.accept_offer(sdp.parse(whole), publishing=True)
-        except (sdp.InvalidDescription, negotiation.NoCommonCodec):
+        except InvalidDescription:
             pass
 
 
