@@ -82,3 +82,32 @@ async def test_desk_and_room_read_how_their_lines_are(
         await expect(quality).not_to_have_css("color", colour)
     await expect(operator.at("#lines-old")).to_be_hidden()
     await expect(operator.at("#lines")).not_to_have_class(re.compile("old"))
+
+
+# Keeps whatever the desk's row of a site has ever said.
+REMEMBER = """(list, name) => {
+  window.said = [];
+  const look = () => window.said.push(
+    [...list.children].find((row) => row.innerText.includes(name))?.innerText ?? "");
+  new MutationObserver(look).observe(list, {childList: true, characterData: true, subtree: true});
+}"""
+
+
+async def test_a_room_whose_tab_is_closed_has_left_and_has_no_dead_line(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    operator = await (await visit(demo.urls["operator"])).enter()
+    await operator.press("#join")
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.press("#lines-button")
+    row = desk.at("#lines > li", "Khoái Châu")
+    for way in ("Camera: ", "Trang kỹ thuật: "):
+        await expect(row.locator(".quality", has_text=way)).to_have_attribute(
+            "data-quality", re.compile("[1-4]")
+        )
+    await desk.at("#lines").evaluate(REMEMBER, "Khoái Châu")
+    await operator.page.close(run_before_unload=True)
+    await expect(row).to_contain_text("Không gửi hình và tiếng")
+    await expect(row).to_contain_text("Không nhận hình")
+    assert "mất đường truyền" not in "".join(await desk.page.evaluate("said"))

@@ -77,6 +77,7 @@ export class MediaSession {
     this.isOnline = isOnline;
     this.onSilence = onSilence;
     onWake(() => this.#wake());
+    addEventListener("pagehide", () => this.#hide());
   }
 
   /** Whether it is live, or means to be. */
@@ -122,6 +123,16 @@ export class MediaSession {
     this.#restarted_ms = -RESTART_EVERY_MS;
     this.#owed = this.connection !== null;
     if (this.isOnline()) this.resume();
+  }
+
+  /**
+   * A closed tab's process ends before its browser has hung up: the server would hear nothing, as on a
+   * line that is dead. A page that is shown again after all goes on by `resume`.
+   */
+  #hide() {
+    if (!this.connection) return;
+    this.leave();
+    this.state = "connecting";
   }
 
   /**
