@@ -328,15 +328,16 @@ class Layer:
         else:
             self.meter.pause()
 
-    def report_block(self, now_s: float) -> rtcp.ReportBlock | None:
-        """Our view of this stream for a receiver report."""
+    def report_block(self) -> rtcp.ReportBlock | None:
+        """Our view of this stream for a receiver report.
+
+        It says nothing of sender reports, as if none had come (RFC 3550, 6.4.1). By them libwebrtc learns the
+        round trip, and repeats no packet twice within the last one that it measured: 0.08 s, or 0.9 on a busy
+        machine.
+        """
         if self.ssrc is None or self.arrivals.highest is None:
             return None
         fraction, lost = self.arrivals.report()
-        last_sr = delay = 0
-        if self.timeline.last_report is not None:
-            last_sr, at_s = self.timeline.last_report
-            delay = round((now_s - at_s) * 65536)
         highest = self.arrivals.highest - 65536
         jitter = round(self.arrivals.jitter)
-        return rtcp.ReportBlock(self.ssrc, fraction, lost, highest, jitter, last_sr, delay)
+        return rtcp.ReportBlock(self.ssrc, fraction, lost, highest, jitter, 0, 0)

@@ -305,10 +305,10 @@ class Publication:
             for packet in self._feedback.report(self.ssrc, media):
                 self.peer.send_rtcp(packet)
 
-    def send_reports(self, now_s: float) -> None:
+    def send_reports(self) -> None:
         """Every second: a receiver report."""
         if self.peer.connected:
-            blocks = [layer.report_block(now_s) for layer in self._layers]
+            blocks = [layer.report_block() for layer in self._layers]
             found = [block for block in blocks if block is not None]
             self.peer.send_rtcp(rtcp.receiver_report(self.ssrc, found, CNAME))
 

@@ -350,7 +350,7 @@ class Conference:
 
     def send_reports(self, now_s: float) -> None:
         """Every second: reports to publishers; and sessions that fell silent end."""
-        self._each(self.publications.values(), lambda each: each.send_reports(now_s))
+        self._each(self.publications.values(), Publication.send_reports)
         for session in self.sessions():
             if not session.peer.connected:
                 if now_s - session.created_at_s > CONNECT_S:

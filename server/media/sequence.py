@@ -19,15 +19,15 @@ five is not mended by asking, and pretending to must not cost us"""
 RESTART_GAP = 3000
 """MAX_DROPOUT of RFC 3550, A.1: beyond this the sender has begun anew"""
 MAX_TRIES = 10
-"""and its echoes"""
 RETRY_S = 0.05
 """a packet is asked for again no sooner; later where answers have taken longer"""
 PATIENCE, SLACK_S = 1.1, 0.01
-"""by so much longer than usual an answer is waited for: a browser does not repeat what it repeated within
-what it takes for the round trip"""
-ECHO_S, ECHOES = 0.012, 2
-"""a browser's clock of the round trip is not ours: it is asked so much before an answer is overdue, then,
-and as much after, where repeats come by RTX. Whoever has heard one of them does not hear the next"""
+"""by so much longer than usual an answer is waited for"""
+ECHO_S = 0.012
+"""so soon a packet is asked for a second time, where repeats come by RTX: one that is lost as well would
+cost another round trip. A browser that knows no round trip repeats it each time (``Layer.report_block``)"""
+ECHOES_A_PACKET, MAX_ECHOES = 0.05, 10
+"""so many may be with each packet that has come, or saved up: they are not to fill a line that is full"""
 GIVE_UP_S = 1.0
 MAX_WAIT_S, FORGET = 0.05, 0.95
 """a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
@@ -46,14 +46,14 @@ class Hole:
     tries: int = 0
     answered: bool = False
     """is it a retransmission that comes?"""
+    twice: bool = False
+    """is it asked for a second time at once?"""
 
-    def due_s(self, retry_s: float, wait_s: float, echoes: int) -> float:
+    def due_s(self, retry_s: float, wait_s: float) -> float:
         """When it is to be asked for (again)."""
         if not self.tries:
             return self.since_s + wait_s
-        if (self.tries - 1) % (1 + echoes):
-            return self.asked_at_s + ECHO_S
-        return self.asked_at_s + retry_s - (ECHO_S if echoes else 0.0)
+        return self.asked_at_s + (ECHO_S if self.twice and self.tries == 1 else retry_s)
 
 
 def extend(sequence: int, near: int) -> int:
@@ -116,7 +116,6 @@ class Arrivals:
         come in a stream of their own, and ``answered`` is told."""
         self._clock_rate_hz = clock_rate_hz
         self._apart = apart
-        self._echoes = ECHOES if apart else 0
         self._answers = answers or Answers()
         self.highest: int | None = None
         """unwrapped; counting begins above 65536 so that nothing is ever negative"""
@@ -130,6 +129,10 @@ class Arrivals:
         self.jitter = 0.0
         """in time stamp units (RFC 3550, A.8)"""
         self._askable = MAX_HOLES
+        self._echoes: float = MAX_ECHOES
+        """so many may be asked for twice"""
+        self._echoes_at = 0
+        """of ``received``, when these were counted"""
         self._begin = 65536
         self._first = 0
         self._transit: float | None = None
@@ -237,17 +240,28 @@ class Arrivals:
         retry_s, wait_s = self._answers.retry_s, self._answers.wait_s
         self.due_s = float("inf")
         for number, hole in list(self.holes.items()):
-            tries = MAX_TRIES * (1 + self._echoes)
-            if hole.tries >= tries or now_s - hole.since_s > GIVE_UP_S:
+            if hole.tries >= MAX_TRIES or now_s - hole.since_s > GIVE_UP_S:
                 del self.holes[number]
                 continue
-            if now_s >= hole.due_s(retry_s, wait_s, self._echoes):
+            if now_s >= hole.due_s(retry_s, wait_s):
+                if not hole.tries:
+                    hole.twice = self._apart and self._take_echo()
                 hole.first_s = min(hole.first_s, now_s)
                 hole.asked_at_s = now_s
                 hole.tries += 1
                 asked.append(number & 0xFFFF)
-            self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s, self._echoes))
+            self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s))
         return asked
+
+    def _take_echo(self) -> bool:
+        """May one more packet be asked for twice?"""
+        came = max(0, self.received - self._echoes_at)
+        self._echoes_at = self.received
+        self._echoes = min(MAX_ECHOES, self._echoes + came * ECHOES_A_PACKET)
+        if self._echoes < 1:
+            return False
+        self._echoes -= 1
+        return True
 
     def counts(self) -> tuple[int, int]:
         """(expected, received) since the sender began."""

@@ -47,8 +47,6 @@ class Timeline:
         self._clock_rate_hz = clock_rate_hz
         self._first: tuple[float, int] | None = None
         self._reported: tuple[float, int] | None = None
-        self.last_report: tuple[int, float] | None = None
-        """(middle 32 bits of its NTP time, its arrival) for our receiver reports"""
 
     def packet(self, timestamp: int, now_s: float) -> None:
         """A packet came; the first one stands in for a report until one comes."""
@@ -60,7 +58,6 @@ class Timeline:
         ntp_s = ntp_time / (1 << 32)
         self._clock.report(ntp_s, now_s)
         self._reported = (ntp_s, timestamp)
-        self.last_report = (ntp_time >> 16 & 0xFFFFFFFF, now_s)
 
     @property
     def known(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from server.media import reading, rtcp, rtp
 from server.media.publication import Publication
 from server.media.reading import Arrival
+from server.media.sequence import ECHO_S
 from tests.media.harness import WorkerProcess, eventually
 from tests.media.raw import PARAMETERS, SLICE
 from tests.media.test_repair import GRANTS, Camera, publication
@@ -73,6 +74,7 @@ async def test_the_rest_of_a_picture_is_asked_for_before_the_next_one_comes(
     line.send(LARGE, 3, 0.0, marker=True, lost=True)
     line.send(SOUND, 1, 0.02, marker=False)
     assert line.large.arrivals.due(0.02) == [3], "there is no other of it that could be missing"
+    assert line.large.arrivals.due(0.02 + ECHO_S) == [3], "its repeat may be lost as well"
     assert line.small.arrivals.due(0.02) == [], "its picture has ended"
     line.send(LARGE, 4, 0.05, marker=False)
     line.send(LARGE, 5, 0.05, marker=True)

@@ -1,4 +1,4 @@
-"""A Chromium receiver behind a line that gets narrow and wide again."""
+"""Chromium behind a line that gets narrow and wide again, and behind one that loses some."""
 
 from __future__ import annotations
 
@@ -68,4 +68,46 @@ async def test_a_picture_follows_the_line_down_and_up(
 
     line.change(way="down", rate_bps=0)
     await taller(b, "stage", 180)
+    await advances(b, "stage")
+
+
+REPEATED = """async () => {
+  const found = {nacks: 0, repeated: 0, known: 0, reports: 0};
+  for (const report of (await window.publisher.getStats()).values()) {
+    if (report.kind !== "video") continue;
+    found.nacks += report.type === "outbound-rtp" ? report.nackCount ?? 0 : 0;
+    found.repeated += report.retransmittedPacketsSent ?? 0;
+    found.reports += report.type === "remote-inbound-rtp";
+    found.known += report.roundTripTimeMeasurements ?? 0;
+  }
+  return found;
+}"""
+
+
+async def test_a_browser_repeats_what_was_lost_each_time_that_it_is_asked(
+    worker: WorkerProcess, browser: Browser, origin: str, line: BadLine
+) -> None:
+    """Which it does while it knows no round trip: within one it would repeat nothing twice."""
+    worker.web.desire(GRANTS, stage="site:a")
+    descriptions: list[str] = []
+
+    def keep(sdp: str) -> str:
+        descriptions.append(sdp)
+        return sdp
+
+    b = await open_page(browser, origin, worker, "seat-b", "site:b", line=keep)
+    await b.evaluate("receive()")
+    await line.start(descriptions[0])
+    line.change(delay_ms=40)
+    a = await open_page(browser, origin, worker, "seat-a", "site:a", line=line.describe)
+    await a.evaluate("publish('H264')")
+    await advances(b, "stage")
+    line.change(way="up", loss=0.2)
+    for _ in range(600):
+        found = await a.evaluate(REPEATED)
+        if found["nacks"] >= 30:
+            break
+        await a.wait_for_timeout(100)
+    assert found["nacks"] >= 30 and found["repeated"] > 0.75 * found["nacks"], found
+    assert found["reports"] and not found["known"], found
     await advances(b, "stage")

@@ -107,6 +107,7 @@ async def test_uplinks_get_transport_feedback_and_reports(worker: WorkerProcess,
         if number != 5:
             a.send_video(number, 3000 * number, SLICE, transport=65530 + number & 0xFFFF)
         await asyncio.sleep(0.02)
+    a.peer.send_rtcp(rtcp.sender_report(a.video_ssrc, 5 << 32, 0, 29, 999, "a"))
 
     def reported() -> list[int]:
         """Transport-wide numbers, in the order in which they were told of."""
@@ -127,6 +128,9 @@ async def test_uplinks_get_transport_feedback_and_reports(worker: WorkerProcess,
 
     await eventually(all_reported)
     assert blocks[-1].ssrc == a.video_ssrc and blocks[-1].lost == 1
+    told = len(blocks)
+    await eventually(lambda: all_reported() and len(blocks) > told + 1)
+    assert not blocks[-1].last_sr, "who knew the round trip would not repeat a packet within it"
 
 
 async def test_keyframes_are_asked_for_at_most_twice_a_second(
