@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import WSCloseCode
 from engineio.async_socket import AsyncSocket
-from engineio.exceptions import EngineIOError
-from engineio.packet import CLOSE, MESSAGE, NOOP, PING, PONG, Packet
+from engineio.exceptions import EngineIOError, QueueEmpty
+from engineio.packet import CLOSE, MESSAGE, NOOP, PING, Packet
 
 from server.live import metrics
 from server.live.allowance import Allowance
-from server.live.polling import posted
+from server.live.polling import PACKETS_A_POLL, Posted
 from server.live.spread import spread
 from server.live.upgrade import Upgrade
 from server.live.websocket import MOST_QUEUED_BYTES, Line, frame
@@ -30,6 +30,10 @@ MOST_POLLED = 1000
 """Packets that may wait for a client that polls; beyond it, it is gone or does not read. So it is
 beyond ``MOST_QUEUED_BYTES``, which is looked at with every so many of them."""
 LOOKED_AT = 8
+UNREAD_POLLED = MOST_POLLED // 2
+"""While more wait for a client that polls, nothing more is heard of it: each command is one answer more"""
+LOOK_AGAIN_S = 0.05
+"""whether more of what a client has posted may be heard now"""
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +79,13 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         self.peer: str | None = None
         """the client's address, for the log"""
         self.allowance = Allowance(asyncio.get_running_loop().time())
+        self._posted = Posted(self.allowance, server.max_http_buffer_size)
         self._owner: Any = None
         self._ending = False
         self._probe: Line | None = None
         self._answered = True
         self._unowned_beats = 0
-        self._posting = False
+        self._posting = self._hearing = False
 
     @property
     def owner(self) -> Any:
@@ -149,7 +154,9 @@ class Socket(AsyncSocket):  # type: ignore[misc]
     @property
     def held(self) -> int:
         """Bytes that it has not read, or has sent without their end."""
-        return self._polled if self.line is None else self.line.queued + self.line.partial
+        if self.line is None:
+            return self._polled + self._posted.size
+        return self.line.queued + self.line.partial
 
     def cut_off(self) -> None:
         """Hang up at once: it does not read."""
@@ -165,9 +172,17 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         """A message of its WebSocket: one packet."""
         if self._ending:
             return
-        if line is not self.line:
-            self._upgrade_step(line, message)
-        elif isinstance(message, bytes):
+        try:
+            if line is self.line:
+                self._take(message)
+            else:
+                self._upgrade_step(line, message)
+        except ValueError:
+            self.malformed()
+
+    def _take(self, message: str | bytes) -> None:
+        """One packet. Raises: ValueError where no client sends it."""
+        if isinstance(message, bytes):
             self.server.take(self, message)
         elif message == "3":
             self._answered = True
@@ -176,30 +191,20 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         elif message.startswith("1"):
             self.hang_up(self.server.reason.CLIENT_DISCONNECT)
         elif message != "6":
-            self.malformed()
-
-    async def receive(self, pkt: Packet) -> None:
-        """A packet of a client that polls. Raises: ValueError where none sends it."""
-        if pkt.packet_type == PONG:
-            self._answered = True
-        elif pkt.packet_type == MESSAGE and isinstance(pkt.data, str | bytes):
-            self.server.take(self, pkt.data)
-        elif pkt.packet_type == CLOSE:
-            self.hang_up(self.server.reason.CLIENT_DISCONNECT)
-        else:
             raise ValueError("no packet that is expected here")
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        """What a client that polls sends, when it may send more. One request at a time, as the
-        reference implementation has it. Raises: EngineIOError, answered by 400."""
+        """What a client that polls sends. One request at a time, as the reference implementation has
+        it. Raises: EngineIOError, answered by 400."""
         if self._posting:
             self.malformed("overlap")
             raise EngineIOError("one at a time")
         self._posting = True
         try:
-            for pkt in await posted(environ, self.allowance, self.server.max_http_buffer_size):
-                if not self._ending:
-                    await self.receive(pkt)
+            await self._posted.read(environ)
+            if not self._hearing and (wait_s := self._hear_posted()):
+                self._hearing = True
+                self.server.keep(self._hear_on(wait_s))
         except (EOFError, OSError) as error:  # it has left in the middle
             self.hang_up(self.server.reason.TRANSPORT_CLOSE)
             raise EngineIOError("not whole") from error
@@ -208,6 +213,51 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             raise EngineIOError("no packets") from error
         finally:
             self._posting = False
+
+    def _hear_posted(self) -> float:
+        """Hear what it may have sent by now. Gives the seconds until there may be more of it; 0 where
+        nothing waits. Raises: ValueError where no client sends it."""
+        clock = asyncio.get_running_loop().time
+        while self._posted and not self._ending:
+            if self._reads_late or (self.allowance.left < 1 and self.allowance.wait_s(clock())):
+                return LOOK_AGAIN_S
+            self._take(self._posted.next())
+        self._posted.forget()
+        return 0
+
+    async def _hear_on(self, wait_s: float) -> None:
+        """Until all that waits is heard."""
+        try:
+            while wait_s:
+                await asyncio.sleep(wait_s)
+                wait_s = self._hear_posted()
+        except ValueError as error:
+            self.malformed(type(error).__name__)
+            self._posted.forget()
+        finally:
+            self._hearing = False
+
+    @property
+    def _reads_late(self) -> bool:
+        return self.queue is not None and self.queue.qsize() > UNREAD_POLLED
+
+    async def poll(self) -> list[Packet]:
+        """What waits, as much as any client takes at once; none where it has ended. Raises: QueueEmpty."""
+        queue = self.queue
+        if queue is None:
+            return [Packet(NOOP)]
+        within_s = self.server.ping_interval + self.server.ping_timeout
+        try:
+            first = await asyncio.wait_for(queue.get(), within_s)
+        except (TimeoutError, asyncio.CancelledError):
+            raise QueueEmpty() from None
+        packets = [] if first is None else [first]
+        while packets and len(packets) < PACKETS_A_POLL and not queue.empty():
+            if (packet := queue.get_nowait()) is None:
+                queue.put_nowait(None)  # for the poll that comes next
+                break
+            packets.append(packet)
+        return packets
 
     def malformed(self, error: str = "") -> None:
         """Hang up on what is no packet, as the reference implementation does ("parse error"):
@@ -234,6 +284,8 @@ class Socket(AsyncSocket):  # type: ignore[misc]
 
     def _use(self, line: Line) -> None:
         """From now on everything goes over ``line``, first what waited for a poll."""
+        while self._posted and not self._ending:  # comes before what the line brings
+            self._take(self._posted.next())
         waiting, self.queue = self.queue, None
         self.line, self.upgraded = line, True
         self._say_who_speaks()
@@ -315,7 +367,10 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         behind what it has sent too fast. True where ``PING_FRAME`` is to be sent to its line now; to
         one that polls it is."""
         self._unowned_beats = 0 if self.owner is not None else self._unowned_beats + 1
-        behind = self.line is not None and self.line.held_back
+        if self.line is not None:
+            behind = self.line.held_back
+        else:
+            behind = bool(self._posted) and not self._reads_late
         if not (self._answered or behind) or self._unowned_beats > 1:
             self.hang_up(self.server.reason.PING_TIMEOUT)
             return False

@@ -139,14 +139,12 @@ GARBAGE: dict[str | bytes, int] = {
     "\x1e": 400,
     "9": 400,
     "bnonsens": 400,
-    "bAAAA": 200,
+    "bAAAA": 400,
     "d": 400,
     "d=": 400,
-    "4" + "[" * 15_000: 400,
+    "4" + "[" * 15_000: 200,
     "4" * (STRANGER_BYTES + 1): 400,
     "5": 400,
-    "6": 400,
-    "\x1e".join(["3"] * 5000): 400,
     b"\xff": 400,
 }
 """body → the answer's status; where a packet is whole, its content is judged after the answer"""

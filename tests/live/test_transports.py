@@ -22,6 +22,8 @@ from structlog.testing import capture_logs
 from server.live import allowance, engine, gateway, metrics
 from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.client import LOOKED_AT
+from server.live.commands import MOST_IN_FLIGHT
+from server.live.polling import MOST_PACKETS
 from server.live.websocket import MOST_QUEUED_BYTES, STRANGER_BYTES
 from server.permissions import Actor
 from server.snapshot import SHARED_FOR, Shared, build
@@ -298,6 +300,50 @@ async def test_a_flood_by_polling_waits_as_well(venue: Venue) -> None:
         # The last is taken as soon as there is anything left for it.
         soonest_s = (cost * (count - 1) / count - 2 * FRAMES_BURST) / FRAMES_PER_S
         assert await flooding - began_s > soonest_s > 0
+
+
+async def test_all_that_a_stock_client_posts_at_once_is_answered(venue: Venue) -> None:
+    """It puts all that waits into one request, leaves where that takes 5 s, and where one poll brings
+    more than 16 packets."""
+    page, count = await stock(venue, venue.cast.moderator, "polling"), 1100
+    assert count > 2 * FRAMES_BURST and (count - FRAMES_BURST) / FRAMES_PER_S > 5
+    mute = {"site": venue.cast.hue, "muted": True}
+    asked = [page.send("site.mute", mute, f"k{number}") for number in range(count)]
+    answers = await asyncio.gather(*asked)
+    assert {answer.get("error") for answer in answers} == {None, "slow_down"}
+    assert sum(answer["ok"] for answer in answers) >= MOST_IN_FLIGHT
+    while not (answer := await page.send("site.mute", mute, "later"))["ok"]:
+        await asyncio.sleep(answer["retry_after_s"])
+
+
+async def test_what_was_posted_comes_before_what_the_upgraded_line_brings(venue: Venue) -> None:
+    mute = '42%d["site.mute",{"site":%d,"muted":true},"k%d"]'
+    asked = [mute % (number, venue.cast.hue, number) for number in range(11)]
+    async with one_who_polls_no_more(venue) as (http, address):
+        body = "\x1e".join(["3"] * FRAMES_BURST + asked[:10])
+        async with http.post(address, data=body) as answer:
+            assert answer.status == 200
+        async with http.ws_connect(address.replace("polling", "websocket")) as line:
+            await line.send_str("2probe")
+            assert (await line.receive()).data == "3probe"
+            await line.send_str("5")
+            await line.send_str(asked[10])
+            heard: list[int] = []
+            async with asyncio.timeout(PATIENCE_S):
+                while len(heard) < 11:
+                    told = (await line.receive()).data
+                    if told.startswith("43"):
+                        heard.append(int(told[2 : told.index("[")]))
+            assert heard == list(range(11))
+
+
+async def test_of_empty_packets_one_request_holds_so_many(venue: Venue) -> None:
+    async with one_who_polls_no_more(venue) as (http, address):
+        async with http.post(address, data="\x1e".join(["3"] * (MOST_PACKETS + 1))) as answer:
+            assert answer.status == 400
+        async with asyncio.timeout(PATIENCE_S):
+            while len(venue.gateway.connections):
+                await asyncio.sleep(0.01)
 
 
 async def test_who_polls_sends_one_request_at_a_time(venue: Venue) -> None:
