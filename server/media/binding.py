@@ -16,6 +16,7 @@ from server.media.sending import Address
 from server.media.srtp import Srtp
 
 if TYPE_CHECKING:
+    from server.media.checks import Credentials
     from server.media.ice import IceLite
 
 Path = Address | tcp.Connection
@@ -85,8 +86,8 @@ class Binding:
         """the last nomination of the selected path"""
         self.paths: list[Path] = []
         """all that lead here, the latest last"""
-        self.credentials: list[tuple[str, str]] = []
-        """(ufrag, password), newest last; two while an ICE restart is under way"""
+        self.credentials: list[Credentials] = []
+        """newest last; two while an ICE restart is under way"""
         self.inlet: Inlet | None = None
         """by which compiled code reads what comes"""
 
@@ -105,12 +106,12 @@ class Binding:
     @property
     def ufrag(self) -> str:
         """The fragment to put into the next description."""
-        return self.credentials[-1][0]
+        return self.credentials[-1].ufrag
 
     @property
     def password(self) -> str:
         """The password to put into the next description."""
-        return self.credentials[-1][1]
+        return self.credentials[-1].password
 
     def restart(self) -> None:
         """New credentials (RFC 8445, 9); the old ones hold until the new ones are used."""

@@ -5,14 +5,18 @@ says who.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import struct
 import time
 from collections.abc import Callable
 
-from server.media import messages, rtcp
+from server.media import messages, rtcp, stun
+from server.media.binding import Path
+from server.media.checks import BURST, PER_S
 from server.media.limits import Asking
 from server.media.uplink import EXCESS_S, MAX_BPS, MAX_PACKETS_PER_S
-from tests.media.harness import WorkerProcess, eventually
+from tests.media.harness import SLUG, WorkerProcess, eventually
 from tests.media.raw import SLICE, RawPeer
 from tests.media.test_replay import came
 
@@ -146,3 +150,91 @@ async def test_who_only_receives_and_sends_media_is_told_of(
                 number += 1
             await room.turn()
     await room.undisturbed()
+
+
+class Elsewhere(RawPeer):
+    """At an address of its own, by which the log tells it apart; keeps what its checks are answered."""
+
+    host = "127.0.0.2"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = 0
+        self.ice.checks.take = self._answered  # type: ignore[method-assign]
+
+    def _answered(self, data: bytes, path: Path, now_s: float) -> None:
+        self.answers += data[:2] == stun.BINDING_SUCCESS.to_bytes(2)
+
+
+async def test_who_checks_its_line_without_end_is_answered_as_often_as_it_needs(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    """A valid check is dear: 10,000 a second took half of a core."""
+    room = Room(worker, raw)
+    room.other = flooder = Elsewhere()
+    await room.open()
+    await flooder.publish(worker, "seat-b", "site:b")
+    told = "refused kind=check-flood from=127.0.0.2"
+    began_s, sent, before = time.monotonic(), 0, worker.process.logged(told)
+    async with asyncio.timeout(60):
+        while f"{SLUG}/seat-b" not in worker.process.logged(told).removeprefix(before):
+            for _ in range(300):
+                flooder.check()
+            sent += 300
+            await room.turn()
+    await room.undisturbed()
+    assert flooder.answers <= BURST + PER_S * (time.monotonic() - began_s) < sent
+    answered = flooder.answers
+    async with asyncio.timeout(60):
+        while flooder.answers == answered:  # who goes on as others do is answered again
+            flooder.check()
+            await asyncio.sleep(0.1)
+    assert worker.web.last(messages.Closed) is None
+    await flooder.close()
+
+
+async def test_a_check_that_was_watched_and_is_sent_without_end_keeps_nobody_from_staying_or_moving(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    site, page = Elsewhere(), raw()
+    worker.web.desire(GRANTS, stage="site:a")
+    await site.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+    await site.pump(5)  # its path is in use: no check elsewhere takes it away
+    watched = site.check()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as moved,
+    ):
+        stranger.setblocking(False)
+
+        async def flood() -> int:
+            """Until no more of it is answered; how much was."""
+            found = before = 0
+            while True:
+                for _ in range(BURST):
+                    stranger.sendto(watched, site.server)
+                await asyncio.sleep(0.05)
+                with contextlib.suppress(BlockingIOError):
+                    while stranger.recv(2000):
+                        found += 1
+                if found - before < BURST // 2:
+                    return found
+                before = found
+
+        await flood()
+        for _ in range(20):
+            answered = site.answers
+            site.check()
+            await eventually(lambda so_far=answered: site.answers > so_far)
+            stranger.sendto(watched, site.server)
+        restarted = await worker.web.ask(
+            messages.Restart, session=site.session, holder="seat-a", sdp=site.offer()
+        )
+        site.read(restarted.sdp)
+        site.check(sock=moved)
+        moved.settimeout(60)
+        assert await asyncio.to_thread(moved.recv, 2000), "an answer, to the new address"
+    await site.pump(5, start=5)
+    await eventually(lambda: len(page.got("stage")) == 20)
+    await site.close()
