@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
@@ -27,6 +30,7 @@ from server.web.rates import DEVICE_RATE
 from server.web.site import SITE, now
 from tests.media.harness import Grey, Process, Tone, eventually
 from tests.web.conftest import Browser, House
+from tests.web.ffmpeg import LUMA, SIZE
 
 SDP = {"Content-Type": "application/sdp", "Accept": "*/*"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "Accept": "*/*"}
@@ -132,6 +136,40 @@ async def test_an_encoder_publishes_and_a_player_watches_it(
     )
     answer, _ = await browser.raw("PATCH", location, data="a=end-of-candidates", headers=stop)
     assert answer.status == 404, "it has ended"
+
+
+async def test_ffmpeg_publishes_and_ends_its_session(
+    house: House, peers: list[RTCPeerConnection], tmp_path: Path
+) -> None:
+    """A real encoder: DTLS, SRTP and HTTP are FFmpeg's own."""
+    browser = house.browser()
+    url = str(house.server.make_url("/whip/tap-huan"))
+    token = a_token(house, Role.ENCODER, house.cast.hue)
+    command = [sys.executable, "-m", "tests.web.ffmpeg", url, token, str(tmp_path)]
+    told = house.server.app[SITE].signalling.steering.telling
+
+    def facts() -> dict[str, object]:
+        found = told.current(house.cast.conference_id).get("publications", {})
+        return dict(found.get("site:hue") or {})
+
+    ffmpeg = await asyncio.create_subprocess_exec(*command)
+    try:
+        await eventually(lambda: facts().get("alive") and facts().get("audio"))
+        peers.append(player := RTCPeerConnection())
+        for kind in ("video", "audio"):
+            player.addTransceiver(kind, direction="recvonly")
+        viewer = a_token(house, Role.VIEWER)
+        await post(browser, "/whep/tap-huan?source=site:hue", player, viewer)
+        frame = await asyncio.wait_for(player.getTransceivers()[0].receiver.track.recv(), 60)
+        assert (frame.width, frame.height) == SIZE
+        assert bytes(frame.planes[0])[0] == pytest.approx(LUMA, abs=4)
+        ffmpeg.terminate()
+        assert await asyncio.wait_for(ffmpeg.wait(), 60) == 0
+        await eventually(lambda: not facts())
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            ffmpeg.kill()
+        await ffmpeg.wait()
 
 
 async def test_ice_restart_by_fragment_and_trickle(
