@@ -23,11 +23,11 @@ RETRY_S = 0.05
 """a packet is asked for again no sooner; later where answers have taken longer"""
 PATIENCE, SLACK_S = 1.1, 0.01
 """by so much longer than usual an answer is waited for"""
-ECHO_S = 0.012
-"""so soon a packet is asked for a second time, where repeats come by RTX: one that is lost as well would
-cost another round trip. A browser that knows no round trip repeats it each time (``Layer.report_block``)"""
+ECHO_S, ECHOES = 0.012, 2
+"""so soon a packet is asked for again, so many times, where repeats come by RTX: one that is lost as well
+would cost another round trip. A browser that knows none repeats it each time (``Layer.report_block``)"""
 ECHOES_A_PACKET, MAX_ECHOES = 0.05, 10
-"""so many may be with each packet that has come, or saved up: they are not to fill a line that is full"""
+"""so many of these are granted with each packet that has come, or saved up: full lines get no fuller"""
 GIVE_UP_S = 1.0
 MAX_WAIT_S, FORGET = 0.05, 0.95
 """a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
@@ -46,14 +46,14 @@ class Hole:
     tries: int = 0
     answered: bool = False
     """is it a retransmission that comes?"""
-    twice: bool = False
-    """is it asked for a second time at once?"""
+    echoes: int = 0
+    """so many times it is asked for again without waiting for an answer"""
 
     def due_s(self, retry_s: float, wait_s: float) -> float:
         """When it is to be asked for (again)."""
         if not self.tries:
             return self.since_s + wait_s
-        return self.asked_at_s + (ECHO_S if self.twice and self.tries == 1 else retry_s)
+        return self.asked_at_s + (ECHO_S if self.tries <= self.echoes else retry_s)
 
 
 def extend(sequence: int, near: int) -> int:
@@ -130,7 +130,7 @@ class Arrivals:
         """in time stamp units (RFC 3550, A.8)"""
         self._askable = MAX_HOLES
         self._echoes: float = MAX_ECHOES
-        """so many may be asked for twice"""
+        """so many more are granted"""
         self._echoes_at = 0
         """of ``received``, when these were counted"""
         self._begin = 65536
@@ -245,7 +245,7 @@ class Arrivals:
                 continue
             if now_s >= hole.due_s(retry_s, wait_s):
                 if not hole.tries:
-                    hole.twice = self._apart and self._take_echo()
+                    hole.echoes = self._take_echoes() if self._apart else 0
                 hole.first_s = min(hole.first_s, now_s)
                 hole.asked_at_s = now_s
                 hole.tries += 1
@@ -253,15 +253,14 @@ class Arrivals:
             self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s))
         return asked
 
-    def _take_echo(self) -> bool:
-        """May one more packet be asked for twice?"""
+    def _take_echoes(self) -> int:
+        """So many times one more packet may be asked for again at once."""
         came = max(0, self.received - self._echoes_at)
         self._echoes_at = self.received
         self._echoes = min(MAX_ECHOES, self._echoes + came * ECHOES_A_PACKET)
-        if self._echoes < 1:
-            return False
-        self._echoes -= 1
-        return True
+        taken = min(ECHOES, int(self._echoes))
+        self._echoes -= taken
+        return taken
 
     def counts(self) -> tuple[int, int]:
         """(expected, received) since the sender began."""

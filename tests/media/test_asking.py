@@ -74,7 +74,8 @@ async def test_the_rest_of_a_picture_is_asked_for_before_the_next_one_comes(
     line.send(LARGE, 3, 0.0, marker=True, lost=True)
     line.send(SOUND, 1, 0.02, marker=False)
     assert line.large.arrivals.due(0.02) == [3], "there is no other of it that could be missing"
-    assert line.large.arrivals.due(0.02 + ECHO_S) == [3], "its repeat may be lost as well"
+    for echo in (1, 2):
+        assert line.large.arrivals.due(0.02 + echo * ECHO_S) == [3], "repeats may be lost as well"
     assert line.small.arrivals.due(0.02) == [], "its picture has ended"
     line.send(LARGE, 4, 0.05, marker=False)
     line.send(LARGE, 5, 0.05, marker=True)
