@@ -364,7 +364,8 @@ class Conference:
         if lines:
             self._report(messages.Lines(self.slug, lines))
         now_s = time.monotonic()
-        found = {s.session: s.describe(now_s) for s in self.subscribers.values()}
+        there = [each for each in self.subscribers.values() if each.peer.connected]
+        found = {each.session: each.describe(now_s) for each in there}
         if found or self._downlinks_told:
             self._report(messages.Downlinks(self.slug, found))
         self._downlinks_told = bool(found)

@@ -111,3 +111,44 @@ async def test_a_room_whose_tab_is_closed_has_left_and_has_no_dead_line(
     await expect(row).to_contain_text("Không gửi hình và tiếng")
     await expect(row).to_contain_text("Không nhận hình")
     assert "mất đường truyền" not in "".join(await desk.page.evaluate("said"))
+
+
+# What a network does that drops all that goes to the media port, until it is opened.
+BLOCKED = """
+window.blocked = true;
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  setRemoteDescription({type, sdp}) {
+    const away = sdp.replace(/^(a=candidate:\\S+ \\d+ \\S+ \\d+) \\S+ /gm, "$1 192.0.2.1 ");
+    return super.setRemoteDescription({type, sdp: window.blocked ? away : sdp});
+  }
+};
+"""
+
+
+async def test_where_the_media_port_is_blocked_the_room_is_told_what_to_open(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    operator = await visit(demo.urls["operator"])
+    await operator.page.add_init_script(BLOCKED)
+    await operator.enter()
+    await operator.press("#join")
+    told = operator.at("#media-banner")
+    await expect(told).to_contain_text(
+        re.compile(r"mạng này chặn cổng \d+\..* mở cổng \d+ tới 192\.0\.2\.1: UDP")
+    )
+    # Nothing is said of a line that never was, here or at the desk.
+    await expect(operator.at("#uplink")).to_be_hidden()
+    await expect(operator.at("#downlink")).to_be_hidden()
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    await desk.press("#lines-button")
+    row = desk.at("#lines > li", "Khoái Châu")
+    await expect(row).to_contain_text("máy chủ không nhận được gì")
+    await expect(row).to_contain_text("Không nhận hình")
+    # It stays while the page tries again and again.
+    await operator.sees("#stage", "Mất kết nối hình, đang nối lại…")
+    await expect(told).to_be_visible()
+
+    await operator.page.evaluate("blocked = false")
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await operator.frames("#stage", 5)
+    await expect(told).to_be_hidden()

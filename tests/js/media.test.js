@@ -14,6 +14,7 @@ globalThis.setInterval = /** @type {any} */ ((/** @type {any[]} */ ...given) =>
 const { between, LineWatch, qualityText, reportBetween, totals } = await import(
   "../../static/js/media/quality.js"
 );
+const { mediaPlace, unreachableText } = await import("../../static/js/media/reach.js");
 const { Freezes } = await import("../../static/js/media/freezes.js");
 const { Publisher } = await import("../../static/js/media/publish.js");
 const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
@@ -171,6 +172,16 @@ test("nobody reads that picture and sound are being sent while nothing arrives",
   assert.equal(text({ line: { ...line, level: 0 }, muted: { audio: true, video: true } }), "Đã tắt cả hình và tiếng");
   assert.equal(lineFigures(/** @type {any} */ (line)), "1.200 kbit/s · mất gói 0% · trễ 20 ms");
   assert.equal(lineFigures(/** @type {any} */ ({ ...line, level: 0 })), "");
+});
+
+test("where the media port is blocked, its numbers and addresses are told", () => {
+  const sdp = [
+    "v=0", "a=candidate:1 1 udp 2130706431 10.0.0.5 7001 typ host", "a=candidate:2 1 udp 2130706430 2001:db8::5 7001 typ host",
+    "a=candidate:3 1 tcp 1671430143 10.0.0.5 7001 typ host tcptype passive", "",
+  ].join("\r\n");
+  assert.deepEqual(mediaPlace(sdp), { addresses: ["10.0.0.5", "2001:db8::5"], ports: ["7001"] });
+  assert.equal(mediaPlace("v=0\r\n"), null);
+  assert.match(unreachableText(/** @type {any} */ (mediaPlace(sdp))), /mở cổng 7001 tới 10\.0\.0\.5, 2001:db8::5: UDP/);
 });
 
 test("whose place was taken reads when nobody sends there any more", () => {

@@ -9,6 +9,7 @@
 import { t } from "../i18n.js";
 import { onWake } from "../wake.js";
 import { LineWatch } from "./quality.js";
+import { mediaPlace } from "./reach.js";
 
 /**
  * `idle` nothing wanted · `connecting` · `live` · `retrying` again in `retry_s` seconds ·
@@ -32,6 +33,8 @@ const RETRY_S = [1, 2, 3];
 const CONNECT_TIMEOUT_MS = 15_000;
 /** A restart that is under way is given so long. */
 const RESTART_EVERY_MS = 2500;
+/** Who was answered and hears no media for so long is told what may be in the way: TCP takes 2 s. */
+const UNREACHABLE_AFTER_MS = 8000;
 /** A path that failed may still come back by itself, or be mended once signalling is back. */
 const FAILED_FOR_MS = 15_000;
 
@@ -48,6 +51,8 @@ export class MediaSession {
   /** Why it is not live, in the server's words; empty when there is nothing to say. */
   message = "";
   retry_s = 0;
+  /** @type {import("./reach.js").Place | null} what answers nothing, while all else of the server does */
+  unreachable = null;
 
   /**
    * @protected
@@ -61,6 +66,8 @@ export class MediaSession {
    */
   session = null;
   #failures = 0;
+  /** @type {number | null} since when media is awaited, over all tries */
+  #awaited_ms = null;
   #restarted_ms = -RESTART_EVERY_MS;
   /** A restart waits for the line to the server. */
   #owed = false;
@@ -88,6 +95,7 @@ export class MediaSession {
   /** Begin, and keep at it. */
   start() {
     this.#failures = 0;
+    this.#awaitNothing();
     void this.#connect();
   }
 
@@ -204,7 +212,7 @@ export class MediaSession {
    * @param {import("./quality.js").Line} line
    */
   onLine(line) {
-    this.line = line;
+    this.line = this.state === "live" ? line : null; // nothing is known of a line that never was
     this.onChange();
   }
 
@@ -223,6 +231,7 @@ export class MediaSession {
     const { session } = this;
     this.disconnect();
     this.message = "";
+    this.#awaitNothing();
     if (session) this.#close(session);
   }
 
@@ -263,6 +272,7 @@ export class MediaSession {
         (mid) => this.showing(mid),
         (line) => {
           if (["disconnected", "failed"].includes(connection.connectionState)) void this.restart();
+          if (this.state === "connecting") this.#await(connection);
           this.onLine(line);
         },
         (report) => this.#report(report),
@@ -279,6 +289,7 @@ export class MediaSession {
       case "connected":
         clearTimeout(this.#timer);
         this.#failures = 0;
+        this.#awaitNothing();
         this.message = "";
         this.become("live");
         break;
@@ -294,11 +305,27 @@ export class MediaSession {
   }
 
   /**
+   * The server has answered, and its media is awaited.
+   * @param {RTCPeerConnection} connection
+   */
+  #await(connection) {
+    this.#awaited_ms ??= performance.now();
+    if (performance.now() - this.#awaited_ms < UNREACHABLE_AFTER_MS) return;
+    this.unreachable = mediaPlace(connection.remoteDescription?.sdp ?? "");
+  }
+
+  #awaitNothing() {
+    this.#awaited_ms = null;
+    this.unreachable = null;
+  }
+
+  /**
    * Connect anew after a while, longer after each failure.
    * @param {unknown} error what the server said, or null where it said nothing
    */
   #retry(error) {
     this.disconnect();
+    if (error) this.#awaitNothing(); // it is not the line
     this.message = error instanceof Error ? error.message : "";
     this.retry_s = RETRY_S[Math.min(this.#failures++, RETRY_S.length - 1)];
     this.become("retrying");

@@ -8,7 +8,7 @@ import { keep, kept } from "../kept.js";
 import { qualityText } from "../media/quality.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver, showRecording } from "../rooms/conference.js";
-import { showReduced } from "../rooms/downlink.js";
+import { showReduced, showUnreachable } from "../rooms/downlink.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { stageTile } from "../rooms/live-stage.js";
@@ -203,6 +203,7 @@ function renderMedia() {
   byId("sound-banner").hidden = !receiver.soundBlocked;
   renderSilent();
   showReduced(byId("reduced"), receiver.reducedBps);
+  showUnreachable("media-banner", [receiver]);
   const weak = receiver.state === "live" && receiver.line && receiver.line.level <= 1;
   setBanner("line-banner", weak && receiver.line ? qualityText(receiver.line.level) : null);
 }

@@ -16,7 +16,7 @@ import { renderAdmissions, wireAdmissions } from "../rooms/admissions.js";
 import { agendaRows, nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { wireAsking } from "../rooms/asking.js";
 import { conferenceStateText, hasMedia, isOpen, isOver, showRecording } from "../rooms/conference.js";
-import { showReduced } from "../rooms/downlink.js";
+import { showReduced, showUnreachable } from "../rooms/downlink.js";
 import { floorText, ownFloor, ownSite } from "../rooms/floor.js";
 import { stageTile } from "../rooms/live-stage.js";
 import { LinesPanel } from "../rooms/lines.js";
@@ -250,6 +250,7 @@ function renderSelf() {
     ? null
     : (publishTrouble(camera, own in sent) ?? publishTrouble(screen, `${own}:screen` in sent));
   setBanner("publish-banner", trouble);
+  showUnreachable("media-banner", [camera, screen, receiver]);
   const muted = { audio: camera.muted.audio || sendsNothing(), video: camera.muted.video || sendsNothing() };
   press("mute-audio", muted.audio, muted.audio ? t("Bật micrô") : t("Tắt micrô"));
   press("mute-video", muted.video, muted.video ? t("Bật hình") : t("Tắt hình"));

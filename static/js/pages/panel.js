@@ -9,6 +9,7 @@ import { keep, kept } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { hasMedia, isOpen, isOver, showLife } from "../rooms/conference.js";
+import { showUnreachable } from "../rooms/downlink.js";
 import { Listening } from "../rooms/listening.js";
 import { stageTile } from "../rooms/live-stage.js";
 import { siteName } from "../rooms/questions.js";
@@ -94,6 +95,7 @@ function renderItem() {
 
 function renderStage() {
   listening.render();
+  showUnreachable("media-banner", [receiver]);
   stage.render(connection.state, emptyStageText(connection.state));
 }
 

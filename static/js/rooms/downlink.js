@@ -1,8 +1,9 @@
 // @ts-check
 /** What a room's people, and staff, read about a line that makes pictures smaller. */
 
-import { fill } from "../dom.js";
+import { fill, setBanner } from "../dom.js";
 import { formatNumber, t } from "../i18n.js";
+import { unreachableText } from "../media/reach.js";
 
 /** @param {number} bps */
 const rate = (bps) => formatNumber(Math.round(bps / 1000));
@@ -17,6 +18,16 @@ export function showReduced(element, bps) {
   if (bps === null) return;
   const values = { rate: rate(bps) };
   fill(element, { text: t("Hình đã giảm: đường truyền chỉ tải được %(rate)s kbit/s", values) });
+}
+
+/**
+ * On a page that gets through to the server with all but its pictures and sound.
+ * @param {string} id of the banner
+ * @param {import("../media/session.js").MediaSession[]} sessions
+ */
+export function showUnreachable(id, sessions) {
+  const place = sessions.find((each) => each.unreachable)?.unreachable;
+  setBanner(id, place ? unreachableText(place) : null);
 }
 
 /**

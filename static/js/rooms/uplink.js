@@ -32,6 +32,7 @@ export function publishText(publisher) {
 export function publishTrouble(publisher, sent) {
   switch (publisher.state) {
     case "retrying":
+      if (publisher.unreachable) return null; // which is said as long as it lasts
       return [
         publisher.message || t("Mất kết nối hình."),
         tn("Nối lại sau %(n)s giây.", "Nối lại sau %(n)s giây.", publisher.retry_s),

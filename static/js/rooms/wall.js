@@ -6,7 +6,7 @@ import { formatNumber, t } from "../i18n.js";
 import { keep, kept } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver } from "./conference.js";
-import { siteReduced, withheldText } from "./downlink.js";
+import { showUnreachable, siteReduced, withheldText } from "./downlink.js";
 import { isUnheard } from "./floor.js";
 import { Listening } from "./listening.js";
 import { LiveStage } from "./live-stage.js";
@@ -99,6 +99,7 @@ export class Wall {
     this.#renderLines(sites);
     this.#renderMenu();
     this.listening.render();
+    showUnreachable("media-banner", [this.receiver]);
     const known = state.live?.publications ?? {};
     const here = sites.filter((site) => known[`site:${site.slug}`]?.picture).length;
     byId("connected").hidden = !hasMedia(state);
