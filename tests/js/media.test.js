@@ -18,7 +18,7 @@ const { mediaPlace, unreachableText } = await import("../../static/js/media/reac
 const { Freezes } = await import("../../static/js/media/freezes.js");
 const { Publisher } = await import("../../static/js/media/publish.js");
 const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
-const { lineFigures, publishText, publishTrouble } = await import("../../static/js/rooms/uplink.js");
+const { lineFigures, publishText, publishTrouble, uplinkLevel } = await import("../../static/js/rooms/uplink.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
 const { loudness } = await import("../../static/js/media/meter.js");
 const { byGivenName, rosterRows } = await import("../../static/js/rooms/roster.js");
@@ -30,7 +30,7 @@ const { countdown, optionRows, siteRows } = await import("../../static/js/rooms/
 
 /** @param {Record<string, number>} changed */
 const sum = (changed) => ({
-  at_ms: 0, bytes: 0, packets: 0, lost: 0, freezes: 0, line_freezes: 0, rtt_ms: 20, fraction_lost: 0, ...changed,
+  at_ms: 0, packets: 0, lost: 0, freezes: 0, line_freezes: 0, rtt_ms: 20, fraction_lost: 0, ...changed,
 });
 
 test("a line's quality follows loss, delay, freezes and silence", () => {
@@ -46,7 +46,6 @@ test("a line's quality follows loss, delay, freezes and silence", () => {
   assert.equal(level({ packets: 1000, rtt_ms: 700 }), 2);
   assert.equal(level({}, 3000), 0);
   assert.equal(qualityText(0), "Mất tín hiệu");
-  assert.equal(between(start, sum({ at_ms: 2000, bytes: 250_000 }), 0).bitrate_bps, 1_000_000);
 });
 
 test("what is sent while the path is lost is no sign of a line", async (/** @type {any} */ { mock }) => {
@@ -79,13 +78,13 @@ test("what is sent while the path is lost is no sign of a line", async (/** @typ
 
 test("a report's streams are added up, of candidate pairs only the nominated counts", () => {
   const report = new Map([
-    ["a", { type: "inbound-rtp", bytesReceived: 10, packetsReceived: 2, packetsLost: 1 }],
-    ["b", { type: "inbound-rtp", bytesReceived: 5, packetsReceived: 1, packetsLost: -1 }],
+    ["a", { type: "inbound-rtp", packetsReceived: 2, packetsLost: 1 }],
+    ["b", { type: "inbound-rtp", packetsReceived: 1, packetsLost: -1 }],
     ["c", { type: "candidate-pair", nominated: true, currentRoundTripTime: 0.03 }],
     ["d", { type: "candidate-pair", nominated: false, currentRoundTripTime: 3 }],
   ]);
   assert.deepEqual(totals(report, 7), {
-    at_ms: 7, bytes: 15, packets: 3, lost: 1, rtt_ms: 30, fraction_lost: 0, limited: "none",
+    at_ms: 7, packets: 3, lost: 1, rtt_ms: 30, fraction_lost: 0, limited: "none",
   });
 });
 
@@ -163,15 +162,26 @@ test("a page that was cut off for sending too much says why, and tries again", (
 
 test("nobody reads that picture and sound are being sent while nothing arrives", () => {
   const stream = { getVideoTracks: () => [{}], getAudioTracks: () => [{}] };
-  const line = { level: 4, bitrate_bps: 1_200_000, loss: 0, rtt_ms: 20 };
+  const line = { level: 4, loss: 0, rtt_ms: 20 };
   const camera = { state: "live", muted: { audio: false, video: false }, stream, line };
   /** @param {any} changed */
   const text = (changed) => publishText(/** @type {any} */ ({ ...camera, ...changed }));
   assert.equal(text({}), "Đang gửi hình và tiếng");
   assert.equal(text({ line: { ...line, level: 0 } }), "Đang kết nối hình…");
   assert.equal(text({ line: { ...line, level: 0 }, muted: { audio: true, video: true } }), "Đã tắt cả hình và tiếng");
-  assert.equal(lineFigures(/** @type {any} */ (line)), "1.200 kbit/s · mất gói 0% · trễ 20 ms");
-  assert.equal(lineFigures(/** @type {any} */ ({ ...line, level: 0 })), "");
+  const measured = { bitrate_bps: 1_230_000, loss: 0.06 };
+  assert.equal(lineFigures(/** @type {any} */ (line), measured), "1.200 kbit/s · mất gói 6% · trễ 20 ms");
+  assert.equal(lineFigures(/** @type {any} */ (line), undefined), "", "a browser counts what fills the line");
+  assert.equal(lineFigures(/** @type {any} */ ({ ...line, level: 0 }), measured), "");
+});
+
+test("an uplink that makes the picture smaller, or loses what is sent again, is not called good", () => {
+  const line = /** @type {any} */ ({ level: 4, loss: 0, rtt_ms: 20 });
+  const measured = { bitrate_bps: 300_000, loss: 0 };
+  assert.equal(uplinkLevel(line, false, measured), 4);
+  assert.equal(uplinkLevel(line, true, measured), 2);
+  assert.equal(uplinkLevel(line, false, { ...measured, loss: 0.06 }), 2);
+  assert.equal(uplinkLevel({ ...line, level: 0 }, true, measured), 0);
 });
 
 test("where the media port is blocked, its numbers and addresses are told", () => {

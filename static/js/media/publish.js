@@ -24,6 +24,8 @@ const SCREEN_BPS = 2_500_000;
 const SPEECH_BPS = 48_000;
 /** So often a picture that the line has made smaller is tried to be made larger again. */
 const TRY_EVERY_S = 3;
+/** Every connection begins with a small picture; one that stays small for so long has a narrow line. */
+const NARROW_AFTER_S = 10;
 /** What the largest layer's limit changes by then: nobody sees it. */
 const NUDGE_BPS = 1000;
 
@@ -58,6 +60,11 @@ export class Publisher extends MediaSession {
   /** Whether this browser sends H.264; if not it sends VP8, which costs the server a transcoding. */
   get sendsH264() {
     return canSendH264();
+  }
+
+  /** Whether the line keeps the picture smaller than it is wanted. */
+  get isNarrow() {
+    return this.#narrow_s >= NARROW_AFTER_S;
   }
 
   /**
@@ -147,8 +154,8 @@ export class Publisher extends MediaSession {
    * @param {import("./quality.js").Line} line
    */
   onLine(line) {
-    super.onLine(line);
     this.#narrow_s = line.limited === "bandwidth" ? this.#narrow_s + 1 : 0;
+    super.onLine(line);
     if (this.#narrow_s && this.#narrow_s % TRY_EVERY_S === 0) this.#tryLarger();
   }
 

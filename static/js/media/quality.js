@@ -7,7 +7,6 @@ import { Freezes } from "./freezes.js";
 /**
  * @typedef {object} Totals what the connection has counted since its beginning
  * @property {number} at_ms
- * @property {number} bytes
  * @property {number} packets
  * @property {number} lost packets
  * @property {number} freezes of the worst picture
@@ -21,7 +20,6 @@ import { Freezes } from "./freezes.js";
 /**
  * @typedef {object} Line the last two seconds
  * @property {0 | 1 | 2 | 3 | 4} level 0 no signal … 4 good
- * @property {number} bitrate_bps
  * @property {number} loss 0 to 1
  * @property {number} rtt_ms
  * @property {number} silent_ms for how long no packet has come or gone
@@ -48,14 +46,12 @@ const REPORT_MS = 10_000;
  * @returns {Omit<Totals, "freezes" | "frozen_ms" | "line_freezes">}
  */
 export function totals(report, now_ms) {
-  const sum = { at_ms: now_ms, bytes: 0, packets: 0, lost: 0, rtt_ms: 0, fraction_lost: 0, limited: "none" };
+  const sum = { at_ms: now_ms, packets: 0, lost: 0, rtt_ms: 0, fraction_lost: 0, limited: "none" };
   for (const entry of report.values()) {
     if (entry.type === "inbound-rtp") {
-      sum.bytes += entry.bytesReceived ?? 0;
       sum.packets += entry.packetsReceived ?? 0;
       sum.lost += Math.max(0, entry.packetsLost ?? 0);
     } else if (entry.type === "outbound-rtp") {
-      sum.bytes += entry.bytesSent ?? 0;
       sum.packets += entry.packetsSent ?? 0;
       if (sum.limited === "none") sum.limited = entry.qualityLimitationReason ?? "none";
     } else if (entry.type === "remote-inbound-rtp") {
@@ -75,14 +71,12 @@ export function totals(report, now_ms) {
  * @returns {Line}
  */
 export function between(before, after, silent_ms) {
-  const seconds = Math.max(0.001, (after.at_ms - before.at_ms) / 1000);
   const got = Math.max(0, after.packets - before.packets);
   const lost = Math.max(0, after.lost - before.lost);
   const loss = Math.max(after.fraction_lost, got + lost ? lost / (got + lost) : 0);
   const freezes = Math.max(0, after.line_freezes - before.line_freezes);
   return {
     level: grade(loss, after.rtt_ms, freezes, silent_ms),
-    bitrate_bps: Math.round((Math.max(0, after.bytes - before.bytes) * 8) / seconds),
     loss,
     rtt_ms: after.rtt_ms,
     silent_ms,

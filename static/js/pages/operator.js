@@ -25,7 +25,7 @@ import { questionStateText } from "../rooms/questions.js";
 import { RosterPanel } from "../rooms/roster-panel.js";
 import { wireSharing } from "../rooms/sharing.js";
 import { emptyStageText, sends, Tile } from "../rooms/stage.js";
-import { lineFigures, publishText, publishTrouble, showQuality } from "../rooms/uplink.js";
+import { lineFigures, publishText, publishTrouble, showQuality, showUplink } from "../rooms/uplink.js";
 import { keepAwake } from "../rooms/wake-lock.js";
 import { setUpTabs } from "../tabs.js";
 
@@ -242,9 +242,10 @@ function renderSelf() {
     else if (!metered) meter.stop();
   }
   fill(byId("publish-state"), { text: publishText(camera) });
-  showQuality(byId("uplink"), camera.line);
-  fill(byId("uplink-figures"), { text: lineFigures(camera.line) });
   const own = `site:${ownSite(connection.state)?.slug}`;
+  const measured = connection.state.live?.lines?.[own];
+  showUplink(byId("uplink"), camera, measured);
+  fill(byId("uplink-figures"), { text: lineFigures(camera.line, measured) });
   const sent = connection.state.live?.publications ?? {};
   const trouble = byId("room").hidden
     ? null

@@ -44,7 +44,7 @@ const MUCH_FROZEN_MS = 6000;
 const SOME_FROZEN_MS = 2000;
 
 /** @param {number} bps to two figures of whole kbit/s: an estimate is no more exact */
-const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)), { maximumFractionDigits: 0 });
+export const rate = (bps) => formatNumber(Number((bps / 1000).toPrecision(2)), { maximumFractionDigits: 0 });
 
 /** @param {string} what */
 function nameOf(what) {

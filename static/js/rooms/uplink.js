@@ -3,9 +3,14 @@
 
 import { fill } from "../dom.js";
 import { formatNumber, formatPercent, t, tn } from "../i18n.js";
-import { qualityText } from "../media/quality.js";
+import { grade, qualityText } from "../media/quality.js";
+import { rate } from "./lines.js";
 
 /** @typedef {import("../media/publish.js").Publisher} Publisher */
+/** @typedef {{bitrate_bps: number, loss: number}} Measured by the server (`lines`) */
+
+/** The level of a line that makes pictures smaller, as in the list of lines. */
+const REDUCED = 2;
 
 /**
  * One line: what is sent now.
@@ -46,26 +51,53 @@ export function publishTrouble(publisher, sent) {
 }
 
 /**
- * Bars, words and figures of a line.
+ * Bars and words of a line.
  * @param {HTMLElement} element of class quality
  * @param {import("../media/quality.js").Line | null} line
  */
-export function showQuality(element, line) {
+export function showQuality(element, line, text = qualityText(line?.level ?? 0)) {
   element.hidden = !line;
   if (!line) return;
   element.dataset.quality = String(line.level);
-  fill(element, { text: qualityText(line.level) });
+  fill(element, { text });
 }
 
 /**
- * For a technician on the telephone: "1.804 kbit/s · mất 0% · 24 ms".
- * @param {import("../media/quality.js").Line | null} line
+ * The same of what this room sends.
+ * @param {HTMLElement} element of class quality
+ * @param {Publisher} publisher
+ * @param {Measured | undefined} measured
  */
-export function lineFigures(line) {
-  if (!line?.level) return ""; // what the browser counts as sent does not arrive
+export function showUplink(element, { line, isNarrow }, measured) {
+  const level = line ? uplinkLevel(line, isNarrow, measured) : 0;
+  const text = level && isNarrow ? t("Hình gửi lên đã giảm: đường lên hẹp") : qualityText(level);
+  showQuality(element, line && { ...line, level }, text);
+}
+
+/**
+ * A line that is too narrow for the picture need not lose anything, and what was lost and sent again only
+ * the server knows of.
+ * @param {import("../media/quality.js").Line} line
+ * @param {boolean} isNarrow
+ * @param {Measured | undefined} measured
+ * @returns {0 | 1 | 2 | 3 | 4}
+ */
+export function uplinkLevel(line, isNarrow, measured) {
+  const levels = [line.level, grade(measured?.loss ?? 0, 0, 0, 0), isNarrow ? REDUCED : line.level];
+  return /** @type {0 | 1 | 2 | 3 | 4} */ (Math.min(...levels));
+}
+
+/**
+ * For a technician on the telephone: "1.800 kbit/s · mất 0% · 24 ms". Rate and loss are what the list of
+ * lines says too: a browser counts what it sends to try the line, and no loss that was mended.
+ * @param {import("../media/quality.js").Line | null} line
+ * @param {Measured | undefined} measured
+ */
+export function lineFigures(line, measured) {
+  if (!line?.level || !measured) return ""; // what the browser counts as sent does not arrive
   return t("%(rate)s kbit/s · mất gói %(loss)s · trễ %(delay)s ms", {
-    rate: formatNumber(Math.round(line.bitrate_bps / 1000)),
-    loss: formatPercent(line.loss),
+    rate: rate(measured.bitrate_bps),
+    loss: formatPercent(measured.loss),
     delay: formatNumber(Math.round(line.rtt_ms)),
   });
 }
