@@ -130,6 +130,9 @@ class Batch:
                 answers += map(self._done_alone, together)
             else:
                 answers += self._commands([job for job in together if isinstance(job, CommandJob)])
+        for answer in answers:
+            if answer.error is not None:  # its frames hold all these answers, and are held by it
+                answer.error.__traceback__ = None
         return answers
 
     def _done_alone(self, job: Job) -> Answer:

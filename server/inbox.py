@@ -193,7 +193,10 @@ class Inbox:
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._put([WorkJob(partial(resolve, future), work)])
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # which holds a refusal, whose frames hold this one
 
     def _put(self, jobs: Sequence[Job]) -> None:
         if not self._open:

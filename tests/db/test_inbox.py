@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
@@ -99,6 +100,32 @@ async def test_a_command_is_journalled_and_published_before_it_is_answered(
     assert list(stored) == ear.events
     entry = database.read_now(lambda s: s.get(JournalEntry, (cast.conference_id, 1)))
     assert entry is not None and entry.actor == cast.trainee.holder
+
+
+def _refuse(_session: Session) -> None:
+    raise Conflict()
+
+
+async def test_what_is_refused_is_let_go_once_it_is_answered(inbox: Inbox, cast: Cast) -> None:
+    """It may be large, it holds its whole batch, and the cyclic collector comes seldom."""
+    refused = (
+        lambda: inbox.submit(cast.moderator, MuteSite(site=-1, muted=True), "cold"),
+        lambda: inbox.submit(cast.trainee, MuteSite(site=cast.hue, muted=True), "forbidden"),
+        lambda: inbox.submit(cast.trainee, Answer(run=1, item=1, option=0), "hot"),
+        lambda: inbox.submit(cast.moderator, CheckIn(), "hot, forbidden"),
+        lambda: inbox.transact(_refuse),
+    )
+    gc.collect()  # what others' tests left
+    gc.disable()
+    try:
+        for send in refused:
+            with pytest.raises(DomainError):
+                await send()
+        # The writer keeps its last batch until the next one.
+        await inbox.submit(cast.moderator, MuteSite(site=cast.hue, muted=True))
+        assert not [each for each in gc.get_objects() if isinstance(each, DomainError)]
+    finally:
+        gc.enable()
 
 
 async def test_the_journal_has_no_gap_under_a_burst(
