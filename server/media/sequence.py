@@ -26,8 +26,9 @@ PATIENCE, SLACK_S = 1.1, 0.01
 ECHO_S, ECHOES = 0.012, 2
 """so soon a packet is asked for again, so many times, where repeats come by RTX: one that is lost as well
 would cost another round trip. A browser that knows none repeats it each time (``Layer.report_block``)"""
-ECHOES_A_PACKET, MAX_ECHOES = 0.05, 10
-"""so many of these are granted with each packet that has come, or saved up: full lines get no fuller"""
+RARE_A_PACKET, MAX_RARE = 0.05, 10
+"""only of a line that loses less than so many with each packet that comes, give or take so many: on one that
+loses more, or is full, repeats would take the room of pictures"""
 GIVE_UP_S = 1.0
 MAX_WAIT_S, FORGET = 0.05, 0.95
 """a packet that may only have been overtaken is waited for no longer; each that was lost leaves so much
@@ -129,10 +130,10 @@ class Arrivals:
         self.jitter = 0.0
         """in time stamp units (RFC 3550, A.8)"""
         self._askable = MAX_HOLES
-        self._echoes: float = MAX_ECHOES
-        """so many more are granted"""
-        self._echoes_at = 0
-        """of ``received``, when these were counted"""
+        self._rare: float = MAX_RARE
+        """so many more could be lost than are; below 0 fewer"""
+        self._rare_at = 0
+        """of ``received``, when it was counted"""
         self._begin = 65536
         self._first = 0
         self._transit: float | None = None
@@ -245,7 +246,7 @@ class Arrivals:
                 continue
             if now_s >= hole.due_s(retry_s, wait_s):
                 if not hole.tries:
-                    hole.echoes = self._take_echoes() if self._apart else 0
+                    hole.echoes = ECHOES if self._loses_rarely() and self._apart else 0
                 hole.first_s = min(hole.first_s, now_s)
                 hole.asked_at_s = now_s
                 hole.tries += 1
@@ -253,14 +254,14 @@ class Arrivals:
             self.due_s = min(self.due_s, hole.due_s(retry_s, wait_s))
         return asked
 
-    def _take_echoes(self) -> int:
-        """So many times one more packet may be asked for again at once."""
-        came = max(0, self.received - self._echoes_at)
-        self._echoes_at = self.received
-        self._echoes = min(MAX_ECHOES, self._echoes + came * ECHOES_A_PACKET)
-        taken = min(ECHOES, int(self._echoes))
-        self._echoes -= taken
-        return taken
+    def _loses_rarely(self) -> bool:
+        """With one more that is lost."""
+        came = max(0, self.received - self._rare_at)
+        self._rare_at = self.received
+        self._rare = min(MAX_RARE, self._rare + came * RARE_A_PACKET)
+        rarely = self._rare > 0
+        self._rare = max(-MAX_RARE, self._rare - 1)
+        return rarely
 
     def counts(self) -> tuple[int, int]:
         """(expected, received) since the sender began."""
