@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import platform
-import shutil
 import socket
 import statistics
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from load import servers
+from load.chromium import CHROMIUM
 from load.lines import CLEAR, Line
 from load.watch import SCRIPT, Watch, Watched
 from playwright.async_api import Browser, Page, async_playwright
@@ -35,7 +35,7 @@ from server import config as configuration
 from server.db.engine import migrate
 from server.simulation import demo
 
-CHROMIUM = [
+FLAGS = [
     "--no-sandbox",
     "--use-fake-device-for-media-stream=fps=15",
     "--use-fake-ui-for-media-stream",
@@ -233,9 +233,7 @@ async def legs_of(options: argparse.Namespace, folder: Path) -> AsyncIterator[Le
             await line.start(media, urlsplit(base.strip()).port or 0, options.seed)
             stack.push_async_callback(line.stop)
         playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=CHROMIUM
-        )
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         stack.push_async_callback(browser.close)
         publisher = await _open(browser, lines["publisher"], next(iter(plan.operators.values())))
         await publisher.locator("#join").click()

@@ -50,7 +50,9 @@ def main() -> None:
     given.to.mkdir(parents=True, exist_ok=True)
     wait_until_live(told["base_url"])
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell"), args=FLAGS
+        )
         try:
             Play(browser, told, given.to).act()
         finally:

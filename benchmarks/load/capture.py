@@ -159,7 +159,7 @@ async def record(
     ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=arguments
+            executable_path=shutil.which("chromium-headless-shell"), args=arguments
         )
         page = await (await browser.new_context(permissions=["camera", "microphone"])).new_page()
         await page.route("**/*", lambda route: route.fulfill(body="", content_type="text/html"))

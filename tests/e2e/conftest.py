@@ -20,7 +20,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
-from tests.e2e.pages import CHROMIUM, FLAGS, WAIT_S, Visitor
+from benchmarks.load.chromium import CHROMIUM
+from tests.e2e.pages import FLAGS, WAIT_S, Visitor
 
 HERE = Path(__file__).parent
 READY_WITHIN_S = 90

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import colorsys
 import re
-import shutil
 from collections.abc import Awaitable, Callable
 
 from playwright.async_api import Locator, Page, expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
     # A slow camera: three layers at thirty frames would keep two cores busy with encoding.

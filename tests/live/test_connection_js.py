@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Dialog, Page, async_playwright
 from sqlalchemy import func, select
 
+from benchmarks.load.chromium import CHROMIUM
 from server import inbox
 from server.attendance.models import CheckIn
 from server.db.journal import JournalEntry
@@ -57,7 +58,7 @@ async def page(venue: Venue) -> AsyncIterator[Page]:
     """A trainee's page, connected from what the server put into it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
         page = await (await browser.new_context()).new_page()
         await page.goto(f"{venue.url}/blank")

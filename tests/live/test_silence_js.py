@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, Route, async_playwright
 
+from benchmarks.load.chromium import CHROMIUM
 from server.snapshot import build_with_seq
 from tests.cast import START
 from tests.live.conftest import PATIENCE_S, Venue
@@ -50,7 +51,7 @@ async def page(venue: Venue) -> AsyncIterator[Page]:
     boot = {"seat": trainee.holder, "role": "trainee", "seq": seq, "state": state}
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
         page = await (await browser.new_context()).new_page()
         await page.context.add_cookies([{"name": cookie, "value": secret, "url": venue.url}])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
+from benchmarks.load.chromium import CHROMIUM
 from tests.media.harness import Process, WorkerProcess
 from tests.media.lines import BadLine
 from tests.media.pages import ARGUMENTS, SCRIPT
@@ -58,9 +58,7 @@ async def line() -> AsyncIterator[BadLine]:
 async def browser() -> AsyncIterator[Browser]:
     """One Chromium for two pages."""
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=ARGUMENTS
-        )
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
         await chromium.close()
 

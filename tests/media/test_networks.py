@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 LINES = [
     *(f"receiver.{line}" for line in ("bursts_10", "narrowing", "nothing")),
-    *(f"publisher.{line}" for line in ("loss_2", "reordering", "nothing")),
+    *(f"publisher.{line}" for line in ("loss_2", "reordering")),
 ]
 
 

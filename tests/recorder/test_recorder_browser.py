@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from benchmarks.load.chromium import CHROMIUM
 from tests.recorder.publisher import Camera, Tone
 from tests.recorder.test_recorder import Bridge
 
-CHROMIUM = Path("/usr/bin/chromium")
 HLS = Path(__file__).parents[2] / "static" / "vendor" / "hls.js" / "hls.light.min.js"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--autoplay-policy=no-user-gesture-required"]
