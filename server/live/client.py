@@ -79,7 +79,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
         self.peer: str | None = None
         """the client's address, for the log"""
         self.allowance = Allowance(asyncio.get_running_loop().time())
-        self._posted = Posted(self.allowance, server.max_http_buffer_size)
+        self._posted: Posted | None = None  # most never poll, and it costs more than 1 kB
         self._owner: Any = None
         self._ending = False
         self._probe: Line | None = None
@@ -155,7 +155,7 @@ class Socket(AsyncSocket):  # type: ignore[misc]
     def held(self) -> int:
         """Bytes that it has not read, or has sent without their end."""
         if self.line is None:
-            return self._polled + self._posted.size
+            return self._polled + (self._posted.size if self._posted else 0)
         return self.line.queued + self.line.partial
 
     def cut_off(self) -> None:
@@ -201,6 +201,8 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             raise EngineIOError("one at a time")
         self._posting = True
         try:
+            if self._posted is None:
+                self._posted = Posted(self.allowance, self.server.max_http_buffer_size)
             await self._posted.read(environ)
             if not self._hearing and (wait_s := self._hear_posted()):
                 self._hearing = True
@@ -222,7 +224,8 @@ class Socket(AsyncSocket):  # type: ignore[misc]
             if self._reads_late or (self.allowance.left < 1 and self.allowance.wait_s(clock())):
                 return LOOK_AGAIN_S
             self._take(self._posted.next())
-        self._posted.forget()
+        if self._posted:
+            self._posted.forget()
         return 0
 
     async def _hear_on(self, wait_s: float) -> None:
@@ -233,7 +236,8 @@ class Socket(AsyncSocket):  # type: ignore[misc]
                 wait_s = self._hear_posted()
         except ValueError as error:
             self.malformed(type(error).__name__)
-            self._posted.forget()
+            if self._posted:
+                self._posted.forget()
         finally:
             self._hearing = False
 
