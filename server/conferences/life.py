@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from server.conferences import agenda, floor
@@ -27,7 +27,7 @@ from server.db.outcome import Actions, Outcome
 from server.errors import N_, Conflict, Forbidden, Invalid, NotFound
 from server.people.accounts import find_account
 from server.people.codes import JOIN_CODE_LENGTH, draw_code, draw_pin
-from server.people.models import Account
+from server.people.models import Account, Link
 from server.people.names import slugify
 from server.people.seats import revoke
 from server.people.tokens import new_public_id
@@ -186,7 +186,7 @@ def appoint(session: Session, actor: Actor, command: Appoint, now: datetime) -> 
 
 
 def dismiss(session: Session, actor: Actor, command: Dismiss, now: datetime) -> Outcome:
-    """End an appointment and revoke its seats. Result ``{"revoked": [seat id]}``."""
+    """End an appointment, revoke its seats and the links to them. Result ``{"revoked": [seat id]}``."""
     conference = conference_of(session, actor)
     appointment = session.get(Appointment, command.appointment)
     if (
@@ -198,13 +198,14 @@ def dismiss(session: Session, actor: Actor, command: Dismiss, now: datetime) -> 
     if appointment.id == only_organiser(session, conference.id):
         raise Conflict(N_("Hội nghị cần ít nhất một người trong ban tổ chức."))
     appointment.dismissed_at = now
-    revoked = revoke(
-        session,
-        now,
-        conference_id=conference.id,
-        account_id=appointment.account_id,
-        role=appointment.role,
-    )
+    whose = {
+        "conference_id": conference.id,
+        "account_id": appointment.account_id,
+        "role": appointment.role,
+    }
+    links = update(Link).filter_by(**whose, revoked_at=None).values(revoked_at=now)
+    session.execute(links)
+    revoked = revoke(session, now, **whose)
     return Outcome({"revoked": revoked}, [Emit(Dismissed(id=appointment.id))])
 
 

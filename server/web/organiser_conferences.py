@@ -30,7 +30,6 @@ from server.errors import N_
 from server.people.models import Link
 from server.permissions import Actor, Role
 from server.protocol import ConferenceState, CreateConference, MoveConference, UpdateConference
-from server.web import organiser_links
 from server.web.organiser_access import (
     TIMEZONES,
     Organised,
@@ -178,7 +177,6 @@ def progress(session: Session, conference_id: int) -> Progress:
     )
     links = select(func.count()).where(
         Link.conference_id == conference_id,
-        Link.role.in_(organiser_links.ROLES),  # those that its page lists
         Link.revoked_at.is_(None),
     )
     return Progress(

@@ -13,7 +13,7 @@ from typing import cast
 import segno
 from aiohttp import web
 from markupsafe import Markup
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.conferences.models import Site
@@ -21,10 +21,11 @@ from server.conferences.roster import Expected, listed, recount
 from server.conferences.rules import why_not
 from server.conferences.sites import sites_of
 from server.errors import N_, Conflict, DomainError
-from server.people.models import Link
+from server.people.models import Account, Link, Person
 from server.protocol import CreateLink, LinkRole, RevokeLink
 from server.web.organiser_access import Organised, join_url, organised, page, qr
 from server.web.organiser_forms import Form, submit, whole
+from server.web.organiser_people import ROLES as STAFF_ROLES
 from server.web.organiser_sites import sites_of_conference
 from server.web.site import base_url, now, see_other, site_of
 
@@ -34,6 +35,9 @@ ROLES = {
     "encoder": N_("Bộ mã hóa hình (WHIP)"),
     "viewer": N_("Người xem (WHEP, xem lại)"),
 }
+"""those for whom links are made here"""
+LISTED_ROLES = ROLES | STAFF_ROLES | {"trainee": N_("Học viên")}
+"""whoever holds one: the demo makes them for everybody"""
 SLIPS_PAGE = 500
 """slips a page: about 60 sheets of A4"""
 SITE_ROLES = frozenset({"operator", "display", "encoder"})
@@ -45,7 +49,8 @@ class LinkRow:
 
     id: int
     role: str
-    site: str
+    whose: str
+    """the site's, or the person's"""
     created_at: datetime
     redeemed_at: datetime | None
     expires_at: datetime
@@ -75,19 +80,21 @@ class Sheet:
 
 def _rows(session: Session, conference_id: int, at: datetime) -> list[LinkRow]:
     query = (
-        select(Link, Site.name)
+        select(Link, func.coalesce(Account.name, Person.name, Site.name, ""))
         .outerjoin(Site, Site.id == Link.site_id)
-        .where(Link.conference_id == conference_id, Link.role.in_(ROLES))
+        .outerjoin(Account, Account.id == Link.account_id)
+        .outerjoin(Person, Person.id == Link.person_id)
+        .where(Link.conference_id == conference_id)
         .order_by(Site.position, Link.id)
     )
     rows: list[LinkRow] = []
-    for link, site in session.execute(query):
+    for link, whose in session.execute(query):
         state = "revoked" if link.revoked_at else "expired" if link.expires_at <= at else "live"
         rows.append(
             LinkRow(
                 link.id,
                 link.role,
-                site or "",
+                whose,
                 link.created_at,
                 link.redeemed_at,
                 link.expires_at,
@@ -107,6 +114,7 @@ async def _show(request: web.Request, found: Organised, form: Form) -> web.Respo
         form=form,
         links=rows,
         roles=ROLES,
+        listed_roles=LISTED_ROLES,
         sites=sites,
         why_not=None if found.may_change else why_not(found.conference.state),
     )

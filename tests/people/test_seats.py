@@ -241,9 +241,13 @@ def test_the_appointed_take_their_seat_until_dismissed(play: Play) -> None:
     with pytest.raises(Forbidden):
         take(Role.MODERATOR)
     seat, secret = take(Role.SPEAKER)
+    made_for = (Role.SPEAKER, play.conference_id, play.now, play.now + timedelta(days=1))
+    _, token = links.create_link(play.session, *made_for, account_id=account)
     mine = play.sees(play.lan)["me"]["appointment"]
     del play.watched["lan"]  # she leaves
     revoked = play.does(play.hoa, Dismiss(appointment=mine))["revoked"]
     assert set(revoked) == {seat.id, play.lan.holder}
     with pytest.raises(DomainError):
         take(Role.SPEAKER)
+    with pytest.raises(NotFound):
+        links.find_link(play.session, token, play.now)
