@@ -51,8 +51,8 @@ class Unauthenticated(DomainError):
     code = "unauthenticated"
     status = 401
     message = N_(
-        "Phiên này đã hết hạn hoặc đã bị ban tổ chức thu hồi. Hãy xin ban tổ chức đường dẫn mới, "
-        "hoặc vào lại bằng mã hội nghị."
+        "Phiên này đã hết hạn hoặc đã bị ban tổ chức thu hồi. Hãy vào lại bằng mã hội nghị hoặc tài "
+        "khoản, hoặc xin ban tổ chức đường dẫn mới."
     )
 
 

@@ -54,6 +54,7 @@ async def test_a_seat_is_worth_nothing_without_its_own_cookie(house: House) -> N
     browser = house.browser()
     answer, text = await browser.get(f"/s/{moderator}/")
     assert answer.status == 401 and "Tập huấn" not in text
+    assert "Hãy vào lại bằng mã hội nghị hoặc tài khoản" in text and 'href="/"' in text
     secret = house.cast.secrets[display]
     browser.session.cookie_jar.update_cookies({f"seat_{moderator}": secret}, browser.base)
     assert (await browser.get(f"/s/{moderator}/"))[0].status == 401
