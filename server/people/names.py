@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 LETTERS = "aăâbcdđeêfghijklmnoôơpqrstuưvwxyz"
 _FIRST_LETTER = 20  # above digits and tones, two places each
@@ -21,13 +22,11 @@ TONES = {"\u0300": 1, "\u0309": 2, "\u0303": 3, "\u0301": 4, "\u0323": 5}
 
 SLUG_LENGTH = 60
 
-_ETH = str.maketrans("Ðð", "Đđ")
-
 
 def nfc(text: str) -> str:
     """Normal form C, trimmed, inner white space made single; the letter eth, which looks like Đ and
     stands for it in some old lists, made Đ."""
-    return " ".join(unicodedata.normalize("NFC", text).translate(_ETH).split())
+    return " ".join(unicodedata.normalize("NFC", text).replace("Ð", "Đ").replace("ð", "đ").split())
 
 
 def folded(text: str) -> str:
@@ -47,6 +46,7 @@ def _split_tone(syllable: str) -> tuple[str, int]:
     return unicodedata.normalize("NFC", "".join(letters)), tone
 
 
+@lru_cache(maxsize=10_000)  # the syllables of Vietnamese are fewer, and of names fewer still
 def _syllable_key(syllable: str) -> str:
     letters, tone = _split_tone(syllable)
     return "".join(_LETTER_CODES.get(letter, _OTHER) for letter in letters) + f"0{tone}"
