@@ -27,6 +27,8 @@ CUT_S = 60.0
 """so long it is told that somebody was cut off"""
 EXCESS = "excess"
 """reason of a line up: more is sent than one may send (``messages.Closed``)"""
+BANDWIDTH = "bandwidth"
+"""``limited`` of a line up: it is too narrow for the picture"""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -138,6 +140,12 @@ class Lines:
         reported.reports.append(said)
         count, ms = self.freezes.get(grant.own or "", (0, 0))
         self.freezes[grant.own or ""] = (count + said.freezes, ms + said.frozen_ms)
+
+    def is_narrow(self, source: str, now_s: float) -> bool:
+        """Whether who sends says that the line keeps the picture smaller; of who says nothing, no."""
+        published = self._published.get(source)
+        said = self._said(published.session, now_s) if published else None
+        return said is not None and said.limited == BANDWIDTH
 
     def rows(self, derived: Derived, now_s: float) -> Iterator[Row]:
         """Every line, in the order of the sites."""

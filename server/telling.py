@@ -117,13 +117,15 @@ class Telling:
 
     def _uplinks(self, conference_id: int, derived: Derived, message: messages.Lines) -> None:
         """All uplinks for staff (the gateway chooses by permission), its own for each site."""
-        self.lines[conference_id].uplinks(message)
+        lines, now_s = self.lines[conference_id], time.monotonic()
+        lines.uplinks(message)
         facts = {
             source: {
                 "bitrate_bps": line.bitrate_bps,
                 "loss": line.loss,
                 "width": line.width,
                 "height": line.height,
+                "narrow": lines.is_narrow(source, now_s),
             }
             for source, line in message.lines.items()
         }

@@ -11,7 +11,8 @@ LIVE = {
     "speaking": "which sources are heard now: [source]",
     "choices": "how the open quiz item is answered so far, staff only, at most once a second:"
     " {run, item, votes: [how many chose each option]}",
-    "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height}}",
+    "lines": "uplinks, staff and own site only: {source: {bitrate_bps, loss, width, height, narrow: it"
+    " keeps the picture smaller}}",
     "downlink": "a session of this page gets smaller pictures than it shows, for its line carries no"
     " more: {session, carries_bps: bit/s, or null once all is well, withheld: [mid] that get none}",
     "downlinks": "such lines, staff only: {source of the site: bit/s}",

@@ -152,3 +152,34 @@ async def test_where_the_media_port_is_blocked_the_room_is_told_what_to_open(
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
     await operator.frames("#stage", 5)
     await expect(told).to_be_hidden()
+
+
+# How a browser tells of a line that is too narrow for its picture.
+NARROW = """
+window.narrow = true;
+const getStats = RTCPeerConnection.prototype.getStats;
+RTCPeerConnection.prototype.getStats = async function (...given) {
+  const told = [...(await getStats.apply(this, given))];
+  const qualityLimitationReason = window.narrow ? "bandwidth" : "none";
+  return new Map(told.map(([id, entry]) =>
+    [id, entry.type === "outbound-rtp" ? {...entry, qualityLimitationReason} : entry]));
+};
+"""
+
+
+async def test_who_may_put_a_room_on_stage_sees_on_its_tile_that_its_uplink_is_narrow(
+    demo: Demo, visit: Callable[..., Any]
+) -> None:
+    operator = await visit(demo.urls["operator"])
+    await operator.page.add_init_script(NARROW)
+    await operator.enter()
+    await operator.press("#join")
+    await operator.sees("#uplink", "Hình gửi lên đã giảm: đường lên hẹp")
+    desk = await (await visit(demo.urls["moderator"])).enter()
+    facts = desk.at("#wall li", "Khoái Châu").locator(".facts-over")
+    await expect(facts).to_contain_text("đường lên hẹp")
+    await desk.press("#lines-button")
+    await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text("đường lên hẹp")
+    await operator.page.evaluate("narrow = false")
+    await expect(operator.at("#uplink")).not_to_contain_text("hẹp")
+    await expect(facts).not_to_contain_text("hẹp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_who_sends_too_much_is_told_so_and_a_minute_later_that_it_was_cut_off() 
         True,
     )
     assert not [row for row in lines.rows(DERIVED, 161.0) if row.way == "up"]
+
+
+def test_staff_and_site_are_told_of_a_narrow_uplink_as_long_as_it_is_one() -> None:
+    telling = Telling()
+    telling.open(1)
+    telling.lines[1] = lines = told()
+    heard: list[tuple[int | None, bool]] = []
+    telling.on_live = lambda _, type, data, holder=None, site=None: heard.append(
+        (site, data["site:hue"]["narrow"])
+    )
+    now_s = time.monotonic()
+    wide = msgspec.structs.replace(SAID, limited="none")
+    for said, at_s in ((None, 0), (SAID, now_s - 20), (wide, now_s - 10), (SAID, now_s)):
+        if said is not None:
+            lines.report(GRANTS["op"], "up-1", "op", said, at_s)
+        telling.hear(1, DERIVED, messages.Lines("c", {"site:hue": Line(150_000, 0.0, 320, 180)}))
+    assert heard == [(to, narrow) for narrow in (False, True, False, True) for to in (None, 7)]
+    assert not lines.is_narrow("site:hue", now_s + 40), "what is old says nothing of now"
+    assert not lines.is_narrow("site:vinh", now_s), "nobody sends it"
 
 
 def test_a_site_is_told_why_its_encoder_was_cut_off() -> None:

@@ -51,6 +51,14 @@ export function publishTrouble(publisher, sent) {
 }
 
 /**
+ * On the desk's tile of that site; empty while its camera is sent as it is wanted.
+ * @param {import("../state.js").State} state
+ * @param {string} source
+ */
+export const siteNarrow = (state, source) =>
+  state.live?.lines?.[source]?.narrow ? t("đường lên hẹp") : "";
+
+/**
  * Bars and words of a line.
  * @param {HTMLElement} element of class quality
  * @param {import("../media/quality.js").Line | null} line

@@ -14,6 +14,7 @@ import { Next } from "./next.js";
 import { goneText, presenceText } from "./presence.js";
 import { fairOrder } from "./queue.js";
 import { arrives, isHeardNow, sends } from "./stage.js";
+import { siteNarrow } from "./uplink.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 
@@ -141,6 +142,7 @@ export class Wall {
       site.floor_since ? floorText : "",
       site.muted ? t("tắt tiếng") : "",
       site.expected ? count : "",
+      sends(state, source, "picture") ? siteNarrow(state, source) : "",
       gone ? "" : siteReduced(state, source),
     ];
     return {
