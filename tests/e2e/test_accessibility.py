@@ -1,4 +1,4 @@
-"""axe-core finds nothing on any page; a phone's targets are wide enough; the desk needs no mouse.
+"""axe-core finds nothing on any page; a phone's targets are wide enough; the desk needs no mouse; pages rest.
 
 WCAG 2.2 AA: https://www.w3.org/TR/WCAG22/. axe judges what is drawn, so every page is shown in both
 colour schemes; what does not depend on colour is judged once.
@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor
+from tests.e2e.pages import Visitor, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
@@ -53,6 +53,10 @@ UNSEEN_FOCUS = """
   return here !== document.body && unseen ? here.outerHTML.slice(0, 120) : null;
 }
 """
+ENDLESS = """
+() => document.getAnimations().filter(each => each.effect.getComputedTiming().iterations === Infinity)
+  .map(each => `${each.animationName} of ${each.effect.target.outerHTML.slice(0, 120)}`)
+"""
 SCHEMES: tuple[tuple[Literal["light", "dark"], dict[str, Any]], ...] = (
     ("light", {"runOnly": WCAG}),
     ("dark", {"runOnly": {"type": "rule", "values": ["color-contrast"]}}),
@@ -75,6 +79,15 @@ ORGANISER_PAGES = (
 )
 OWN_COLOURS = ("", "/roster", "/roster/import", "/quizzes/new", "/reports", "/qr-sheet")
 """Between them these show every component that organisers see; dark is judged on them alone."""
+
+
+async def rests(visitor: Visitor) -> None:
+    """Wait until a page in which nothing happens moves nothing: on a phone that is the battery of a day."""
+
+    async def still() -> bool:
+        return not await visitor.page.evaluate(ENDLESS)
+
+    await eventually(still, lambda: visitor.page.evaluate(ENDLESS))
 
 
 async def judge(page: Page, state: str = "", *, dark: bool = True) -> list[str]:
@@ -138,6 +151,7 @@ async def test_rooms_and_desks(demo: Demo, visit: Callable[..., Any]) -> None:
     for role in ("display", "observer", "speaker"):
         seat = await (await visit(demo.urls[role])).enter()
         await expect(seat.at("#stage")).to_be_visible()
+        await rests(seat)
         found += await judge(seat.page, role)
         await seat.page.context.close()
     operator = await (await visit(demo.urls["operator"])).enter()
@@ -156,6 +170,8 @@ async def test_a_phone_in_each_place(demo: Demo, visit: Callable[..., Any]) -> N
     phone: Visitor = await visit(demo.urls["check_in"], *PHONE)
     await phone.at("[name=code]").fill(demo.fresh_code())
     await phone.enter()
+    await expect(phone.at("#now")).to_be_visible()
+    await rests(phone)
     found = []
     for place in ("now", "ask", "quiz", "me"):
         await phone.press(f".places a[href='#{place}']")
@@ -167,6 +183,7 @@ async def test_a_phone_in_each_place(demo: Demo, visit: Callable[..., Any]) -> N
 async def test_the_desk_needs_no_mouse(demo: Demo, visit: Callable[..., Any]) -> None:
     desk = await (await visit(demo.urls["moderator"])).enter()
     await expect(desk.at("#wall li").first).to_be_visible()
+    await rests(desk)
     found = await judge(desk.page)
     await desk.page.keyboard.press("?")
     await expect(desk.at("#keys-dialog")).to_be_visible()
