@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -27,6 +26,7 @@ import structlog
 
 from server import listening, temporary
 from server.config import Config, is_loopback
+from server.parents import end_with_parent
 from server.reasons import why
 
 log = structlog.get_logger("supervisor")
@@ -39,8 +39,6 @@ _PORT_ATTEMPTS = 50
 _HTTP = ("--port", "--host")
 """what chooses a socket's port and address"""
 _MEDIA = ("--media-port", "DIEMCAU_MEDIA_HOST")
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class PortInUse(Exception):
@@ -119,13 +117,10 @@ def _route(family: socket.AddressFamily, towards: str) -> str | None:
         return None
 
 
-def _end_with_parent(parent: int) -> Callable[[], None]:
+def _apart(parent: int) -> Callable[[], None]:
     def prepare() -> None:
         os.setpgrp()  # a terminal's Ctrl-C reaches the supervisor alone, which ends us in order
-        if _libc is not None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
+        end_with_parent(parent)
 
     return prepare
 
@@ -181,7 +176,7 @@ class Child:
                 stdout=sys.stderr.fileno(),  # standard output belongs to the command's own answer
                 pass_fds=tuple(self.descriptors),
                 env=os.environ | self.environment,
-                preexec_fn=_end_with_parent(os.getpid()),
+                preexec_fn=_apart(os.getpid()),
             )
             if self._stopping:
                 self.process.terminate()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from server import logs, paths
+from server.parents import end_with_parent
 from server.simulation import reference
 from server.simulation.clips import Clip, make_clip
 from server.simulation.crowd import Crowd, Trainee
@@ -35,7 +37,8 @@ def _make_clips(plan: Plan) -> dict[str, Clip]:
     """The clip of each simulated site; those not made before are made on two cores."""
     rooms = [(i, room) for i, room in enumerate(reference.SITES) if room.slug in plan.encoders]
     folder = Path(plan.clips)
-    with ProcessPoolExecutor(_CORES) as pool:
+    # A worker whose parent was killed would wait for ever: it holds both ends of its queues.
+    with ProcessPoolExecutor(_CORES, initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
         jobs = {
             room.slug: pool.submit(make_clip, room.name, index, folder, FONTS)
             for index, room in rooms

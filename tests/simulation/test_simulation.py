@@ -7,6 +7,9 @@ import colorsys
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,3 +152,40 @@ async def test_a_troupe_that_is_told_to_end_says_nothing_of_what_was_under_way(
     else:
         with pytest.raises(ExceptionGroup):
             await ending
+
+
+MAKE = """
+import asyncio, sys
+from types import SimpleNamespace
+from server.simulation import reference, troupe
+encoders = dict.fromkeys(room.slug for room in reference.SITES)
+asyncio.run(asyncio.to_thread(troupe._make_clips, SimpleNamespace(encoders=encoders, clips=sys.argv[1])))
+"""
+
+
+def offspring(pid: int) -> set[int]:
+    """Children of any of a process's threads."""
+    found = set()
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        found |= set(map(int, children.read_text().split()))
+    return found
+
+
+def runs(pid: int) -> bool:
+    """False for a zombie too: nobody may be there to reap it."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_who_makes_the_clips_ends_with_a_troupe_that_is_killed(tmp_path: Path) -> None:
+    making = subprocess.Popen([sys.executable, "-c", MAKE, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while len(children := offspring(making.pid)) < 2:
+        assert time.monotonic() < deadline and making.poll() is None
+        time.sleep(0.05)
+    making.kill()
+    making.wait()
+    while any(map(runs, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
