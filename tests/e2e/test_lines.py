@@ -32,6 +32,7 @@ async def test_desk_and_room_read_how_their_lines_are(
     await operator.sees("#voice", "Micrô thu tốt.")
     await operator.press("#join")
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await expect(operator.at("#level")).to_have_attribute("style", re.compile(r"--level: 0\.[1-9]"))
     await operator.press("#tab-lines")
     rows = operator.at("#lines > li")
     await expect(rows).to_have_count(1)

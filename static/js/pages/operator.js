@@ -236,10 +236,12 @@ function renderSelf() {
   const off = camera.muted.video && camera.stream;
   showSelf(byId("self"), off ? null : camera.stream);
   fill(byId("self"), { noPicture: off ? t("Đang tắt hình") : t("Không gửi hình") });
-  if (camera.stream !== metered) {
-    metered = camera.stream;
-    if (metered && !byId("room").hidden) meter.start(metered);
-    else if (!metered) meter.stop();
+  // Before the room the preview has a bar of its own, of the same stream.
+  const heard = byId("room").hidden ? null : camera.stream;
+  if (heard !== metered) {
+    metered = heard;
+    if (heard) meter.start(heard);
+    else meter.stop();
   }
   fill(byId("publish-state"), { text: publishText(camera) });
   const own = `site:${ownSite(connection.state)?.slug}`;
