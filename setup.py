@@ -16,7 +16,12 @@ setup(
             extra_compile_args=["-ffp-contract=off"],  # the same numbers as Python's
             optional=True,
         ),
-        Extension("server.live._spread", ["server/live/spread.c"], optional=True),
+        Extension(
+            "server.live._spread",
+            ["server/live/spread.c", "server/live/ring.c"],
+            depends=["server/live/ring.h"],
+            optional=True,
+        ),
         Extension("server.live._intake", ["server/live/intake.c"], optional=True),
     ]
 )

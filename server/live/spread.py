@@ -17,13 +17,14 @@ from cffi import FFI  # type: ignore[import-untyped]
 from server import native
 from server.live.websocket import CLEAR, Line
 
-VERSION = 2
+VERSION = 3
 _DECLARATIONS = """
 int diemcau_spread(const int *fds, int count, const uint32_t *sizes, int same, const char *data,
                    uint32_t *short_of, uint32_t *taken);
 int diemcau_spread_among(const int *fds, const uint64_t *numbers, const uint32_t *at, int seats,
                          const uint8_t *hears, const uint64_t *clear, int clear_size,
                          const char *data, uint32_t size, uint32_t *short_of, uint32_t *taken);
+int diemcau_ring(int wanted);
 """
 
 

@@ -36,13 +36,18 @@ class Nobody:
         pass
 
 
-@pytest.fixture(params=["compiled", "plain"], autouse=True)
+@pytest.fixture(params=["by one call of the kernel", "compiled", "plain"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if request.param == "plain":
         monkeypatch.setattr(spread, "library", lambda: None)
-    else:
-        assert spread.library() is not None, "it is compiled where the tests run"
+        yield
+        return
+    compiled = spread.library()
+    assert compiled is not None, "it is compiled where the tests run"
+    # Where the kernel forbids it, each is sent by itself here too, and all must hold as well.
+    compiled[1].diemcau_ring(request.param == "by one call of the kernel")
     yield
+    compiled[1].diemcau_ring(1)
 
 
 Open = Callable[[], "asyncio.Future[tuple[Line, socket.socket]]"]
