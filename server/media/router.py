@@ -53,6 +53,8 @@ class Conference:
         self.slug = slug
         self.desired = messages.Desired(slug, -1, {})
         self.publications: dict[str, Publication] = {}
+        self._coming: dict[str, Publication] = {}
+        """of sources that another publishes still, until they are connected"""
         self.subscribers: dict[str, Subscriber] = {}
         self.feed: Feed | None = None
         self._report = report
@@ -96,7 +98,7 @@ class Conference:
 
     def sessions(self) -> list[Session]:
         """All sessions now."""
-        return [*self.publications.values(), *self.subscribers.values()]
+        return [*self.publications.values(), *self._coming.values(), *self.subscribers.values()]
 
     @property
     def lively(self) -> bool:
@@ -108,29 +110,45 @@ class Conference:
         return next((s for s in self.sessions() if s.session == session), None)
 
     def add(self, session: Session) -> None:
-        """A new session; a second publication of a source takes over from the first."""
+        """A new session. A second publication of a source takes over from the first once it is
+        connected: one that never is, since its network lets no media through, darkens nobody."""
+        session.peer.on_connected = self.reconcile
+        session.peer.on_ended = lambda reason: self.close(session, reason)
         if isinstance(session, Publication):
-            before = self.publications.get(session.source)
-            if before is not None:
-                self.close(before, "taken_over")
-            self.publications[session.source] = session
             session.uplink.on_excess = lambda: self.close(session, "excess")
             video = session.video
             if video is not None and len(video.layers) > 1:
                 video.on_layers = lambda: self._layers_came(video)
+            if session.source in self.publications:
+                waiting = self._coming.get(session.source)
+                if waiting is not None:
+                    self.close(waiting, "taken_over")
+                self._coming[session.source] = session
+                session.peer.on_connected = lambda: self._take_over(session)
+            else:
+                self.publications[session.source] = session
         else:
             self.subscribers[session.session] = session
-        session.peer.on_connected = self.reconcile
-        session.peer.on_ended = lambda reason: self.close(session, reason)
         self.reconcile()
+
+    def _take_over(self, session: Publication) -> None:
+        before = self.publications[session.source]
+        if before is session:  # the other one ended meanwhile
+            self.reconcile()
+        else:
+            self.close(before, "taken_over")
 
     def close(self, session: Session, reason: str | None) -> None:
         """End a session; ``reason`` None: web asked for it and hears nothing more."""
         source = None
         if isinstance(session, Publication):
-            if self.publications.get(session.source) is session:
-                del self.publications[session.source]
             source = session.source
+            if self._coming.get(source) is session:
+                del self._coming[source]
+            elif self.publications.get(source) is session:
+                del self.publications[source]
+                if source in self._coming:
+                    self.publications[source] = self._coming.pop(source)
             session.peer.close()
         else:
             self.subscribers.pop(session.session, None)

@@ -132,6 +132,47 @@ async def test_a_second_publication_takes_over_and_revoked_ones_end(
     assert isinstance(answer, messages.Refused) and answer.code == "forbidden"
 
 
+async def test_who_is_not_connected_takes_over_from_nobody(
+    worker: WorkerProcess, raw: Make
+) -> None:
+    web, first, page = worker.web, raw(), raw()
+    web.desire(GRANTS, stage="site:a")
+    await first.publish(worker, "seat-a", "site:a")
+    await page.receive(worker, "display")
+
+    async def describe(peer: RawPeer) -> messages.Answered:
+        """As where no media gets through: its description is taken, no packet ever comes."""
+        answered = await web.ask(
+            messages.Publish, conference=SLUG, holder="encoder", source="site:a", sdp=peer.offer()
+        )
+        assert isinstance(answered, messages.Answered)
+        return answered
+
+    third = raw()
+    before = (await describe(raw())).session
+    answered = await describe(third)
+    closed = await eventually(lambda: web.last(messages.Closed))
+    assert (closed.session, closed.reason) == (before, "taken_over"), "one waits at most"
+    first.send_video(1, 0, PARAMETERS + b"still")
+    await eventually(lambda: page.got("stage")[-1:] and page.got("stage")[-1][1][-5:] == b"still")
+    assert [p.session for p in web.published()] == [first.session]
+
+    # Its place is free before it is connected: it has it, and shows once it sends.
+    await web.ask(messages.Close, session=first.session, holder="seat-a")
+    await eventually(lambda: [p.session for p in web.published()] == [answered.session])
+    await third.connect(third.read(answered.sdp))
+    third.send_video(500, 0, PARAMETERS + b"third")
+    await eventually(lambda: page.got("stage")[-1][1] == PARAMETERS + b"third")
+
+    # Who waits may be sent away, and may go, as one who publishes.
+    waiting = (await describe(raw())).session
+    await web.ask(messages.Close, session=waiting, holder="encoder")
+    waiting = (await describe(raw())).session
+    rest = {name: grant for name, grant in GRANTS.items() if name != "encoder"}
+    web.desire(rest | {"seat-a": SITE_A}, stage="site:a")
+    await eventually(lambda: web.last(messages.Closed, session=waiting, reason="revoked"))
+
+
 async def test_only_the_floor_is_heard_and_never_in_its_own_room(
     worker: WorkerProcess, raw: Make
 ) -> None:
