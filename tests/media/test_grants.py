@@ -155,7 +155,7 @@ async def test_who_is_not_connected_takes_over_from_nobody(
     assert (closed.session, closed.reason) == (before, "taken_over"), "one waits at most"
     first.send_video(1, 0, PARAMETERS + b"still")
     await eventually(lambda: page.got("stage")[-1:] and page.got("stage")[-1][1][-5:] == b"still")
-    assert [p.session for p in web.published()] == [first.session]
+    await eventually(lambda: [p.session for p in web.published()] == [first.session])
 
     # Its place is free before it is connected: it has it, and shows once it sends.
     await web.ask(messages.Close, session=first.session, holder="seat-a")
