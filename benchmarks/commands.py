@@ -28,7 +28,8 @@ from server import config as configuration
 from server.activities.models import Run
 from server.batch import server_actor
 from server.conferences.models import Conference, RosterEntry
-from server.db.engine import Database, migrate
+from server.db.engine import Database
+from server.db.schema import migrate
 from server.inbox import Inbox
 from server.permissions import Actor, Role
 from server.protocol import Answer, CheckIn, Command, CreateActivity, LaunchActivity, QuizItem

@@ -32,7 +32,7 @@ from load.watch import SCRIPT, Watch, Watched
 from playwright.async_api import Browser, Page, async_playwright
 
 from server import config as configuration
-from server.db.engine import migrate
+from server.db.schema import migrate
 from server.simulation import demo
 
 FLAGS = [

@@ -32,7 +32,8 @@ from sqlalchemy.orm import Session
 
 from server import config as configuration
 from server.conferences.models import Conference, Site
-from server.db.engine import Database, migrate
+from server.db.engine import Database
+from server.db.schema import migrate
 from server.inbox import Inbox
 from server.people.accounts import Account
 from server.people.links import create_link

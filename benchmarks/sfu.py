@@ -32,7 +32,8 @@ from sqlalchemy import select
 
 from server import config as configuration
 from server.conferences.models import Conference
-from server.db.engine import Database, migrate
+from server.db.engine import Database
+from server.db.schema import migrate
 from server.people.links import create_link
 from server.permissions import Role
 from server.simulation import demo

@@ -9,14 +9,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING
 
 from server import config as configuration
 from server import logs
 from server.config import Config, ConfigError
 from server.errors import DomainError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 Command = Callable[[Config, argparse.Namespace], int]
 TOKEN_LASTS = timedelta(days=365)
@@ -113,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: Config, _parsed: argparse.Namespace) -> int:
     from server import supervisor
-    from server.app import tls_context
-    from server.db.engine import require_current
+    from server.db.schema import require_current
+    from server.https import tls_context
 
     require_current(config.database_url)
     tls_context(config)  # says what is wrong with the certificate before anything starts
@@ -143,7 +144,7 @@ def _demo(config: Config, parsed: argparse.Namespace) -> int:
 
 
 def _migrate(config: Config, _parsed: argparse.Namespace) -> int:
-    from server.db.engine import migrate
+    from server.db.schema import migrate
 
     migrate(config.database_url)
     print("Cơ sở dữ liệu đã ở phiên bản mới nhất.")
@@ -159,7 +160,8 @@ def _doctor(config: Config, _parsed: argparse.Namespace) -> int:
 
 def _write(config: Config, work: Callable[[Session], str]) -> str:
     """Run ``work`` in a transaction of its own; the database must have our schema."""
-    from server.db.engine import Database, require_current
+    from server.db.engine import Database
+    from server.db.schema import require_current
 
     require_current(config.database_url)
     database = Database(config.database_url, readers=1)
@@ -199,6 +201,8 @@ def _create_user(config: Config, parsed: argparse.Namespace) -> int:
 
 
 def _token(config: Config, parsed: argparse.Namespace) -> int:
+    from sqlalchemy import select
+
     from server.conferences.models import Conference, Site
     from server.people.links import create_link
     from server.permissions import Role

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import signal
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from server import config as configuration
 from server import garbage, listening, logs
 from server.config import Config
 from server.db.engine import Database
+from server.https import tls_context
 from server.inbox import Inbox
 from server.live.gateway import Gateway, make_server
 from server.live.ticker import Ticker
@@ -123,21 +123,6 @@ def build(
 async def _finish(request: web.Request, response: web.StreamResponse) -> None:
     """Also responses that Socket.IO or a file makes by itself carry our headers."""
     middleware.finish_headers(request, response)
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with the configured certificate; None without one.
-
-    Raises: ConfigError where the files cannot be used.
-    """
-    if config.tls_cert is None or config.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise configuration.ConfigError(f"Không dùng được chứng chỉ TLS: {error}.") from None
-    return context
 
 
 async def serve(config: Config, http: socket.socket, runtime: str) -> None:

@@ -53,9 +53,9 @@ def _shown(name: str, value: object) -> str:
 
 
 def _problems(config: Config) -> Iterator[str]:
-    from server.app import tls_context
     from server.config import ConfigError
-    from server.db.engine import require_current, unsafe_settings
+    from server.db.schema import require_current, unsafe_settings
+    from server.https import tls_context
 
     try:
         require_current(config.database_url)

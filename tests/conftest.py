@@ -22,7 +22,8 @@ from sqlalchemy import Engine, StaticPool, create_engine
 from sqlalchemy.orm import Session
 from xdist.scheduler import LoadFileScheduling
 
-from server.db.engine import Database, make_engine, migrate
+from server.db.engine import Database, make_engine
+from server.db.schema import migrate
 from tests.cast import Cast, bring_in
 
 # Tracebacks with every local variable take seconds, and might show secrets.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.config import SETTINGS, ConfigError, duration_s, load, size_bytes
-from server.db.engine import DURABLE
+from server.db.schema import DURABLE
 from server.doctor import report
 from server.tls import make_certificate
 

@@ -27,7 +27,8 @@ from server import config as configuration
 from server.activities.models import Run
 from server.conferences import joining
 from server.conferences.models import AgendaItem, Conference, RosterEntry, Site
-from server.db.engine import Database, migrate
+from server.db.engine import Database
+from server.db.schema import migrate
 from server.inbox import Inbox
 from server.people.models import Account, Person
 from server.people.seats import open_seat

@@ -1,4 +1,4 @@
-"""Engines, transactions and migrations on SQLite and PostgreSQL.
+"""Engines and transactions on SQLite and PostgreSQL.
 
 SQLite: WAL, ``synchronous=FULL``, foreign keys on; the one writer begins IMMEDIATE, so that it
 never has to turn a read into a write. PostgreSQL: readers see one moment (REPEATABLE READ), as
@@ -16,10 +16,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 import psycopg
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -27,7 +23,6 @@ from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     OperationalError,
-    SQLAlchemyError,
 )
 from sqlalchemy.orm import Session
 
@@ -73,13 +68,6 @@ _FAULTS = (
     psycopg.DataError,
 )
 """what the database refuses, however often it is asked"""
-
-DURABLE = ("fsync", "full_page_writes")
-
-_NONE_YET = N_(
-    "Chưa có cơ sở dữ liệu ở %(where)s. Hãy tạo bằng lệnh: diemcau migrate (make serve làm sẵn "
-    "việc này; diemcau demo không cần)."
-)
 
 
 class DatabaseUnusable(DomainError):
@@ -235,108 +223,7 @@ class Database:
             self._kept_open.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
-# --- migrations ----------------------------------------------------------------------------------
-
-
-def alembic_config(connection: Connection | None = None) -> AlembicConfig:
-    """Alembic's configuration without a file; ``connection`` is what it will work on."""
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
-
-
-def migrate(url: str) -> None:
-    """Bring the database to this version's schema, making it where there is none.
-
-    Raises: DatabaseUnusable where it cannot be reached or is of a newer version.
-    """
-    with _connected(url) as connection:
-        _require_known(connection)
-        command.upgrade(alembic_config(connection), "head")
-
-
-def require_current(url: str) -> None:
-    """Raises: DatabaseUnusable unless the database is reachable and has exactly our schema."""
-    file = sqlite_file(url)
-    if file is not None and not file.exists():  # connecting would make it
-        raise DatabaseUnusable(_NONE_YET, where=file)
-    with _connected(url) as connection:
-        revision = _require_known(connection)
-        if revision is None:
-            raise DatabaseUnusable(_NONE_YET, where=_shown(connection.engine))
-        if revision != _scripts().get_current_head():
-            raise DatabaseUnusable(
-                N_("Cơ sở dữ liệu thuộc phiên bản cũ hơn. Hãy chạy lệnh: diemcau migrate")
-            )
-
-
-def unsafe_settings(url: str) -> list[str]:
-    """PostgreSQL's settings that are off though what is acknowledged hangs on them: without ``fsync``
-    a commit may not be on disk, without ``full_page_writes`` a page half written at a power cut stays
-    so. They are the cluster's, no session's as ``synchronous_commit`` is. None on SQLite.
-
-    Raises: DatabaseUnusable where it cannot be reached.
-    """
-    if sqlite_file(url) is not None:
-        return []
-    query = "SELECT name FROM pg_settings WHERE name = ANY(%s) AND setting = 'off' ORDER BY name"
-    with _connected(url) as connection:
-        return list(connection.exec_driver_sql(query, (list(DURABLE),)).scalars())
-
-
 def sqlite_file(url: str) -> Path | None:
     """Where the database lies; None where it is not SQLite. Raises: DatabaseUnusable."""
     parsed = parse_url(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
-
-
-def _shown(engine: Engine) -> str:
-    return engine.url.set(query={}).render_as_string(hide_password=True)
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(alembic_config())
-
-
-def _require_known(connection: Connection) -> str | None:
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if current is not None and current not in known:
-        raise DatabaseUnusable(
-            N_(
-                "Cơ sở dữ liệu thuộc phiên bản mới hơn chương trình này (%(revision)s). "
-                "Hãy nâng cấp Điểm Cầu, hoặc dùng cơ sở dữ liệu khác."
-            ),
-            revision=current,
-        )
-    return current
-
-
-class _connected:
-    """A transaction on a fresh engine, whose failures to connect are said for people."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = make_engine(url)
-
-    def __enter__(self) -> Connection:
-        try:
-            self._connection = self._engine.connect()
-            self._transaction = self._connection.begin()
-        except SQLAlchemyError as error:
-            self._engine.dispose()
-            raise DatabaseUnusable(
-                N_("Không kết nối được với cơ sở dữ liệu %(where)s: %(why)s"),
-                where=_shown(self._engine),
-                why=(str(error.__cause__ or error).splitlines() or [""])[0],
-            ) from error
-        return self._connection
-
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        if kind is None:
-            self._transaction.commit()
-        else:
-            self._transaction.rollback()
-        self._connection.close()
-        self._engine.dispose()

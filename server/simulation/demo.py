@@ -26,7 +26,8 @@ from server import config as configuration
 from server import supervisor, temporary, tls
 from server.conferences.models import AgendaItem, Conference, Site
 from server.config import Config
-from server.db.engine import Database, migrate
+from server.db.engine import Database
+from server.db.schema import migrate
 from server.inbox import Inbox
 from server.people import accounts, links
 from server.people.models import Account, Person, Unit, UnitLevel

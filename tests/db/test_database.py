@@ -8,21 +8,15 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from server.conferences.models import Site
 from server.db import models, receipts
 from server.db.base import Base
-from server.db.engine import (
-    Database,
-    DatabaseUnusable,
-    alembic_config,
-    make_engine,
-    migrate,
-    parse_url,
-    require_current,
-)
+from server.db.engine import Database, DatabaseUnusable, make_engine, parse_url
+from server.db.schema import alembic_config, migrate, require_current, revisions
 from tests.cast import START, bring_in
 
 assert models, "all tables are known"
@@ -33,6 +27,12 @@ def test_migrations_make_exactly_the_models(database: Database) -> None:
         options = {"compare_type": True, "compare_server_default": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_revisions_are_known_by_their_files() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config())
+    assert revisions() == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert revisions()[-1] == scripts.get_current_head()
 
 
 def test_migrating_again_changes_nothing(database: Database, database_url: str) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from server.db.engine import Database, migrate
+from server.db.engine import Database
 from server.db.journal import JournalEntry
+from server.db.schema import migrate
 from server.questions.models import Question
 from server.simulation.client import Refused, SeatClient
 from tests.conftest import _postgres_binary, _unprivileged, _wait_for

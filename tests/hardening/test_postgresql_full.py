@@ -21,9 +21,10 @@ import pytest
 from sqlalchemy import select
 
 from server.activities.models import Response
-from server.db.engine import Database, migrate
+from server.db.engine import Database
 from server.db.journal import JournalEntry
 from server.db.receipts import Receipt
+from server.db.schema import migrate
 from server.questions.models import Question
 from server.simulation.client import Refused, SeatClient
 from tests.hardening.conference import Made, make_conference

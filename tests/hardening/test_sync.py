@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.db.engine import migrate
+from server.db.schema import migrate
 from server.simulation.client import SeatClient
 from tests.hardening.conference import Made, make_conference
 from tests.hardening.test_database_gone import Postgres, database  # noqa: F401

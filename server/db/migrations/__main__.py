@@ -8,7 +8,8 @@ from pathlib import Path
 
 from alembic import command
 
-from server.db.engine import alembic_config, make_engine
+from server.db.engine import make_engine
+from server.db.schema import alembic_config
 
 VERSIONS = Path(__file__).parent / "versions"
 
