@@ -1,7 +1,7 @@
 """A small conference to act in, and the promise that every act of it proves.
 
 ``Play.does`` sends a command through the inbox's own transaction (permission, action, effects,
-journal) and checks, for everyone who watches, that what they saw before plus the events that they
+journal) and checks, for those who watch, that what they saw before plus the events that they
 heard is what a fresh snapshot shows (unless an event says that a fresh one is due).
 """
 
@@ -41,6 +41,8 @@ from tests.conftest import changes
 
 NOON = datetime(2023, 6, 3, 5, 0, tzinfo=UTC)
 """noon in Hà Nội on the day of the reference conference"""
+
+_OF_EACH_KIND = ("mai", "o_hue", "an")
 
 
 @pytest.fixture
@@ -163,35 +165,46 @@ class Play:
         [answer] = batch.answers([job])
         self.heard = batch.write()
         self.session.commit()
+        self._seen = self._see()
         if answer.error is not None:
             assert not self.heard, "a refused command tells nothing"
-            after = {name: self.sees(each) for name, each in self.watched.items()}
-            assert after == before, "a refused command changes nothing"
+            assert self._seen == before, "a refused command changes nothing"
             raise answer.error
-        for name, each in self.watched.items():
+        for name, each in self._looking().items():
             if type(command) in RIGHTS:  # who one is may have changed: connections are told
-                before[name] = {**before[name], "me": self.sees(each)["me"]}
+                before[name] = {**before[name], "me": self._seen[name]["me"]}
             self._check_promise(name, each, before[name])
         self._seen_at = changes(self.session)
         return answer.result
 
     def _before(self) -> dict[str, dict[str, Any]]:
         """What everyone sees now: what they saw last, where no row has changed since."""
-        fresh = changes(self.session) != self._seen_at
-        return {
-            name: self.sees(each) if fresh or name not in self._seen else self._seen[name]
-            for name, each in self.watched.items()
-        }
+        if changes(self.session) != self._seen_at or self._seen.keys() != self._looking().keys():
+            return self._see()
+        return dict(self._seen)
+
+    def _see(self) -> dict[str, dict[str, Any]]:
+        """Fresh snapshots of all who look, built as for many who come at once."""
+        looking = self._looking()
+        if not looking:
+            return {}
+        built = snapshot.Shared().build(self.session, list(looking.values()), 0, self.now)
+        return dict(zip(looking, _wired(built), strict=True))
+
+    def _looking(self) -> dict[str, Actor]:
+        """Whose snapshots are compared. What a role may see hangs on no database: on PostgreSQL it
+        is the desk, a room and a person, by whom every part is read (tests/wire has all roles)."""
+        if self.session.get_bind().dialect.name == "sqlite":
+            return self.watched
+        return {name: each for name, each in self.watched.items() if name in _OF_EACH_KIND}
 
     def _check_promise(self, name: str, actor: Actor, state: dict[str, Any]) -> None:
         for event in self.heard:
             if not event.heard_by(actor):
                 continue
             if isinstance(EVENTS[event.type].effect, Reload):
-                self._seen.pop(name, None)
                 return
             state = dict(apply(state, event.type, _wired(event.data)))
-        self._seen[name] = self.sees(actor)
         assert state == self._seen[name], f"{name} sees something else than was told"
 
     def sees(self, actor: Actor) -> dict[str, Any]:
