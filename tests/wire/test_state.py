@@ -24,7 +24,7 @@ from server.db.engine import Database
 from server.db.journal import Published
 from server.inbox import Inbox
 from server.permissions import Actor, Reach, Role, reach
-from server.snapshot import build
+from server.snapshot import Shared
 from server.state import State, apply
 from tests.cast import START, Cast
 
@@ -66,10 +66,14 @@ class Stage:
     def begin(self, actors: list[Actor], states: dict[str, State] | None = None) -> None:
         """Watch ``actors`` from now on."""
         self.actors = actors
-        self.states = states or {actor.holder: self.fresh(actor) for actor in actors}
+        self.states = states or self.fresh(actors)
 
-    def fresh(self, actor: Actor) -> State:
-        return as_received(self.database.read_now(build, actor, self.now))
+    def fresh(self, actors: list[Actor]) -> dict[str, State]:
+        """Their snapshots, by seat: of one conference, and built as for many who come at once."""
+        if not actors:
+            return {}
+        built = self.database.read_now(Shared().build, actors, 0, self.now)
+        return dict(zip((actor.holder for actor in actors), as_received(built), strict=True))
 
     async def do(self, actor: Actor, command: p.Command) -> dict[str, Any]:
         self.now += timedelta(seconds=1)
@@ -81,12 +85,13 @@ class Stage:
     def compare(self, what: str) -> None:
         heard, self._heard = self._heard, []
         self.seen |= {event.type for event in heard}
+        now = self.fresh(self.actors)
         for actor in self.actors:
             before = state = self.states[actor.holder]
             events = [event for event in heard if event.heard_by(actor)]
             for event in events:
                 state = apply(state, event.type, as_received(event.data))
-            fresh = self.fresh(actor)
+            fresh = now[actor.holder]
             if not any(isinstance(p.EVENTS[e.type].effect, p.Reload) for e in events):
                 assert state == fresh, f"after {what}, {actor.role} ({[e.type for e in events]})"
                 self.folded |= {(event.type, actor.role) for event in events}
@@ -253,7 +258,7 @@ async def begin_another(stage: Stage) -> None:
     stage.now += timedelta(seconds=1)
     made = await stage.inbox.submit(account, create, "create")
     chair = replace(organiser, conference_id=made["id"])
-    fresh = stage.fresh(chair)
+    fresh = stage.fresh([chair])[chair.holder]
     empty = {name: {} for name in fresh} | {"me": fresh["me"]}
     stage.begin([chair], {chair.holder: empty})
     stage.compare(create.type)
