@@ -17,6 +17,14 @@ PASSWORD = "mười hai điểm cầu"
 HASH = passwords.hash_password(PASSWORD)
 
 
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A hash of PASSWORD, where each costs little: for those that count tries, not what one costs."""
+    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_HASHER", quick)
+    return passwords.hash_password(PASSWORD)
+
+
 def sign_in(session: Session, name: str, password: str, now: datetime) -> str:
     """As the form does it: looked up, compared, and then written."""
     tried = passwords.compare(accounts.hash_for(session, name, now), password)
@@ -44,8 +52,8 @@ def test_short_passwords_and_taken_names_are_refused(session: Session) -> None:
         accounts.create_account(session, "HOA", HASH, NOON)
 
 
-def test_wrong_passwords_make_one_wait_even_for_the_right_one(session: Session) -> None:
-    accounts.create_account(session, "hoa", HASH, NOON)
+def test_wrong_passwords_make_one_wait_even_for_the_right_one(session: Session, cheap: str) -> None:
+    accounts.create_account(session, "hoa", cheap, NOON)
     meanwhile = passwords.compare(accounts.hash_for(session, "hoa", NOON), PASSWORD)
     for _ in range(tries.PASSWORD.free):
         with pytest.raises(Unauthenticated):
@@ -73,17 +81,17 @@ def test_an_unknown_name_is_refused_in_the_same_words(session: Session) -> None:
     assert said[0] == said[1]
 
 
-def test_a_new_password_ends_the_other_sign_ins(session: Session) -> None:
-    hoa = accounts.create_account(session, "hoa", HASH, NOON, must_change=True)
+def test_a_new_password_ends_the_other_sign_ins(session: Session, cheap: str) -> None:
+    hoa = accounts.create_account(session, "hoa", cheap, NOON, must_change=True)
     here = accounts.sign_in(session, hoa, NOON)
     elsewhere = accounts.sign_in(session, hoa, NOON)
-    wrong = passwords.replace(HASH, "không phải", "một mật khẩu mới")
+    wrong = passwords.replace(cheap, "không phải", "một mật khẩu mới")
     with pytest.raises(Unauthenticated):
         accounts.change_password(session, hoa.id, wrong, NOON)
     for unfit in (PASSWORD, "ngắn"):
         with pytest.raises(Invalid):
-            passwords.replace(HASH, PASSWORD, unfit)
-    right = passwords.replace(HASH, PASSWORD, "một mật khẩu mới")
+            passwords.replace(cheap, PASSWORD, unfit)
+    right = passwords.replace(cheap, PASSWORD, "một mật khẩu mới")
     accounts.change_password(session, hoa.id, right, NOON, keep=here)
     with pytest.raises(Unauthenticated):  # it is no longer the one that it was compared with
         accounts.change_password(session, hoa.id, right, NOON, keep=here)
@@ -117,8 +125,8 @@ def test_an_unknown_name_costs_as_much_as_a_wrong_password() -> None:
 
 
 def test_a_hash_that_cost_less_than_today_is_replaced(session: Session) -> None:
-    cheap = PasswordHasher(time_cost=1).hash(PASSWORD)
-    accounts.create_account(session, "hoa", cheap, NOON)
+    old = PasswordHasher(time_cost=1).hash(PASSWORD)
+    accounts.create_account(session, "hoa", old, NOON)
     assert sign_in(session, "hoa", PASSWORD, NOON)
     kept = accounts.hash_for(session, "hoa", NOON)
-    assert kept != cheap and passwords.compare(kept, PASSWORD) == passwords.Tried(kept, True)
+    assert kept != old and passwords.compare(kept, PASSWORD) == passwords.Tried(kept, True)
