@@ -20,6 +20,8 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
 ]
+DISPLAY = (960, 540)
+"""A window of a room's display: software draws all of it for each picture that moves."""
 WAIT_S = 60
 """Longer than anything takes on a machine that does something else too."""
 NUMBER = re.compile(r"^\s*[\d.]+\s*$")

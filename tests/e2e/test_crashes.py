@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import eventually
+from tests.e2e.pages import DISPLAY, eventually
 from tests.e2e.test_media import CENTRE_HUE
 from tests.e2e.test_room import COUNT, bring_phone
 
@@ -21,7 +21,7 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
     short_demo: Demo, visit: Callable[..., Any]
 ) -> None:
     demo = short_demo
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     phone = await bring_phone(demo, visit, display)
     await display.shows("#stage", CENTRE_HUE)
 
@@ -35,6 +35,7 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
     await expect(phone.at("#connection-banner")).to_be_hidden()
     await expect(display.at("#connection-banner")).to_be_hidden()
     await expect(display.at(COUNT)).to_have_text("1")
+    await phone.page.context.close()
 
     # The worker: the encoder publishes and the page receives again; the same receiver or a new one.
     worker_killed_at = datetime.now(UTC)
@@ -53,6 +54,7 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
     desk = await (await visit(demo.urls["moderator"])).enter()
     await desk.sees("#recording", "Đang ghi")
     await display.frames("#stage", 30)
+    await display.page.context.close()
     await desk.press("[data-move=ended]:visible")
     await desk.press("dialog[open] button.danger")
     await desk.press("#replay-link")

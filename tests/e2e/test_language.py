@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor
+from tests.e2e.pages import DISPLAY, Visitor
 from tests.e2e.test_media import plays
 from tests.e2e.test_room import PHONE
 
@@ -50,7 +50,7 @@ async def test_a_speaker_goes_on_listening(demo: Demo, visit: Callable[..., Any]
 async def test_of_two_displays_the_same_plays_the_sound(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
-    first, second = [await (await visit(demo.urls["display"], 1280, 720)).enter() for _ in range(2)]
+    first, second = [await (await visit(demo.urls["display"], *DISPLAY)).enter() for _ in range(2)]
     await plays(first)
     await speak_english(first)
     await first.sees("#status", "LIVE")

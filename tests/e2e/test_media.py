@@ -12,7 +12,7 @@ from playwright.async_api import expect
 
 from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor, eventually
+from tests.e2e.pages import DISPLAY, Visitor, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -53,7 +53,7 @@ async def is_silent(page: Visitor, while_: Callable[[], Awaitable[None]]) -> Non
 async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     await display.shows("#stage", CENTRE_HUE)
     await display.hears()
 
@@ -135,7 +135,7 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
 async def test_a_shared_screen_is_presented_beside_the_stage(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     operator = await (await visit(demo.urls["operator"])).enter()
     await operator.press("#join-silent")
     await expect(display.at("#presentation")).to_be_hidden()
@@ -160,7 +160,7 @@ async def test_a_shared_screen_is_presented_beside_the_stage(
 
 
 async def test_one_display_of_a_room_plays_its_sound(demo: Demo, visit: Callable[..., Any]) -> None:
-    first, second = [await (await visit(demo.urls["display"], 1280, 720)).enter() for _ in range(2)]
+    first, second = [await (await visit(demo.urls["display"], *DISPLAY)).enter() for _ in range(2)]
     await second.shows("#stage", CENTRE_HUE)
     await plays(first)
     await plays(second, False)
@@ -183,7 +183,7 @@ async def test_a_hidden_display_receives_no_picture(demo: Demo, visit: Callable[
         await seen.frames("#stage", 5)
         return await pictures(hidden) == before
 
-    hidden, seen = [await (await visit(demo.urls["display"], 1280, 720)).enter() for _ in range(2)]
+    hidden, seen = [await (await visit(demo.urls["display"], *DISPLAY)).enter() for _ in range(2)]
     await hidden.shows("#stage", CENTRE_HUE)
     # Headless pages are never covered by others: the page is told that it is.
     hide = """(hidden) => {

@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from server.simulation.client import SeatClient
 from server.simulation.reference import QUIZZES
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import eventually
+from tests.e2e.pages import DISPLAY, eventually
 from tests.e2e.test_room import ask, bring_phone
 
 pytestmark = pytest.mark.browser
@@ -51,7 +51,7 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
     await prepare(demo)
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
     phone = await bring_phone(demo, visit, display)
 
@@ -158,7 +158,7 @@ async def test_options_keep_their_words_while_a_finger_is_on_one(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
     """They are drawn again when it is lifted; the card around them is drawn at once."""
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     phone = await bring_phone(demo, visit, display)
     text = "Có phải đi xét nghiệm lại không?"
     await ask(phone, text)

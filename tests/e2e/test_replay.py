@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from server.simulation.reference import AGENDA, CURRENT, QUIZZES
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import eventually
+from tests.e2e.pages import DISPLAY, eventually
 from tests.e2e.test_media import CENTRE_HUE
 from tests.e2e.test_room import ask, bring_phone
 
@@ -69,7 +69,7 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     short_demo: Demo, visit: Callable[..., Any]
 ) -> None:
     demo = short_demo
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
     phone = await bring_phone(demo, visit, display)
     await display.shows("#stage", CENTRE_HUE)
@@ -100,6 +100,8 @@ async def test_what_was_live_is_replayed_to_its_last_second(
     await desk.press("dialog[open] button.danger")
     await display.sees("#cover", "Hội nghị đã kết thúc")
     ended = pressed_at, datetime.now(UTC)
+    for done_with in (display, phone):
+        await done_with.page.context.close()
     await desk.press("#replay-link")
     replay = desk
     await replay.page.wait_for_url(f"**/replay/{demo.recording}")

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor, eventually
+from tests.e2e.pages import DISPLAY, Visitor, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +38,7 @@ async def ask(phone: Visitor, text: str) -> None:
 async def test_a_trainee_checks_in_by_the_code_on_the_display(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     operator = await (await visit(demo.urls["operator"])).enter()
     await operator.press("#join-silent")
     before = await display.number_at(COUNT)
@@ -70,7 +70,7 @@ async def test_a_wrong_code_is_told_and_nothing_else(demo: Demo, visit: Callable
 async def test_a_question_is_asked_approved_shown_and_answered(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
     phone = await bring_phone(demo, visit, display)
 
@@ -112,7 +112,7 @@ async def test_a_question_is_asked_approved_shown_and_answered(
 async def test_an_advisor_answers_in_writing_and_the_asker_reads_it(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], 1280, 720)).enter()
+    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
     desk = await (await visit(demo.urls["moderator"])).enter()
     advisor = await (await visit(demo.urls["advisor"])).enter()
     phone = await bring_phone(demo, visit, display)
