@@ -25,6 +25,15 @@ METRICS = (
 )
 
 
+# Keeps whatever the desk's row of a site has ever said.
+REMEMBER = """(list, name) => {
+  window.said = [];
+  const look = () => window.said.push(
+    [...list.children].find((row) => row.innerText.includes(name))?.innerText ?? "");
+  new MutationObserver(look).observe(list, {childList: true, characterData: true, subtree: true});
+}"""
+
+
 async def test_desk_and_room_read_how_their_lines_are(
     demo: Demo, visit: Callable[..., Any]
 ) -> None:
@@ -84,23 +93,7 @@ async def test_desk_and_room_read_how_their_lines_are(
     await expect(operator.at("#lines-old")).to_be_hidden()
     await expect(operator.at("#lines")).not_to_have_class(re.compile("old"))
 
-
-# Keeps whatever the desk's row of a site has ever said.
-REMEMBER = """(list, name) => {
-  window.said = [];
-  const look = () => window.said.push(
-    [...list.children].find((row) => row.innerText.includes(name))?.innerText ?? "");
-  new MutationObserver(look).observe(list, {childList: true, characterData: true, subtree: true});
-}"""
-
-
-async def test_a_room_whose_tab_is_closed_has_left_and_has_no_dead_line(
-    demo: Demo, visit: Callable[..., Any]
-) -> None:
-    operator = await (await visit(demo.urls["operator"])).enter()
-    await operator.press("#join")
-    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    # Whose tab is closed has left, and has no dead line.
     await desk.press("#lines-button")
     row = desk.at("#lines > li", "Khoái Châu")
     for way in ("Camera: ", "Trang kỹ thuật: "):
