@@ -50,6 +50,10 @@ SETTLE_S = 12.0
 """so long the largest picture is waited for before a line becomes bad"""
 NOTHING_S = 20.0
 LARGEST_PX = 720
+FULL_HD = (1920, 1080)
+"""a display's window: only there the largest picture is sent"""
+SMALL = (960, 600)
+"""the operator's: what it draws costs, and is not looked at"""
 UNITS = {
     "longest_interval": "ms without a new picture",
     "freezes": "freezes as the browser counts them",
@@ -195,9 +199,9 @@ def _free_port() -> int:
         return port
 
 
-async def _open(browser: Browser, line: Line, token: str) -> Page:
+async def _open(browser: Browser, line: Line, token: str, width: int, height: int) -> Page:
     context = await browser.new_context(
-        viewport={"width": 1920, "height": 1080}, permissions=["camera", "microphone"]
+        viewport={"width": width, "height": height}, permissions=["camera", "microphone"]
     )
     page = await context.new_page()
     await page.add_init_script(line.script)
@@ -235,9 +239,10 @@ async def legs_of(options: argparse.Namespace, folder: Path) -> AsyncIterator[Le
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         stack.push_async_callback(browser.close)
-        publisher = await _open(browser, lines["publisher"], next(iter(plan.operators.values())))
+        operator = next(iter(plan.operators.values()))
+        publisher = await _open(browser, lines["publisher"], operator, *SMALL)
         await publisher.locator("#join").click()
-        display = await _open(browser, lines["receiver"], plan.links["display"])
+        display = await _open(browser, lines["receiver"], plan.links["display"], *FULL_HD)
         yield Legs(publisher, display, lines, options.seconds)
 
 
