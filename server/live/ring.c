@@ -6,23 +6,36 @@
  * and kernel.io_uring_disabled forbid it: then nothing is done here. */
 #include "ring.h"
 
-#ifdef __linux__
+#if defined(__linux__) && defined(__has_include)
+#if __has_include(<linux/io_uring.h>)
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/io_uring.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#endif
 
-#ifndef IORING_SETUP_DEFER_TASKRUN
+/* The first header that has IORING_OP_SEND. It may be older than the kernel that runs. */
+#if !defined(IORING_FEAT_FAST_POLL) || !defined(SYS_io_uring_enter)
 
 int ring_send(const struct post *posts, int count, int32_t *sent) { return 0; }
 int diemcau_ring(int wanted) { return 0; }
 
 #else
+
+#ifndef IORING_SETUP_SUBMIT_ALL
+#define IORING_SETUP_SUBMIT_ALL (1U << 7)
+#endif
+#ifndef IORING_SETUP_SINGLE_ISSUER
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#endif
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
 
 enum state { UNTRIED, READY, REFUSED };
 
@@ -41,6 +54,9 @@ static void *map(size_t size, off_t what)
 {
     return mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd, what);
 }
+
+/* A child of fork() shares its parent's ring, and must not touch it. */
+static void forget(void) { ring.state = REFUSED; }
 
 static enum state open_ring(void)
 {
@@ -71,6 +87,7 @@ static enum state open_ring(void)
     unsigned *places = (unsigned *)(asked + about.sq_off.array);
     for (unsigned i = 0; i < about.sq_entries; i++)
         places[i] = i;
+    pthread_atfork(NULL, NULL, forget);
     return READY;
 }
 
@@ -125,6 +142,8 @@ int ring_send(const struct post *posts, int count, int32_t *sent)
             enter(0, 1); /* none waits; but the caller's bytes are the kernel's until it is done */
         const struct io_uring_cqe *what = &ring.done[head & ring.done_mask];
         sent[what->user_data] = what->res;
+        if (what->res == -EINVAL || what->res == -EOPNOTSUPP)
+            ring.state = REFUSED; /* rings are allowed, sends by them are not */
     }
     __atomic_store_n(ring.done_head, head, __ATOMIC_RELEASE);
     return taken;

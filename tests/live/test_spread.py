@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,17 @@ PATIENCE_S = 60.0
 MANY = 50
 IO_URING_SETUP = 425
 """number of the kernel's call, on all machines but Alpha"""
+FORKS = """
+import os
+from server.live import spread
+code = spread.library()[1]
+print(code.diemcau_ring(1), flush=True)
+if os.fork() == 0:
+    print(code.diemcau_ring(1), flush=True)
+    os._exit(0)
+os.wait()
+print(code.diemcau_ring(1))
+"""
 SETUP_FLAGS = 1 << 12 | 1 << 13 | 1 << 7
 """IORING_SETUP_SINGLE_ISSUER, _DEFER_TASKRUN and _SUBMIT_ALL (linux/io_uring.h)"""
 
@@ -122,6 +134,12 @@ def test_what_the_kernel_allows_is_used() -> None:
     assert compiled[1].diemcau_ring(1) == (ring >= 0)
     if ring >= 0:
         os.close(ring)
+
+
+def test_a_child_of_fork_leaves_its_parents_ring_alone() -> None:
+    told = subprocess.run([sys.executable, "-c", FORKS], check=True, capture_output=True, text=True)
+    parent, child, after = told.stdout.split()
+    assert child == "0" and parent == after
 
 
 async def test_who_does_not_read_gets_the_rest_later_and_stops_nobody(open_line: Open) -> None:
