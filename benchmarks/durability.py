@@ -35,7 +35,7 @@ from server.activities.models import Response
 from server.attendance.models import CheckIn
 from server.db.engine import Database
 from server.db.journal import JournalEntry
-from server.db.receipts import Receipt
+from server.db.receipts import Receipts, opened
 from server.people.models import Seat
 from server.questions.models import Question
 
@@ -113,9 +113,9 @@ def _is_web(pid: int) -> bool:
 def compare(session: Session, phones: list[Witness], since: str, losses: Losses) -> None:
     """Look up what phones hold as acknowledged under keys that begin with ``since``."""
     persons = dict(session.execute(select(Seat.id, Seat.person_id)).all())
-    query = select(Receipt.holder, Receipt.key, Receipt.answer)
-    kept = session.execute(query.where(Receipt.key.startswith(since)))
-    receipts = {(row.holder, row.key): row.answer for row in kept}
+    rows = session.scalars(select(Receipts.kept))
+    kept = (receipt for row in rows for receipt in opened(row).values())
+    receipts = {each[:2]: each.answer for each in kept if each.key.startswith(since)}
     found = session.execute(select(Question.id, Question.person_id, Question.text)).all()
     questions = {(row.id, row.person_id, row.text) for row in found}
     texts = Counter(row.text for row in found)

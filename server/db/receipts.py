@@ -7,12 +7,12 @@ answers. Refusals that say "later" (slow down, unavailable) leave none: their re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import JSON, bindparam, delete, select
+from sqlalchemy import Text, bindparam, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from server.db import bulk
@@ -22,26 +22,23 @@ from server.errors import DomainError
 from server.protocol import Command
 
 
-class Receipt(Base):
-    """What was answered to ``key`` of ``holder``; ``fingerprint`` tells another command apart.
+class Receipts(Base):
+    """Those of one transaction, hundreds to a row: to find a place for each, and write it into an index,
+    costs a database more than all else it does for a command. ``Index`` knows which row has which.
 
-    Rows stand in the order of their writing, so that a batch's share their pages. Which row has which
-    ``digest`` is known by ``Index``.
+    Rows stand in the order of their writing.
     """
 
     __tablename__ = "receipts"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """one more than that of the row before, which is how two writers would be told apart"""
-    digest: Mapped[int]
-    holder: Mapped[str]
-    key: Mapped[str]
-    fingerprint: Mapped[str]
     at: Mapped[datetime]
-    answer: Mapped[dict[str, Any]] = mapped_column(JSON)
+    kept: Mapped[str] = mapped_column(Text)
+    """JSON that ``opened`` reads"""
 
 
 class Kept(NamedTuple):
-    """A receipt."""
+    """A receipt: what was answered to ``key`` of ``holder``; ``fingerprint`` tells another command apart."""
 
     holder: str
     key: str
@@ -49,15 +46,19 @@ class Kept(NamedTuple):
     answer: dict[str, Any]
 
 
-_FOUND = select(
-    Receipt.digest, Receipt.holder, Receipt.key, Receipt.fingerprint, Receipt.answer
-).where(among(Receipt.id, "ids"))
-_FIRST_KEPT = select(Receipt.id).order_by(Receipt.id).limit(1)
-READ_AT_ONCE = 10_000
+opened = msgspec.json.Decoder(dict[int, Kept]).decode
+"""What a row keeps, by their digests."""
+_digests = msgspec.json.Decoder(dict[int, msgspec.Raw]).decode
+_FOUND = select(Receipts.kept).where(among(Receipts.id, "ids"))
+_FIRST_KEPT = select(Receipts.id).order_by(Receipts.id).limit(1)
+TOGETHER = 256
+"""Receipts in a row: who asks again has all of it read."""
+READ_AT_ONCE = 1000
+"""Rows, some 50 MB where they are full."""
 _BEHIND = (
-    select(Receipt.id, Receipt.digest)
-    .where(Receipt.id > bindparam("last", type_=BigId))
-    .order_by(Receipt.id)
+    select(Receipts.id, Receipts.kept)
+    .where(Receipts.id > bindparam("last", type_=BigId))
+    .order_by(Receipts.id)
     .limit(READ_AT_ONCE)
 )
 _INDEX = "receipts"
@@ -97,22 +98,21 @@ class Index:
         more = True
         while more:
             rows = bulk.read(session, _BEHIND, last=self._last)
-            self._ids.update((digest_, id_) for id_, digest_ in rows)
+            for id_, kept in rows:
+                self._ids.update(dict.fromkeys(_digests(kept), id_))
             self._last = max((id_ for id_, _ in rows), default=self._last)
             more = len(rows) == READ_AT_ONCE
         self._sure = self._last
 
     def find(self, digests: Collection[int]) -> list[int]:
         """The rows that hold them."""
-        return [self._ids[each] for each in self._ids.keys() & digests]
+        return list({self._ids[each] for each in self._ids.keys() & digests})
 
-    def add(self, digests: Collection[int]) -> Sequence[int]:
-        """Numbers for the rows that are to hold them."""
-        first = self._last + 1
-        self._last += len(digests)
-        numbers = list(range(first, self._last + 1))
-        self._ids.update(zip(digests, numbers, strict=True))
-        return numbers
+    def add(self, digests: Collection[int]) -> int:
+        """The number of the row that is to hold them."""
+        self._last += 1
+        self._ids.update(dict.fromkeys(digests, self._last))
+        return self._last
 
     def forget(self, first: int | None) -> None:
         """The rows before ``first`` are no more; None: none is."""
@@ -175,26 +175,25 @@ def _kinds(base: type[DomainError]) -> list[type[DomainError]]:
 def find(session: Session, digests: Collection[int]) -> dict[int, Kept]:
     """The receipts of those ``digests`` that have one."""
     ids = _index(session).find(digests) if digests else []
-    if not ids:
-        return {}
-    return {number: Kept(*kept) for number, *kept in bulk.read(session, _FOUND, ids=ids)}
+    rows = bulk.read(session, _FOUND, ids=ids) if ids else []
+    return {
+        each: found for kept, in rows for each, found in opened(kept).items() if each in digests
+    }
 
 
 def store(session: Session, kept: Mapping[int, Kept], now: datetime) -> None:
-    """Keep receipts by their digests, by one statement; the caller's transaction commits them."""
-    if not kept:
-        return
-    holders, keys, marks, answers = zip(*kept.values(), strict=True)
-    alike, same = bulk.shared({"fingerprint": marks, "answer": answers})
-    ids = _index(session).add(kept)
-    columns = {"id": ids, "digest": list(kept), "holder": holders, "key": keys, **alike}
-    bulk.add_columns(session, Receipt, columns, {"at": now, **same})
+    """Keep receipts by their digests; the caller's transaction commits them."""
+    index, receipts = _index(session), list(kept.items())
+    for first in range(0, len(receipts), TOGETHER):
+        some = dict(receipts[first : first + TOGETHER])
+        row = {"id": index.add(some), "at": now, "kept": msgspec.json.encode(some).decode()}
+        bulk.add(session, Receipts, [row])
 
 
 def forget(session: Session, before: datetime) -> None:
     """Delete the receipts up to the first that was written at ``before`` or later: no client retries
     that long. Only those that go are read, since they were written in the order of their ``id``."""
-    first = session.scalar(_FIRST_KEPT.where(Receipt.at >= before))
-    past = delete(Receipt)
-    session.execute(past if first is None else past.where(Receipt.id < first))
+    first = session.scalar(_FIRST_KEPT.where(Receipts.at >= before))
+    past = delete(Receipts)
+    session.execute(past if first is None else past.where(Receipts.id < first))
     _index(session).forget(first)

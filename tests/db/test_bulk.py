@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from server.conferences.models import Site
 from server.db import bulk
 from server.db.journal import JournalEntry
-from server.db.receipts import Kept, Receipt, digest, find, forget, store
+from server.db.receipts import TOGETHER, Kept, Receipts, digest, find, forget, opened, store
 from tests.cast import START, bring_in
 
 TEXTS = (
@@ -84,6 +84,16 @@ def test_receipts_are_found_whatever_their_keys_hold(session: Session) -> None:
     assert find(session, asked) == {number: made[number] for number in asked[:-1]}
 
 
+def test_receipts_share_rows_and_are_found_one_by_one(session: Session) -> None:
+    made = {
+        number: Kept("seat", str(number), "f", {"of": number}) for number in range(2 * TOGETHER + 1)
+    }
+    store(session, made, START)
+    assert len(session.scalars(select(Receipts.id)).all()) == 3
+    for asked in ([TOGETHER], [0, 2 * TOGETHER], range(5 * TOGETHER)):
+        assert find(session, asked) == {number: made[number] for number in asked if number in made}
+
+
 def test_receipts_are_forgotten_by_their_age(session: Session) -> None:
     for hour in range(4):
         made = [(f"seat {number}", f"hour {hour}") for number in range(3)]
@@ -91,7 +101,8 @@ def test_receipts_are_forgotten_by_their_age(session: Session) -> None:
         store(session, kept, START + timedelta(hours=hour))
 
     def left() -> list[str]:
-        return sorted(set(session.scalars(select(Receipt.key))))
+        rows = session.scalars(select(Receipts.kept))
+        return sorted({receipt.key for row in rows for receipt in opened(row).values()})
 
     forget(session, START)
     assert left() == ["hour 0", "hour 1", "hour 2", "hour 3"]

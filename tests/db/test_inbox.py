@@ -176,7 +176,7 @@ async def test_a_links_token_is_repeated_but_not_stored(
     create = CreateLink(role="operator", site=cast.hue)
     first = await inbox.submit(cast.organiser, create, "k")
     assert await inbox.submit(cast.organiser, create, "k") == first
-    stored = database.read_now(lambda s: str(s.execute(text("SELECT answer FROM receipts")).all()))
+    stored = database.read_now(lambda s: str(s.execute(text("SELECT kept FROM receipts")).all()))
     assert first["token"] not in stored
     other = Inbox(database)  # as after a restart
     other.start()
