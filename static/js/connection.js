@@ -22,7 +22,8 @@ import { onWake } from "./wake.js";
  *   onStatus?: (online: boolean, refusal: CommandError | null) => void,
  *   onLive?: (fact: Fact) => void,
  * }} Options `onChange` is called once for each message, with an empty list for a snapshot and for
- *   live facts; `refusal` says why the server will not have this page any more
+ *   live facts; `onStatus` says that there is no line once there has been none for two seconds, since most who
+ *   come back do sooner; `refusal` why the server will not have this page any more
  */
 
 const ANSWER_TIMEOUT_MS = 12_000;
@@ -31,7 +32,7 @@ const RECONNECTION = { reconnectionDelay: 1000, reconnectionDelayMax: 15_000, ra
 const COME_BACK_WITHIN_MS = 1500;
 const WEBSOCKET_FIRST = ["websocket", "polling"];
 const POLLING_FIRST = ["polling", "websocket"];
-/** After so long a page that has no line yet says so; and a try that heard nothing is looked into. */
+/** After so long without a line a page says so; and a try that heard nothing is looked into. */
 const SAY_AFTER_MS = 2000;
 const SILENT_MS = 5000;
 /** A line that was asleep for longer is not trusted: the server may have hung up unheard. */
@@ -84,10 +85,12 @@ export class Connection {
     this.doubting = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.watching = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.missing = undefined;
     this.socket = io({ auth: (give) => give(this.hello(seat)), transports: [...WEBSOCKET_FIRST], tryAllTransports: true, ...RECONNECTION });
     this.wire();
     this.watch();
-    wait(SAY_AFTER_MS).then(() => this.online || this.closed || this.listeners.onStatus?.(false, this.refusal));
+    this.miss();
     onWake((asleep_ms) => this.hurry(asleep_ms));
   }
 
@@ -193,9 +196,9 @@ export class Connection {
 
   wire() {
     const { socket } = this;
-    socket.on("connect", () => this.setOnline(true));
+    socket.on("connect", () => this.arrive());
     socket.on("disconnect", (reason) => {
-      this.setOnline(false);
+      this.miss();
       // The server hung up: a revoked seat is told why on its next try, others just come back.
       if (reason === "io server disconnect") {
         wait(Math.random() * COME_BACK_WITHIN_MS).then(() => this.closed || socket.connect());
@@ -244,15 +247,25 @@ export class Connection {
     this.listeners.onChange?.(state, events);
   }
 
-  /** @param {boolean} online */
-  setOnline(online) {
-    this.online = online;
-    if (online) {
-      this.refusal = null;
-      this.wake();
-      this.listen(this.listens); // it may have changed since the handshake
-    }
-    this.listeners.onStatus?.(online, this.refusal);
+  /** There is a line. */
+  arrive() {
+    this.online = true;
+    this.refusal = null;
+    this.wake();
+    this.listen(this.listens); // it may have changed since the handshake
+    this.say();
+  }
+
+  /** There is none, which is said if it stays so. */
+  miss() {
+    this.online = false;
+    clearTimeout(this.missing);
+    this.missing = setTimeout(() => this.closed || this.say(), SAY_AFTER_MS);
+  }
+
+  say() {
+    clearTimeout(this.missing);
+    this.listeners.onStatus?.(this.online, this.refusal);
   }
 
   /** @param {Error & {data?: {error: string, message: string, retry_after_s?: number}}} error */
@@ -269,7 +282,7 @@ export class Connection {
       wait(waitMs).then(() => this.closed || this.socket.connect());
     }
     this.wake();
-    this.listeners.onStatus?.(false, this.refusal);
+    if (this.refusal) this.say();
   }
 
   /**

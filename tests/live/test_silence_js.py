@@ -82,6 +82,19 @@ async def test_where_the_guess_was_wrong_the_next_try_is_by_websocket_again(page
     assert await page.evaluate(TRIES_FIRST % "websocket")
 
 
+async def test_nothing_is_said_of_a_line_that_is_back_before_anybody_could_read_it(
+    page: Page,
+) -> None:
+    await page.evaluate("window.letsThrough = true")
+    await page.clock.run_for(5100)
+    await page.wait_for_function("window.line.online")
+    await page.evaluate(f"{ENGINE}.close()")
+    assert not await page.evaluate("window.line.online")
+    await page.clock.run_for(1600)
+    await page.wait_for_function("window.line.online")
+    assert await page.evaluate("window.told") == [False, True, True]
+
+
 async def test_where_nothing_gets_through_the_first_try_goes_on(page: Page) -> None:
     """A server that is late would have to take it up once more."""
     asked = asyncio.Event()
