@@ -176,6 +176,14 @@ export function formatClock(seconds) {
 }
 
 /**
+ * Facts of one thing in one line, of which none that is short is broken in two.
+ * @param {string[]} facts
+ */
+export function joinFacts(facts) {
+  return facts.map((fact) => (fact.length < 16 ? fact.replaceAll(" ", "\u00a0") : fact)).join(" · ");
+}
+
+/**
  * For search: lower case, without Vietnamese diacritics ("Nguyễn Đức" -> "nguyen duc").
  * @param {string} text
  */

@@ -2,7 +2,7 @@
 /** What the operator reads about what this room sends. */
 
 import { fill } from "../dom.js";
-import { formatNumber, formatPercent, t, tn } from "../i18n.js";
+import { formatNumber, formatPercent, joinFacts, t, tn } from "../i18n.js";
 import { grade, qualityText } from "../media/quality.js";
 import { rate } from "./lines.js";
 
@@ -96,16 +96,17 @@ export function uplinkLevel(line, isNarrow, measured) {
 }
 
 /**
- * For a technician on the telephone: "1.800 kbit/s · mất 0% · 24 ms". Rate and loss are what the list of
+ * For a technician on the telephone: "1.800 kbit/s · mất gói 0% · trễ 24 ms". Rate and loss are what the list of
  * lines says too: a browser counts what it sends to try the line, and no loss that was mended.
  * @param {import("../media/quality.js").Line | null} line
  * @param {Measured | undefined} measured
  */
 export function lineFigures(line, measured) {
   if (!line?.level || !measured) return ""; // what the browser counts as sent does not arrive
-  return t("%(rate)s kbit/s · mất gói %(loss)s · trễ %(delay)s ms", {
+  const figures = t("%(rate)s kbit/s · mất gói %(loss)s · trễ %(delay)s ms", {
     rate: rate(measured.bitrate_bps),
     loss: formatPercent(measured.loss),
     delay: formatNumber(Math.round(line.rtt_ms)),
   });
+  return joinFacts(figures.split(" · "));
 }

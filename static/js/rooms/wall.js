@@ -2,7 +2,7 @@
 /** The wall of sites at the desk: who is here, who speaks, whose line is bad, whose hand is up. */
 
 import { byId, fill, find, on, renderList } from "../dom.js";
-import { formatNumber, t } from "../i18n.js";
+import { formatNumber, joinFacts, t } from "../i18n.js";
 import { keep, kept } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { hasMedia, isOpen, isOver } from "./conference.js";
@@ -21,9 +21,6 @@ import { siteNarrow } from "./uplink.js";
 const MAX_TILES = 16;
 /** Below this a site's picture is visibly poor; media.md has the rates of the layers. */
 const POOR_LOSS = 0.05;
-
-/** @param {string} fact short: of several in a tile, none is broken in two */
-const unbroken = (fact) => (fact.length < 16 ? fact.replaceAll(" ", "\u00a0") : fact);
 
 /**
  * Why a tile of the pair has no picture, though a source was chosen for it.
@@ -147,7 +144,7 @@ export class Wall {
     ];
     return {
       name: site.name,
-      facts: facts.filter(Boolean).map(unbroken).join(" · "),
+      facts: joinFacts(facts.filter(Boolean)),
       presence: open && presenceText(site, now),
       picture: arriving && !withheld,
       instead: unshown ? t("Trình duyệt này không hiện được") : withheld || gone,
