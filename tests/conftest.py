@@ -17,6 +17,7 @@ from typing import Any, Literal
 import psycopg
 import pytest
 import structlog
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, StaticPool, create_engine
 from sqlalchemy.orm import Session
@@ -24,6 +25,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from server.db.engine import Database, make_engine
 from server.db.schema import migrate
+from server.people import passwords
 from tests.cast import Cast, bring_in
 
 # Tracebacks with every local variable take seconds, and might show secrets.
@@ -294,6 +296,13 @@ def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs a thousandth of the real ones' third of a second: for tests of all but that cost."""
+    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(passwords, "_HASHER", quick)
 
 
 @pytest.fixture

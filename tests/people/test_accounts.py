@@ -14,14 +14,11 @@ from server.people.models import SignIn
 from tests.play import NOON
 
 PASSWORD = "mười hai điểm cầu"
-HASH = passwords.hash_password(PASSWORD)
 
 
 @pytest.fixture
-def cheap(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A hash of PASSWORD, where each costs little: for those that count tries, not what one costs."""
-    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_HASHER", quick)
+def cheap(cheap_passwords: None) -> str:
+    """A hash of PASSWORD."""
     return passwords.hash_password(PASSWORD)
 
 
@@ -31,8 +28,8 @@ def sign_in(session: Session, name: str, password: str, now: datetime) -> str:
     return accounts.sign_in_by_password(session, name, tried, now)
 
 
-def test_a_password_signs_in_until_it_expires(session: Session) -> None:
-    hoa = accounts.create_account(session, "Hoa", HASH, NOON, name="Cô Hoa")
+def test_a_password_signs_in_until_it_expires(session: Session, cheap: str) -> None:
+    hoa = accounts.create_account(session, "Hoa", cheap, NOON, name="Cô Hoa")
     token = sign_in(session, " HOA", PASSWORD, NOON)
     assert accounts.account_of_sign_in(session, token, NOON).id == hoa.id
     assert token not in session.query(SignIn).one().token_hash
@@ -43,13 +40,13 @@ def test_a_password_signs_in_until_it_expires(session: Session) -> None:
         accounts.account_of_sign_in(session, token, NOON)
 
 
-def test_short_passwords_and_taken_names_are_refused(session: Session) -> None:
+def test_short_passwords_and_taken_names_are_refused(session: Session, cheap: str) -> None:
     with pytest.raises(Invalid):
         passwords.hash_password("123456789")
     assert passwords.hash_password("1234567890")
-    accounts.create_account(session, "hoa", HASH, NOON)
+    accounts.create_account(session, "hoa", cheap, NOON)
     with pytest.raises(Conflict):
-        accounts.create_account(session, "HOA", HASH, NOON)
+        accounts.create_account(session, "HOA", cheap, NOON)
 
 
 def test_wrong_passwords_make_one_wait_even_for_the_right_one(session: Session, cheap: str) -> None:
@@ -71,8 +68,8 @@ def test_wrong_passwords_make_one_wait_even_for_the_right_one(session: Session, 
         sign_in(session, "hoa", "sai mật khẩu", later)
 
 
-def test_an_unknown_name_is_refused_in_the_same_words(session: Session) -> None:
-    accounts.create_account(session, "hoa", HASH, NOON)
+def test_an_unknown_name_is_refused_in_the_same_words(session: Session, cheap: str) -> None:
+    accounts.create_account(session, "hoa", cheap, NOON)
     said = []
     for name in ("hoa", "ai đó"):
         with pytest.raises(Unauthenticated) as refused:
@@ -100,8 +97,8 @@ def test_a_new_password_ends_the_other_sign_ins(session: Session, cheap: str) ->
         accounts.account_of_sign_in(session, elsewhere, NOON)
 
 
-def test_a_disabled_account_is_nobody(session: Session) -> None:
-    hoa = accounts.create_account(session, "hoa", HASH, NOON)
+def test_a_disabled_account_is_nobody(session: Session, cheap: str) -> None:
+    hoa = accounts.create_account(session, "hoa", cheap, NOON)
     token = accounts.sign_in(session, hoa, NOON)
     accounts.disable(session, hoa, NOON)
     with pytest.raises(Unauthenticated):
@@ -119,8 +116,8 @@ def test_waits_double_up_to_a_bound_and_are_forgotten() -> None:
 
 
 def test_an_unknown_name_costs_as_much_as_a_wrong_password() -> None:
-    nobodys = passwords.NOBODYS_HASH
-    assert extract_parameters(nobodys) == extract_parameters(HASH)
+    nobodys, real = passwords.NOBODYS_HASH, passwords.hash_password(PASSWORD)
+    assert extract_parameters(nobodys) == extract_parameters(real)
     assert not passwords.compare(nobodys, PASSWORD).right
 
 

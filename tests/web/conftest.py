@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -104,15 +103,12 @@ def a_config(folder: Path, **changes: Any) -> Config:
     return made.with_(**changes)
 
 
-hashed = functools.cache(hash_password)  # argon2 is slow by design
-
-
 def _account(session: Session, username: str, *, name: str, **flags: bool) -> None:
     session.add(
         Account(
             username=username,
             name=name,
-            password_hash=hashed(PASSWORD),
+            password_hash=hash_password(PASSWORD),
             created_at=now(),
             **flags,
         )
@@ -133,7 +129,7 @@ def rates() -> Rates:
 
 @pytest.fixture
 async def house(
-    tmp_path: Path, database_url: str, controls: list[str], rates: Rates
+    tmp_path: Path, database_url: str, controls: list[str], rates: Rates, cheap_passwords: None
 ) -> AsyncIterator[House]:
     """The web process, with the media workers of ``controls``."""
     config = a_config(tmp_path, database_url=database_url)

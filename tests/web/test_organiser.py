@@ -15,11 +15,12 @@ from server.conferences.models import AgendaItem, Appointment, Conference, Roste
 from server.people.accounts import create_account, find_account
 from server.people.links import create_link
 from server.people.models import Link, Person
+from server.people.passwords import hash_password
 from server.permissions import Role
 from server.web import organiser_links
 from server.web.rates import Rate, Rates
 from server.web.site import now
-from tests.web.conftest import PASSWORD, House, hashed
+from tests.web.conftest import PASSWORD, House
 from tests.web.organising import Organiser, workbook
 
 NEW = {
@@ -213,7 +214,9 @@ async def test_a_conference_is_its_organisers_alone(house: House) -> None:
 
     await organiser.done("/conferences/new", NEW)
     with house.database.write_session() as session:
-        moderator = create_account(session, "dieu-phoi", hashed(PASSWORD), now(), name="Điều phối")
+        moderator = create_account(
+            session, "dieu-phoi", hash_password(PASSWORD), now(), name="Điều phối"
+        )
         made = session.scalars(select(Conference).where(Conference.title == NEW["title"])).one()
         session.add(Appointment(conference_id=made.id, account_id=moderator.id, role="moderator"))
         session.commit()
