@@ -16,11 +16,12 @@ from server.activities import views as activities
 from server.attendance import views as attendance
 from server.conferences import views as conferences
 from server.db import journal
+from server.db.once import Once
 from server.people import views as people
 from server.permissions import Actor
 from server.questions import views as questions
 
-Part = Callable[[Session, Actor, datetime], dict[str, Any]]
+Part = Callable[[Once, Actor, datetime], dict[str, Any]]
 OwnPart = Callable[[Session, Sequence[Actor], datetime], Sequence[dict[str, Any]]]
 
 PARTS: tuple[Part, ...] = (
@@ -39,7 +40,7 @@ SHARED_FOR = timedelta(seconds=1)
 
 def build(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     """The state that ``actor``'s page shows: in the shape that the events' effects build."""
-    [state] = _with_own([_common(session, actor, now)], session, [actor], now)
+    [state] = _with_own([_common(Once(session), actor, now)], session, [actor], now)
     return state
 
 
@@ -49,11 +50,11 @@ def build_with_seq(session: Session, actor: Actor, now: datetime) -> tuple[dict[
     return build(session, actor, now), journal.head(session, actor.conference_id)
 
 
-def _common(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+def _common(once: Once, actor: Actor, now: datetime) -> dict[str, Any]:
     anybody = Actor("", actor.role, actor.conference_id, actor.site_id)
     state: dict[str, Any] = {}
     for part in PARTS:
-        state |= part(session, anybody, now)
+        state |= part(once, anybody, now)
     return state
 
 
@@ -80,14 +81,15 @@ class Shared:
     ) -> list[dict[str, Any]]:
         """The states of ``actors``, all of one conference whose last event is ``seq``, by as many
         queries as for one; no value in them may be changed."""
-        commons = [self._common(session, actor, seq, now) for actor in actors]
+        once = Once(session)
+        commons = [self._common(once, actor, seq, now) for actor in actors]
         return _with_own(commons, session, actors, now)
 
-    def _common(self, session: Session, actor: Actor, seq: int, now: datetime) -> dict[str, Any]:
+    def _common(self, once: Once, actor: Actor, seq: int, now: datetime) -> dict[str, Any]:
         key = (actor.role, actor.conference_id, actor.site_id)
         known = self._built.get(key)
         if known is None or known[0] != seq or now - known[1] > SHARED_FOR:
-            known = (seq, now, _common(session, actor, now))
+            known = (seq, now, _common(once, actor, now))
             self._forget(now)
             self._built[key] = known
         return known[2]

@@ -15,21 +15,22 @@ from server.activities.models import Activity, Item, Opening, Response, Run
 from server.activities.rules import OPEN
 from server.activities.running import items_of, unfinished
 from server.db.lists import among
+from server.db.once import Once
 from server.permissions import Actor, Permission, Target, may
 
 
-def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+def part(once: Once, actor: Actor, now: datetime) -> dict[str, Any]:
     """``activities``, ``keys``, ``runs``."""
     assert actor.conference_id is not None
     everyone = Target(actor.conference_id)
     state: dict[str, Any] = {"activities": {}, "keys": {}, "runs": {}}
     if may(actor, Permission.SEE_ACTIVITY, everyone):
-        state["activities"] = _activities(session, actor.conference_id)
+        state["activities"] = once(_activities, actor.conference_id)
     if may(actor, Permission.SEE_KEY, everyone):
-        state["keys"] = _keys(session, actor.conference_id)
+        state["keys"] = once(_keys, actor.conference_id)
     if may(actor, Permission.SEE_CONFERENCE, everyone):
         counted = may(actor, Permission.SEE_PROGRESS, everyone)
-        state["runs"] = _runs(session, actor.conference_id, counted)
+        state["runs"] = once(_runs, actor.conference_id, counted)
     return state
 
 

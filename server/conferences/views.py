@@ -23,14 +23,15 @@ from server.conferences.models import Appointment, Conference, Site
 from server.conferences.roster import listed
 from server.conferences.sites import sites_of
 from server.db.lists import among
+from server.db.once import Once
 from server.people.models import Account, Person, Unit
 from server.permissions import Actor, Permission, Target, may
 
 
-def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+def part(once: Once, actor: Actor, now: datetime) -> dict[str, Any]:
     """``conference``, ``sites``, ``agenda``, ``requests``, ``appointments``, ``roster``."""
     assert actor.conference_id is not None
-    conference = session.get_one(Conference, actor.conference_id)
+    conference = once(_conference, actor.conference_id)
     everyone = Target(conference.id)
     state: dict[str, Any] = {
         "conference": {},
@@ -43,23 +44,27 @@ def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
     if may(actor, Permission.SEE_CONFERENCE, everyone):
         state["conference"] = conference_created(conference)
         counted = may(actor, Permission.SEE_PROGRESS, everyone)
-        sites = sites_of(session, conference.id)
+        sites = once(sites_of, conference.id)
         state["sites"] = {
             str(site.id): site_added(site, counted, _sees_lines(actor, site)) for site in sites
         }
         state["agenda"] = {
-            str(item.id): agenda_item_set(item) for item in items_of(session, conference.id)
+            str(item.id): agenda_item_set(item) for item in once(items_of, conference.id)
         }
         state["requests"] = {
-            str(request.id): floor_requested(request) for request in waiting(session, conference.id)
+            str(request.id): floor_requested(request) for request in once(waiting, conference.id)
         }
     if may(actor, Permission.SEE_PEOPLE, everyone):
-        state["appointments"] = _appointments(session, conference.id)
+        state["appointments"] = once(_appointments, conference.id)
     if may(actor, Permission.SEE_ROSTER, Target(conference.id, actor.site_id)):
-        rows = listed(session, conference.id, actor.site_id)
+        rows = once(listed, conference.id, actor.site_id)
         state["roster"] = {str(row.person): asdict(row) for row in rows}
     built: dict[str, Any] = msgspec.to_builtins(state)
     return built
+
+
+def _conference(session: Session, conference_id: int) -> Conference:
+    return session.get_one(Conference, conference_id)
 
 
 def _sees_lines(actor: Actor, site: Site) -> bool:
@@ -69,7 +74,11 @@ def _sees_lines(actor: Actor, site: Site) -> bool:
 def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
     """``me`` of each; ``actors`` are of one conference."""
     units = _units(session, [a.person_id for a in actors if a.person_id is not None])
-    return [{"me": _me(session, actor, units.get(actor.person_id))} for actor in actors]
+    appointed = _appointed(session, actors)
+    return [
+        {"me": _me(a, units.get(a.person_id), appointed.get((a.account_id, a.role.value)))}
+        for a in actors
+    ]
 
 
 def _units(session: Session, persons: Sequence[int]) -> dict[int | None, str]:
@@ -94,18 +103,22 @@ def _appointments(session: Session, conference_id: int) -> dict[str, Any]:
     }
 
 
-def _me(session: Session, actor: Actor, unit: str | None) -> dict[str, Any]:
+def _appointed(session: Session, actors: Sequence[Actor]) -> dict[tuple[int | None, str], int]:
+    """(account, role) → the appointment that it is by"""
+    accounts = [actor.account_id for actor in actors if actor.account_id is not None]
+    if not accounts:
+        return {}
+    query = select(Appointment.account_id, Appointment.role, Appointment.id).where(
+        Appointment.conference_id == actors[0].conference_id,
+        Appointment.dismissed_at.is_(None),
+        among(Appointment.account_id, "accounts"),
+    )
+    rows = session.execute(query, {"accounts": accounts})
+    return {(row.account_id, row.role): row.id for row in rows}
+
+
+def _me(actor: Actor, unit: str | None, appointment: int | None) -> dict[str, Any]:
     """{seat, role, site, person, name, unit, appointment}; no event changes it."""
-    appointment = None
-    if actor.account_id is not None:
-        appointment = session.scalar(
-            select(Appointment.id).where(
-                Appointment.conference_id == actor.conference_id,
-                Appointment.account_id == actor.account_id,
-                Appointment.role == actor.role.value,
-                Appointment.dismissed_at.is_(None),
-            )
-        )
     return {
         "seat": actor.holder,
         "role": actor.role.value,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.conferences.models import Site
 from server.db.lists import among
+from server.db.once import Once
 from server.people.models import Person, Unit
 from server.permissions import Actor, Permission, Target, may
 from server.questions.facts import question_asked
@@ -30,10 +31,13 @@ def _with_askers(conference_id: int | None) -> Select[Question, str, str]:
     )
 
 
-def part(session: Session, actor: Actor, now: datetime) -> dict[str, Any]:
+def part(once: Once, actor: Actor, now: datetime) -> dict[str, Any]:
     """``questions``: id → what ``actor``'s events have told of it."""
-    rows = session.execute(_with_askers(actor.conference_id))
-    return {"questions": _questions(rows, actor)}
+    return {"questions": _questions(once(_all_asked, actor.conference_id), actor)}
+
+
+def _all_asked(session: Session, conference_id: int | None) -> Sequence[Row[Question, str, str]]:
+    return session.execute(_with_askers(conference_id)).all()
 
 
 def own(session: Session, actors: Sequence[Actor], now: datetime) -> list[dict[str, Any]]:
@@ -99,5 +103,5 @@ def listed(session: Session, conference_id: int) -> Sequence[QuestionRow]:
     sites = {site_id: name for site_id, name in session.execute(query)}
     return [
         QuestionRow(question, sites[question.site_id], asker or "", unit or "")
-        for question, asker, unit in session.execute(_with_askers(conference_id))
+        for question, asker, unit in _all_asked(session, conference_id)
     ]

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 import socketio
+from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from server.live import allowance, engine, gateway, metrics
@@ -608,6 +609,19 @@ async def test_shared_snapshots_are_each_ones_own(venue: Venue) -> None:
     with venue.database.read_session() as session:
         states = shared.build(session, everyone, 0, START)
         assert states == [build(session, actor, START) for actor in everyone]
+
+
+async def test_what_many_roles_see_is_read_once(venue: Venue) -> None:
+    queries = []
+    for actors in ([venue.cast.moderator], venue.cast.everyone()):
+        with venue.database.read_session() as session:
+            said: list[Any] = []
+            event.listen(
+                session.connection(), "before_cursor_execute", lambda *call: said.append(call)
+            )
+            Shared().build(session, actors, 0, START)
+            queries.append(len(said))
+    assert 5 < queries[0] and queries[1] < 2 * queries[0]
 
 
 async def test_shared_snapshots_are_not_kept(venue: Venue) -> None:
