@@ -252,19 +252,26 @@ def session(kind: str, request: pytest.FixtureRequest) -> Iterator[Session]:
         yield session
 
 
-@contextmanager
-def _in_memory(request: pytest.FixtureRequest) -> Iterator[Session]:
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Engine]:
+    """SQLite's one database in memory. One engine for all tests: each would compile every statement anew."""
     engine = create_engine(
         "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
     )
+    yield engine
+    engine.dispose()
+
+
+@contextmanager
+def _in_memory(request: pytest.FixtureRequest) -> Iterator[Session]:
+    engine: Engine = request.getfixturevalue("memory")
     with engine.connect() as connection:
         template = sqlite3.connect(request.getfixturevalue("sqlite_template"))
-        template.backup(connection.connection.dbapi_connection)
+        template.backup(connection.connection.dbapi_connection)  # over whatever was there
         template.close()
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
     with Session(engine, expire_on_commit=False) as session:
         yield session
-    engine.dispose()
 
 
 @contextmanager
