@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import colorsys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -17,13 +16,13 @@ from server.media.ice import IceLite
 from server.media.peer import Peer, make_certificate
 from server.permissions import Role
 from server.simulation import publisher
-from server.simulation.clips import make_clip
+from server.simulation.clips import Clip, make_clip
 from server.simulation.publisher import SimulatedSite
 from server.simulation.scenes import hue_of
 from server.web.site import now
 from tests.media.harness import Process, eventually
 from tests.web.conftest import House, house, rates  # noqa: F401
-from tests.web.test_whip import a_token, controls, peers, post, worker  # noqa: F401
+from tests.web.test_whip import a_token, controls, kind, peers, post, worker  # noqa: F401
 
 INDEX = 4
 
@@ -40,11 +39,16 @@ def _on_stage(house: House) -> None:  # noqa: F811
         session.commit()
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """What the room shows."""
+    return make_clip("Yên Mỹ", INDEX, tmp_path_factory.mktemp("clips"))
+
+
 @pytest.fixture
-async def site(house: House, tmp_path: Path) -> AsyncIterator[SimulatedSite]:  # noqa: F811
+async def site(house: House, clip: Clip) -> AsyncIterator[SimulatedSite]:  # noqa: F811
     """A room that publishes."""
     _on_stage(house)
-    clip = make_clip("Yên Mỹ", INDEX, tmp_path)
     base_url = str(house.server.make_url("")).rstrip("/")
     site = SimulatedSite(base_url, "tap-huan", a_token(house, Role.ENCODER, house.cast.hue), clip)
     running = asyncio.create_task(site.run())
@@ -88,7 +92,6 @@ async def test_a_player_sees_and_hears_the_room(
     assert loudest > 1000
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_room_comes_back_as_soon_as_a_worker_was_started_again(
     site: SimulatedSite,
     worker: Process,  # noqa: F811
@@ -103,7 +106,6 @@ async def test_a_room_comes_back_as_soon_as_a_worker_was_started_again(
     await eventually(lambda: offers and site.connected.is_set())
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_worker_that_is_slow_for_a_moment_keeps_the_room(
     site: SimulatedSite, worker: Process, offers: list[str]  # noqa: F811
 ) -> None:

@@ -36,6 +36,12 @@ SDP = {"Content-Type": "application/sdp", "Accept": "*/*"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag", "Accept": "*/*"}
 
 
+@pytest.fixture
+def kind() -> str:
+    """Tokens and seats are found alike in both: the tests of people and of their rights have them."""
+    return "sqlite"
+
+
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Process]:
     process = Process()
