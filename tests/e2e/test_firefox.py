@@ -25,7 +25,7 @@ async def firefox(tmp_path: Path) -> AsyncIterator[Firefox]:
 
 
 async def test_without_h264_the_stage_is_the_live_recording_and_vp8_is_sent(
-    demo: Demo, firefox: Firefox, visit: Callable[..., Any]
+    demo: Demo, firefox: Firefox, sit: Callable[..., Any]
 ) -> None:
     room = await firefox.open()
     await room.enter(demo.urls["operator"])
@@ -34,11 +34,12 @@ async def test_without_h264_the_stage_is_the_live_recording_and_vp8_is_sent(
     )
     await room.sees("#codec-note", "không gửi được H.264 nên gửi VP8")
     await room.until("document.querySelector('#preview.has-picture') && true")
+    await room.sees("#voice", "Micrô thu tốt.")
     await room.press("#join")
     await room.sees("#toasts", "không có H.264 nên hình đi chậm")
 
     # Its own picture reaches a browser that prefers H.264.
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    desk = await sit(demo.urls["moderator"])
     await desk.frames("#wall li:has-text('Khoái Châu')", 5)
 
     # The stage moves, by the live recording; its sound comes by WebRTC, ahead of it.
