@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
+import pytest_asyncio
 import socketio
 from aiohttp import web
 
@@ -134,8 +134,7 @@ async def _blank(_request: web.Request) -> web.Response:
     return web.Response(text="<!doctype html><html lang=vi>", content_type="text/html")
 
 
-@pytest.fixture
-async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
+async def serve_venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
     """The cast's conference, served. No media worker: nobody asks for media here."""
     inbox = Inbox(database)
     inbox.start()
@@ -162,3 +161,6 @@ async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator
     await inbox.stop()
     await steering.stop()
     await runner.cleanup()
+
+
+venue = pytest_asyncio.fixture(serve_venue)

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Dialog, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Dialog, Page
 from sqlalchemy import func, select
 
-from benchmarks.load.chromium import CHROMIUM
 from server import inbox
 from server.attendance.models import CheckIn
 from server.db.journal import JournalEntry
@@ -20,13 +20,16 @@ from server.permissions import Actor
 from server.questions.models import Question
 from server.snapshot import build_with_seq
 from tests.cast import START
-from tests.live.conftest import PATIENCE_S, Venue
+from tests.e2e.conftest import browser  # noqa: F401
+from tests.live.conftest import PATIENCE_S, Venue, serve_venue
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.alone,
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.parametrize("kind", ["sqlite"]),
 ]
+venue = pytest_asyncio.fixture(serve_venue, loop_scope="session")
 
 CONNECT = """async ([name, boot]) => {
   const { connect } = await import("/static/js/connection.js");
@@ -53,18 +56,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.db.engine.BUSY_TIMEOUT_MS", 200)
 
 
-@pytest.fixture
-async def page(venue: Venue) -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(venue: Venue, browser: Browser) -> AsyncIterator[Page]:  # noqa: F811
     """A trainee's page, connected from what the server put into it."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = await (await browser.new_context()).new_page()
-        await page.goto(f"{venue.url}/blank")
-        await sit_down(venue, page, venue.cast.trainee, "line")
-        yield page
-        await browser.close()
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(f"{venue.url}/blank")
+    await sit_down(venue, page, venue.cast.trainee, "line")
+    yield page
+    await context.close()
 
 
 async def sit_down(venue: Venue, page: Page, actor: Actor, name: str) -> None:

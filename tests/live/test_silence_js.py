@@ -9,18 +9,21 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, Route, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route
 
-from benchmarks.load.chromium import CHROMIUM
 from server.snapshot import build_with_seq
 from tests.cast import START
-from tests.live.conftest import PATIENCE_S, Venue
+from tests.e2e.conftest import browser  # noqa: F401
+from tests.live.conftest import PATIENCE_S, Venue, serve_venue
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.alone,
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.parametrize("kind", ["sqlite"]),
 ]
+venue = pytest_asyncio.fixture(serve_venue, loop_scope="session")
 
 SWALLOWED = """
 const Real = WebSocket;
@@ -42,26 +45,23 @@ TRIES_FIRST = "window.line.socket.io.opts.transports[0] === '%s'"
 ENGINE = "window.line.socket.io.engine"
 
 
-@pytest.fixture
-async def page(venue: Venue) -> AsyncIterator[Page]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(venue: Venue, browser: Browser) -> AsyncIterator[Page]:  # noqa: F811
     """A trainee's page at the beginning of its first try."""
     trainee = venue.cast.trainee
     state, seq = venue.database.read_now(build_with_seq, trainee, START)
     cookie, secret = f"seat_{trainee.holder}", venue.cast.secrets[trainee.holder]
     boot = {"seat": trainee.holder, "role": "trainee", "seq": seq, "state": state}
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = await (await browser.new_context()).new_page()
-        await page.context.add_cookies([{"name": cookie, "value": secret, "url": venue.url}])
-        await page.add_init_script(SWALLOWED)
-        await page.clock.install(time=0)
-        await page.goto(f"{venue.url}/blank")
-        await page.clock.pause_at(3_600_000)
-        await page.evaluate(CONNECT, boot)
-        yield page
-        await browser.close()
+    context = await browser.new_context()
+    page = await context.new_page()
+    await context.add_cookies([{"name": cookie, "value": secret, "url": venue.url}])
+    await page.add_init_script(SWALLOWED)
+    await page.clock.install(time=0)
+    await page.goto(f"{venue.url}/blank")
+    await page.clock.pause_at(3_600_000)
+    await page.evaluate(CONNECT, boot)
+    yield page
+    await context.close()
 
 
 async def test_a_page_without_a_line_says_so_and_polls_soon(page: Page) -> None:
