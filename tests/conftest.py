@@ -45,6 +45,7 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 KINDS = ("sqlite", "postgresql")
+MARKS = ("alone", "browser")
 
 
 class Sharing(LoadFileScheduling):
@@ -59,13 +60,26 @@ class Sharing(LoadFileScheduling):
 def _mark(file: str) -> str:
     """Read from the file's text: only the workers import it."""
     text = (Path(__file__).parents[1] / file).read_text()
-    return next((mark for mark in ("alone", "browser") if f"pytest.mark.{mark}" in text), "")
+    return next((mark for mark in MARKS if f"pytest.mark.{mark}" in text), "")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where nothing but these marks is asked for, files without them are not even imported: five seconds."""
+    asked = set(config.getoption("markexpr").split(" or "))
+    if asked <= {*MARKS} and collection_path.match("test_*.py") and not _mark(str(collection_path)):
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files begin first, or one of them would be the last and alone."""
+    """The longest files begin first, or one would be the last and alone; in a row those of one demo."""
     size = Counter(item.path for item in items)
-    items.sort(key=lambda item: (not item.get_closest_marker("long"), -size[item.path], item.path))
+
+    def order(item: pytest.Item) -> tuple[bool, bool, int, Path]:
+        path = item.path
+        return not item.get_closest_marker("long"), path.parent.name != "e2e", -size[path], path
+
+    items.sort(key=order)
 
 
 @pytest.hookimpl(optionalhook=True)
