@@ -51,7 +51,7 @@ SETTLE_S = 12.0
 NOTHING_S = 20.0
 LARGEST_PX = 720
 FULL_HD = (1920, 1080)
-"""a display's window: only there the largest picture is sent"""
+"""a display's window: only there the largest picture is sent. Software draws all of it each time."""
 SMALL = (960, 600)
 """the operator's: what it draws costs, and is not looked at"""
 UNITS = {
@@ -242,7 +242,7 @@ async def legs_of(options: argparse.Namespace, folder: Path) -> AsyncIterator[Le
         operator = next(iter(plan.operators.values()))
         publisher = await _open(browser, lines["publisher"], operator, *SMALL)
         await publisher.locator("#join").click()
-        display = await _open(browser, lines["receiver"], plan.links["display"], *FULL_HD)
+        display = await _open(browser, lines["receiver"], plan.links["display"], *options.window)
         yield Legs(publisher, display, lines, options.seconds)
 
 
@@ -284,6 +284,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="on each line")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--window", nargs=2, type=int, default=FULL_HD, help="px, of the display: wide, high"
+    )
     parser.add_argument(
         "--only", nargs="+", default=[""], help="parts of names, e.g. receiver or publisher.loss_2"
     )
