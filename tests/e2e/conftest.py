@@ -21,7 +21,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
 from benchmarks.load.chromium import CHROMIUM
-from tests.e2e.pages import FLAGS, WAIT_S, Visitor
+from tests.e2e.pages import FLAGS, PROBE, WAIT_S, Visitor
 
 HERE = Path(__file__).parent
 READY_WITHIN_S = 90
@@ -122,7 +122,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The conference that the tests share: two simulated sites, Khoái Châu vacant."""
     with run_demo(cache, tmp_path_factory.mktemp("demo") / "log", sites=2) as running:
@@ -153,15 +153,15 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
-    """``await visit(url)`` opens a browser of its own (cookies, storage) at an address.
+async def browse(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
+    """``await browse()`` is a browser of its own (cookies, storage), still without a page.
 
     What any page throws, and what its security policy blocks, fails the test.
     """
     troubles: list[str] = []
     contexts: list[BrowserContext] = []
 
-    async def open_(url: str, width: int = 1366, height: int = 768) -> Visitor:
+    async def open_(width: int = 1366, height: int = 768) -> Visitor:
         context = await browser.new_context(
             viewport={"width": width, "height": height},
             permissions=["camera", "microphone"],
@@ -175,12 +175,37 @@ async def visit(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
             lambda message: "Content Security Policy" in message.text
             and troubles.append(f"{page.url}: {message.text}"),
         )
-        visitor = Visitor(page)
-        await visitor.prepare()
-        await page.goto(url)
-        return visitor
+        await page.add_init_script(PROBE)
+        return Visitor(page)
 
     yield open_
     for context in contexts:
         await context.close()
     assert not troubles, troubles
+
+
+@pytest.fixture
+def visit(browse: Callable[..., Any]) -> Callable[..., Any]:
+    """``await visit(url)`` opens an address in a browser of its own."""
+
+    async def open_(url: str, *size: int) -> Visitor:
+        visitor: Visitor = await browse(*size)
+        await visitor.page.goto(url)
+        return visitor
+
+    return open_
+
+
+@pytest.fixture
+def sit(browse: Callable[..., Any]) -> Callable[..., Any]:
+    """``await sit(link)`` opens the seat's page that comes of a link, in a browser of its own; ``script``:
+    what is to run in its pages before all else, ``form``: what the link's page asks for."""
+
+    async def open_(link: str, *size: int, script: str = "", **form: str) -> Visitor:
+        visitor: Visitor = await browse(*size)
+        if script:
+            await visitor.page.add_init_script(script)
+        await visitor.take_seat(link, **form)
+        return visitor
+
+    return open_

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, eventually
+from tests.e2e.pages import SMALL, eventually
 from tests.e2e.test_media import CENTRE_HUE
 from tests.e2e.test_room import COUNT, bring_phone
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.browser
 
 
 async def test_web_worker_and_recorder_are_killed_in_turn(
-    short_demo: Demo, visit: Callable[..., Any]
+    short_demo: Demo, sit: Callable[..., Any]
 ) -> None:
     demo = short_demo
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    phone = await bring_phone(demo, visit, display)
+    display = await sit(demo.urls["display"], *SMALL)
+    phone = await bring_phone(demo, sit)
     await display.shows("#stage", CENTRE_HUE)
 
     # Web: the picture goes on meanwhile; what was pressed is done once it is back.
@@ -51,7 +51,7 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
 
     # The recorder: what was recorded before and after plays as one.
     demo.kill("server.recorder")
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    desk = await sit(demo.urls["moderator"])
     await desk.sees("#recording", "Đang ghi")
     await display.frames("#stage", 30)
     await display.page.context.close()

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, Visitor
+from tests.e2e.pages import SMALL, Visitor
 from tests.e2e.test_media import plays
 from tests.e2e.test_room import PHONE
 
@@ -21,8 +21,8 @@ async def speak_english(visitor: Visitor) -> None:
     await expect(visitor.at("html[lang=en]")).to_be_attached()
 
 
-async def test_the_desk_goes_on_listening(demo: Demo, visit: Callable[..., Any]) -> None:
-    desk = await (await visit(demo.urls["moderator"])).enter()
+async def test_the_desk_goes_on_listening(demo: Demo, sit: Callable[..., Any]) -> None:
+    desk = await sit(demo.urls["moderator"])
     await desk.press("#listen")
     await expect(desk.at("#listen")).to_have_attribute("aria-pressed", "true")
     await desk.press("#wall button.video", "Văn Lâm")
@@ -37,8 +37,8 @@ async def test_the_desk_goes_on_listening(demo: Demo, visit: Callable[..., Any])
     await expect(desk.at("#listen")).to_have_attribute("aria-pressed", "false")
 
 
-async def test_a_speaker_goes_on_listening(demo: Demo, visit: Callable[..., Any]) -> None:
-    speaker = await (await visit(demo.urls["speaker"])).enter()
+async def test_a_speaker_goes_on_listening(demo: Demo, sit: Callable[..., Any]) -> None:
+    speaker = await sit(demo.urls["speaker"])
     await speaker.press("#listen")
     await speaker.sees("#stage figcaption", "Điểm cầu trung tâm")
     await speaker.frames("#stage", 1)
@@ -48,9 +48,9 @@ async def test_a_speaker_goes_on_listening(demo: Demo, visit: Callable[..., Any]
 
 
 async def test_of_two_displays_the_same_plays_the_sound(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    first, second = [await (await visit(demo.urls["display"], *DISPLAY)).enter() for _ in range(2)]
+    first, second = [await sit(demo.urls["display"], *SMALL) for _ in range(2)]
     await plays(first)
     await speak_english(first)
     await first.sees("#status", "LIVE")
@@ -58,8 +58,8 @@ async def test_of_two_displays_the_same_plays_the_sound(
     await plays(second, False)
 
 
-async def test_a_room_stays_muted_where_it_was(demo: Demo, visit: Callable[..., Any]) -> None:
-    operator = await (await visit(demo.urls["operator"])).enter()
+async def test_a_room_stays_muted_where_it_was(demo: Demo, sit: Callable[..., Any]) -> None:
+    operator = await sit(demo.urls["operator"], *SMALL)
     await operator.sees("#voice", "Micrô thu tốt.")
     await operator.press("#join")
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
@@ -73,10 +73,8 @@ async def test_a_room_stays_muted_where_it_was(demo: Demo, visit: Callable[..., 
     await expect(operator.at("#ask-text")).to_have_value("Bao giờ có mẫu mới?")
 
 
-async def test_what_a_phone_was_writing_is_still_there(
-    demo: Demo, visit: Callable[..., Any]
-) -> None:
-    phone = await (await visit(demo.urls["trainee"], *PHONE)).enter()
+async def test_what_a_phone_was_writing_is_still_there(demo: Demo, sit: Callable[..., Any]) -> None:
+    phone = await sit(demo.urls["trainee"], *PHONE)
     await phone.press(".places a[href='#ask']")
     await phone.at("#ask-text").fill("Bao giờ có mẫu mới?")
     await phone.press(".places a[href='#me']")

@@ -12,7 +12,7 @@ from playwright.async_api import expect
 
 from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, Visitor, eventually
+from tests.e2e.pages import SMALL, Visitor, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -51,23 +51,23 @@ async def is_silent(page: Visitor, while_: Callable[[], Awaitable[None]]) -> Non
 
 
 async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
+    display = await sit(demo.urls["display"], *SMALL)
     await display.shows("#stage", CENTRE_HUE)
     await display.hears()
 
-    operator = await (await visit(demo.urls["operator"])).enter()
-    await operator.sees("#voice", "Micrô thu tốt.")
-    await operator.press("#join")
-    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
-    await operator.shows("#stage", CENTRE_HUE)
-
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    desk = await sit(demo.urls["moderator"])
     await desk.press("#listen")
     await desk.shows("#stage", CENTRE_HUE)
     await desk.hears()
     await expect(desk.at("#wall button.speaking", "Điểm cầu trung tâm")).to_be_visible()
+
+    operator = await sit(demo.urls["operator"], *SMALL)
+    await operator.sees("#voice", "Micrô thu tốt.")
+    await operator.press("#join")
+    await operator.sees("#publish-state", "Đang gửi hình và tiếng")
+    await operator.shows("#stage", CENTRE_HUE)
 
     # The moderator gives Khoái Châu the floor, on the wall.
     await desk.shows("#wall li:has-text('Khoái Châu')", FAKE_CAMERA_HUE)
@@ -78,15 +78,11 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
     await desk.hears(1e-5)  # short beeps
 
     # The room does not hear itself, and nobody else either, while the desk does.
-    async def desk_hears() -> None:
-        for _ in range(3):
-            await desk.hears(1e-5)
-
-    await is_silent(display, desk_hears)
+    await is_silent(display, lambda: desk.hears(1e-5))
 
     # Muted by the server, it is not heard; nor is the one who had the floor before and goes on.
     await desk.press("#tile-menu [data-tile=mute]")
-    await is_silent(desk, lambda: desk.frames("#wall li:has-text('trung tâm')", 20))
+    await is_silent(desk, lambda: desk.frames("#wall li:has-text('trung tâm')", 10))
 
     await desk.press("#tile-menu [data-tile=mute]")
     await desk.hears(1e-5)
@@ -128,21 +124,21 @@ async def test_the_floor_moves_and_only_its_holder_is_seen_and_heard(
 
     # Khoái Châu leaves: whoever comes after this test finds the centre on stage, as it did
     # (its tile is still the one that was chosen).
+    await operator.page.context.close()
     await desk.press("#tile-menu [data-tile=floor]")
     await display.shows("#stage", CENTRE_HUE)
 
 
 async def test_a_shared_screen_is_presented_beside_the_stage(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    operator = await (await visit(demo.urls["operator"])).enter()
-    await operator.press("#join-silent")
+    display = await sit(demo.urls["display"], *SMALL)
     await expect(display.at("#presentation")).to_be_hidden()
+    desk = await sit(demo.urls["moderator"])
+    operator = await sit(demo.urls["operator"], *SMALL)
+    await operator.press("#join-silent")
     await operator.press("#share")
     await expect(operator.at("#share")).to_have_text("Dừng chia sẻ")
-
-    desk = await (await visit(demo.urls["moderator"])).enter()
     await desk.press("#wall button.video", "Khoái Châu")
     await desk.press("#tile-menu [data-tile=present]")
     await display.frames("#presentation", 3)
@@ -156,11 +152,12 @@ async def test_a_shared_screen_is_presented_beside_the_stage(
     await operator.press("#confirm-dialog [value=confirm]")
     await expect(operator.at("#share")).to_have_text("Share screen")
     await expect(display.at("#presentation")).to_be_hidden()
+    await operator.page.context.close()
     await desk.press("#clear-presentation")
 
 
-async def test_one_display_of_a_room_plays_its_sound(demo: Demo, visit: Callable[..., Any]) -> None:
-    first, second = [await (await visit(demo.urls["display"], *DISPLAY)).enter() for _ in range(2)]
+async def test_one_display_of_a_room_plays_its_sound(demo: Demo, sit: Callable[..., Any]) -> None:
+    first, second = [await sit(demo.urls["display"], *SMALL) for _ in range(2)]
     await second.shows("#stage", CENTRE_HUE)
     await plays(first)
     await plays(second, False)
@@ -174,7 +171,7 @@ async def test_one_display_of_a_room_plays_its_sound(demo: Demo, visit: Callable
     await expect(second.at("#silent-banner")).to_be_hidden()
 
 
-async def test_a_hidden_display_receives_no_picture(demo: Demo, visit: Callable[..., Any]) -> None:
+async def test_a_hidden_display_receives_no_picture(demo: Demo, sit: Callable[..., Any]) -> None:
     async def pictures(display: Visitor) -> float:
         return float((await display.page.evaluate("inbound()"))["stage"]["packets"])
 
@@ -183,7 +180,7 @@ async def test_a_hidden_display_receives_no_picture(demo: Demo, visit: Callable[
         await seen.frames("#stage", 5)
         return await pictures(hidden) == before
 
-    hidden, seen = [await (await visit(demo.urls["display"], *DISPLAY)).enter() for _ in range(2)]
+    hidden, seen = [await sit(demo.urls["display"], *SMALL) for _ in range(2)]
     await hidden.shows("#stage", CENTRE_HUE)
     # Headless pages are never covered by others: the page is told that it is.
     hide = """(hidden) => {

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor
+from tests.e2e.pages import SMALL, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -34,11 +34,9 @@ window.WebSocket = class {
 
 @pytest.mark.parametrize("hindered", [REFUSED, SWALLOWED], ids=["refused", "swallowed"])
 async def test_a_question_gets_through_without_websockets(
-    demo: Demo, visit: Callable[..., Any], hindered: str
+    demo: Demo, sit: Callable[..., Any], hindered: str
 ) -> None:
-    room: Visitor = await visit(demo.urls["operator"])
-    await room.page.add_init_script(hindered)
-    await room.enter()
+    room: Visitor = await sit(demo.urls["operator"], *SMALL, script=hindered)
     await room.press("#join-silent")
     await room.press("#tab-ask")
     await room.at("#ask-text").fill("Mạng ở đây không cho qua thì hỏi thế nào?")

@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from server.simulation.client import SeatClient
 from server.simulation.reference import QUIZZES
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, eventually
+from tests.e2e.pages import SMALL, eventually
 from tests.e2e.test_room import ask, bring_phone
 
 pytestmark = pytest.mark.browser
@@ -48,12 +48,12 @@ async def prepare(demo: Demo) -> None:
 
 
 async def test_a_quiz_is_launched_answered_charted_and_revealed(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
     await prepare(demo)
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    desk = await (await visit(demo.urls["moderator"])).enter()
-    phone = await bring_phone(demo, visit, display)
+    display = await sit(demo.urls["display"], *SMALL)
+    desk = await sit(demo.urls["moderator"])
+    phone = await bring_phone(demo, sit)
 
     await desk.press("#quiz-button")
     await desk.press(f"#activities li:has-text('{TITLE}') [data-launch]")
@@ -155,11 +155,10 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
 
 
 async def test_options_keep_their_words_while_a_finger_is_on_one(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
     """They are drawn again when it is lifted; the card around them is drawn at once."""
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    phone = await bring_phone(demo, visit, display)
+    phone = await bring_phone(demo, sit)
     text = "Có phải đi xét nghiệm lại không?"
     await ask(phone, text)
     desk = SeatClient(demo.base_url)

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from server.simulation.reference import AGENDA, CURRENT, QUIZZES
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, eventually
+from tests.e2e.pages import SMALL, eventually
 from tests.e2e.test_media import CENTRE_HUE
 from tests.e2e.test_room import ask, bring_phone
 
@@ -66,12 +66,12 @@ async def test_while_the_conference_goes_on_the_bar_of_a_paused_replay_stays_tru
 
 
 async def test_what_was_live_is_replayed_to_its_last_second(
-    short_demo: Demo, visit: Callable[..., Any]
+    short_demo: Demo, sit: Callable[..., Any]
 ) -> None:
     demo = short_demo
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    desk = await (await visit(demo.urls["moderator"])).enter()
-    phone = await bring_phone(demo, visit, display)
+    display = await sit(demo.urls["display"], *SMALL)
+    desk = await sit(demo.urls["moderator"])
+    phone = await bring_phone(demo, sit)
     await display.shows("#stage", CENTRE_HUE)
     done: dict[tuple[str, str], tuple[datetime, datetime]] = {}
 

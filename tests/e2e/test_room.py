@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, Visitor, eventually
+from tests.e2e.pages import SMALL, Visitor, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -18,12 +18,10 @@ PHONE = (360, 800)
 COUNT = "#check-in .numeral"
 
 
-async def bring_phone(demo: Demo, visit: Callable[..., Any], display: Visitor) -> Visitor:
-    """A trainee types what the display shows, then the own code, as printed: in small letters."""
-    code = (await display.at("#check-in .code").inner_text()).replace("·", "")
-    phone: Visitor = await visit(f"{demo.base_url}/c/{code}", *PHONE)
-    await phone.at("[name=code]").fill(demo.fresh_code().lower())
-    return await phone.enter()
+async def bring_phone(demo: Demo, sit: Callable[..., Any]) -> Visitor:
+    """Of a trainee of Khoái Châu, by the address of the QR code and the own code."""
+    phone: Visitor = await sit(demo.urls["check_in"], *PHONE, code=demo.fresh_code())
+    return phone
 
 
 async def ask(phone: Visitor, text: str) -> None:
@@ -36,14 +34,18 @@ async def ask(phone: Visitor, text: str) -> None:
 
 
 async def test_a_trainee_checks_in_by_the_code_on_the_display(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, visit: Callable[..., Any], sit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    operator = await (await visit(demo.urls["operator"])).enter()
+    """A trainee types what the display shows, then the own code, as printed: in small letters."""
+    display = await sit(demo.urls["display"], *SMALL)
+    operator = await sit(demo.urls["operator"], *SMALL)
     await operator.press("#join-silent")
     before = await display.number_at(COUNT)
 
-    phone = await bring_phone(demo, visit, display)
+    code = (await display.at("#check-in .code").inner_text()).replace("·", "")
+    phone = await visit(f"{demo.base_url}/c/{code}", *PHONE)
+    await phone.at("[name=code]").fill(demo.fresh_code().lower())
+    await phone.enter()
     await phone.press("#check-in-button")
     await phone.sees("#check-in", "Đã điểm danh lúc")
 
@@ -68,11 +70,11 @@ async def test_a_wrong_code_is_told_and_nothing_else(demo: Demo, visit: Callable
 
 
 async def test_a_question_is_asked_approved_shown_and_answered(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    desk = await (await visit(demo.urls["moderator"])).enter()
-    phone = await bring_phone(demo, visit, display)
+    display = await sit(demo.urls["display"], *SMALL)
+    desk = await sit(demo.urls["moderator"])
+    phone = await bring_phone(demo, sit)
 
     text = "Xã chúng tôi <b>chưa</b> có máy quét, số hóa thế nào?"
     # It passes after some seconds: whoever waits for it begins before it comes.
@@ -110,12 +112,11 @@ async def test_a_question_is_asked_approved_shown_and_answered(
 
 
 async def test_an_advisor_answers_in_writing_and_the_asker_reads_it(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    desk = await (await visit(demo.urls["moderator"])).enter()
-    advisor = await (await visit(demo.urls["advisor"])).enter()
-    phone = await bring_phone(demo, visit, display)
+    desk = await sit(demo.urls["moderator"])
+    advisor = await sit(demo.urls["advisor"])
+    phone = await bring_phone(demo, sit)
 
     text, answer = "Kinh phí ở đâu?", "Từ ngân sách cấp xã, theo Nghị quyết của HĐND tỉnh."
     await ask(phone, text)
@@ -132,9 +133,9 @@ async def test_an_advisor_answers_in_writing_and_the_asker_reads_it(
 
 
 async def test_a_room_that_sends_nothing_is_led_to_its_devices(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    operator = await (await visit(demo.urls["operator"])).enter()
+    operator = await sit(demo.urls["operator"], *SMALL)
     await operator.press("#join-silent")
     for button, text in (("#mute-audio", "Bật micrô"), ("#mute-video", "Bật hình")):
         await operator.sees(button, text)

@@ -13,7 +13,7 @@ import pytest
 
 from server.simulation.scenes import hue_of
 from tests.e2e.conftest import Demo, run_demo
-from tests.e2e.pages import WAIT_S, eventually
+from tests.e2e.pages import SMALL, WAIT_S, eventually
 from tests.e2e.test_media import FAKE_CAMERA_HUE
 
 pytestmark = pytest.mark.browser
@@ -97,18 +97,16 @@ def turned_demo(turn: str, cache: Path, tmp_path: Path) -> Iterator[Demo]:
 
 
 async def test_a_room_behind_a_closed_network_sees_and_is_seen(
-    turned_demo: Demo, visit: Callable[..., Any]
+    turned_demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    operator = await visit(turned_demo.urls["operator"])
-    await operator.page.add_init_script(RELAYED)
-    await operator.enter()
+    operator = await sit(turned_demo.urls["operator"], *SMALL, script=RELAYED)
     await operator.sees("#voice", "Micrô thu tốt.")
     await operator.press("#join")
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
     await operator.shows("#stage", hue_of(0))
     await operator.hears()
 
-    desk = await (await visit(turned_demo.urls["moderator"])).enter()
+    desk = await sit(turned_demo.urls["moderator"])
     await desk.shows("#wall li:has-text('Khoái Châu')", FAKE_CAMERA_HUE)
 
     async def ways() -> list[str]:

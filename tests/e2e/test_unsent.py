@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import DISPLAY, Visitor
+from tests.e2e.pages import Visitor
 from tests.e2e.test_room import bring_phone
 
 pytestmark = pytest.mark.browser
@@ -44,10 +44,9 @@ async def swallow_commands(page: Page) -> asyncio.Event:
 
 
 async def test_a_phone_is_closed_without_a_network_and_opened_again(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    display = await (await visit(demo.urls["display"], *DISPLAY)).enter()
-    phone = await bring_phone(demo, visit, display)
+    phone = await bring_phone(demo, sit)
     await phone.at("#check-in-button").wait_for()
     context, address = phone.page.context, phone.page.url.partition("#")[0]
     await context.set_offline(True)
