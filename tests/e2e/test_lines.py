@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import WAIT_S, eventually
+from tests.e2e.pages import SMALL, WAIT_S, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -34,10 +34,21 @@ REMEMBER = """(list, name) => {
 }"""
 
 
-async def test_desk_and_room_read_how_their_lines_are(
-    demo: Demo, visit: Callable[..., Any]
-) -> None:
-    operator = await (await visit(demo.urls["operator"])).enter()
+# How a browser tells of a line that is too narrow for its picture.
+NARROW = """
+window.narrow = true;
+const getStats = RTCPeerConnection.prototype.getStats;
+RTCPeerConnection.prototype.getStats = async function (...given) {
+  const told = [...(await getStats.apply(this, given))];
+  const qualityLimitationReason = window.narrow ? "bandwidth" : "none";
+  return new Map(told.map(([id, entry]) =>
+    [id, entry.type === "outbound-rtp" ? {...entry, qualityLimitationReason} : entry]));
+};
+"""
+
+
+async def test_desk_and_room_read_how_their_lines_are(demo: Demo, sit: Callable[..., Any]) -> None:
+    operator = await sit(demo.urls["operator"], *SMALL, script=NARROW)
     await operator.sees("#voice", "Micrô thu tốt.")
     await operator.press("#join")
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
@@ -51,15 +62,30 @@ async def test_desk_and_room_read_how_their_lines_are(
             "data-quality", re.compile("[0-4]")
         )
     await expect(rows).to_contain_text("kbit/s · mất gói")
-    await expect(operator.at("#lines-old")).to_be_hidden()
+    await operator.sees("#uplink", "Hình gửi lên đã giảm: đường lên hẹp")
 
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    # A server that does not answer is not taken for one that says that all is well.
+    await expect(operator.at("#lines-old")).to_be_hidden()
+    quality = operator.at("#lines .quality").first
+    colour = await quality.evaluate("each => getComputedStyle(each).color")
+    with demo.halted("server.app"):
+        await expect(operator.at("#lines-old")).to_be_visible()
+        await expect(quality).not_to_have_css("color", colour)
+    await expect(operator.at("#lines-old")).to_be_hidden()
+    await expect(operator.at("#lines")).not_to_have_class(re.compile("old"))
+
+    # Who may put a room on stage sees on its tile that its uplink is narrow.
+    desk = await sit(demo.urls["moderator"])
+    facts = desk.at("#wall li", "Khoái Châu").locator(".facts-over")
+    await expect(facts).to_contain_text("đường lên hẹp")
     await desk.page.set_viewport_size({"width": 360, "height": 640})
     await desk.press("#lines-button")
-    await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text(
+    row = desk.at("#lines > li", "Khoái Châu")
+    await expect(row).to_contain_text(
         re.compile(r"Trang kỹ thuật: từ \d\d:\d\d · Màn hình phòng: ")
     )
-    await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text("Camera: ")
+    await expect(row).to_contain_text("Camera: hình gửi lên đã giảm, đường lên hẹp")
+    await operator.page.evaluate("narrow = false")
     await expect(desk.at("#lines > li", "Điểm cầu trung tâm")).to_contain_text("Bộ mã hoá: ")
     await expect(desk.at("#lines > li", "Ban tổ chức")).to_contain_text("Trang ban tổ chức: ")
     # However long the list and low the window, it can be closed.
@@ -83,19 +109,11 @@ async def test_desk_and_room_read_how_their_lines_are(
 
     for line in METRICS:
         await eventually(lambda line=line: shown(line), told)
-
-    # A server that does not answer is not taken for one that says that all is well.
-    quality = operator.at("#lines .quality").first
-    colour = await quality.evaluate("each => getComputedStyle(each).color")
-    with demo.halted("server.app"):
-        await expect(operator.at("#lines-old")).to_be_visible()
-        await expect(quality).not_to_have_css("color", colour)
-    await expect(operator.at("#lines-old")).to_be_hidden()
-    await expect(operator.at("#lines")).not_to_have_class(re.compile("old"))
+    await expect(operator.at("#uplink")).not_to_contain_text("hẹp")
+    await expect(facts).not_to_contain_text("hẹp")
 
     # Whose tab is closed has left, and has no dead line.
     await desk.press("#lines-button")
-    row = desk.at("#lines > li", "Khoái Châu")
     for way in ("Camera: ", "Trang kỹ thuật: "):
         await expect(row.locator(".quality", has_text=way)).to_have_attribute(
             "data-quality", re.compile("[1-4]")
@@ -120,11 +138,9 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
 
 
 async def test_where_the_media_port_is_blocked_the_room_is_told_what_to_open(
-    demo: Demo, visit: Callable[..., Any]
+    demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    operator = await visit(demo.urls["operator"])
-    await operator.page.add_init_script(BLOCKED)
-    await operator.enter()
+    operator = await sit(demo.urls["operator"], *SMALL, script=BLOCKED)
     await operator.press("#join")
     told = operator.at("#media-banner")
     await expect(told).to_contain_text(
@@ -133,11 +149,12 @@ async def test_where_the_media_port_is_blocked_the_room_is_told_what_to_open(
     # Nothing is said of a line that never was, here or at the desk.
     await expect(operator.at("#uplink")).to_be_hidden()
     await expect(operator.at("#downlink")).to_be_hidden()
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    desk = await sit(demo.urls["moderator"])
     await desk.press("#lines-button")
     row = desk.at("#lines > li", "Khoái Châu")
     await expect(row).to_contain_text("máy chủ không nhận được gì")
     await expect(row).to_contain_text("Không nhận hình")
+    await desk.page.context.close()
     # It stays while the page tries again and again.
     await operator.sees("#stage", "Mất kết nối hình, đang nối lại…")
     await expect(told).to_be_visible()
@@ -146,34 +163,3 @@ async def test_where_the_media_port_is_blocked_the_room_is_told_what_to_open(
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
     await operator.frames("#stage", 5)
     await expect(told).to_be_hidden()
-
-
-# How a browser tells of a line that is too narrow for its picture.
-NARROW = """
-window.narrow = true;
-const getStats = RTCPeerConnection.prototype.getStats;
-RTCPeerConnection.prototype.getStats = async function (...given) {
-  const told = [...(await getStats.apply(this, given))];
-  const qualityLimitationReason = window.narrow ? "bandwidth" : "none";
-  return new Map(told.map(([id, entry]) =>
-    [id, entry.type === "outbound-rtp" ? {...entry, qualityLimitationReason} : entry]));
-};
-"""
-
-
-async def test_who_may_put_a_room_on_stage_sees_on_its_tile_that_its_uplink_is_narrow(
-    demo: Demo, visit: Callable[..., Any]
-) -> None:
-    operator = await visit(demo.urls["operator"])
-    await operator.page.add_init_script(NARROW)
-    await operator.enter()
-    await operator.press("#join")
-    await operator.sees("#uplink", "Hình gửi lên đã giảm: đường lên hẹp")
-    desk = await (await visit(demo.urls["moderator"])).enter()
-    facts = desk.at("#wall li", "Khoái Châu").locator(".facts-over")
-    await expect(facts).to_contain_text("đường lên hẹp")
-    await desk.press("#lines-button")
-    await expect(desk.at("#lines > li", "Khoái Châu")).to_contain_text("đường lên hẹp")
-    await operator.page.evaluate("narrow = false")
-    await expect(operator.at("#uplink")).not_to_contain_text("hẹp")
-    await expect(facts).not_to_contain_text("hẹp")
