@@ -13,7 +13,7 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor, eventually
+from tests.e2e.pages import SMALL, Visitor, eventually
 from tests.e2e.test_media import CENTRE_HUE, FAKE_CAMERA_HUE
 
 pytestmark = pytest.mark.browser
@@ -41,7 +41,6 @@ async def asleep(browser: Browser) -> AsyncIterator[None]:
 
 async def join(operator: Visitor) -> set[str]:
     """Send and receive; the two paths by then."""
-    await operator.enter()
     await operator.sees("#voice", "Micrô thu tốt.")
     await operator.press("#join")
     await operator.sees("#publish-state", "Đang gửi hình và tiếng")
@@ -68,10 +67,11 @@ async def is_back(operator: Visitor, before: set[str]) -> None:
     await operator.hears()
 
 
-async def test_who_wakes_has_new_paths_before_the_old_ones_are_missed(
-    demo: Demo, visit: Callable[..., Any], browser: Browser
+async def test_who_wakes_is_live_again_even_where_the_server_has_forgotten_it(
+    demo: Demo, sit: Callable[..., Any], browser: Browser
 ) -> None:
-    operator = await visit(demo.urls["operator"])
+    # New paths, before the old ones are missed.
+    operator = await sit(demo.urls["operator"], *SMALL)
     before = await join(operator)
     peers = await operator.page.evaluate("peers.length")
     async with asleep(browser):
@@ -79,14 +79,10 @@ async def test_who_wakes_has_new_paths_before_the_old_ones_are_missed(
     await is_back(operator, before)
     assert await operator.page.evaluate("peers.length") == peers, "the sessions are the same"
 
-
-async def test_who_wakes_after_the_server_has_forgotten_it_is_back(
-    demo: Demo, visit: Callable[..., Any], browser: Browser
-) -> None:
-    operator = await visit(demo.urls["operator"])
-    before = await join(operator)
+    # New sessions, of a worker that knows nothing of it.
+    before = await paths(operator)
     async with asleep(browser):
         demo.kill("server.media.worker")
     await is_back(operator, before)
-    desk = await (await visit(demo.urls["moderator"])).enter()
+    desk = await sit(demo.urls["moderator"])
     await desk.shows("#wall li:has-text('Khoái Châu')", FAKE_CAMERA_HUE)
