@@ -72,12 +72,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files begin first, or one would be the last and alone; in a row those of one demo."""
+    """The longest files begin first, or one of them would be the last and alone; browsers that share a demo
+    come in a row, or it would run for nobody in between."""
     size = Counter(item.path for item in items)
 
     def order(item: pytest.Item) -> tuple[bool, bool, int, Path]:
         path = item.path
-        return not item.get_closest_marker("long"), path.parent.name != "e2e", -size[path], path
+        shares = path.parent.name == "e2e" and item.get_closest_marker("browser") is not None
+        return not item.get_closest_marker("long"), shares, -size[path], path
 
     items.sort(key=order)
 
