@@ -16,7 +16,7 @@ help: ## Explain the targets
 
 $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard server/*/*.[ch])
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[test]'  # what is imported is compiled then
 	@touch $@
 
 $(NODE_STAMP): package.json package-lock.json
