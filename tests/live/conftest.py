@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import socketio
 from aiohttp import web
@@ -134,7 +136,8 @@ async def _blank(_request: web.Request) -> web.Response:
     return web.Response(text="<!doctype html><html lang=vi>", content_type="text/html")
 
 
-async def serve_venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
+@asynccontextmanager
+async def serving(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
     """The cast's conference, served. No media worker: nobody asks for media here."""
     inbox = Inbox(database)
     inbox.start()
@@ -163,4 +166,15 @@ async def serve_venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIt
     await runner.cleanup()
 
 
-venue = pytest_asyncio.fixture(serve_venue)
+@pytest.fixture
+async def venue(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
+    """For one test, on its loop."""
+    async with serving(database, cast, tmp_path) as served:
+        yield served
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visited(database: Database, cast: Cast, tmp_path: Path) -> AsyncIterator[Venue]:
+    """``venue`` on the loop of the browser that visits it."""
+    async with serving(database, cast, tmp_path) as served:
+        yield served

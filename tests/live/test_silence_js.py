@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, Route
 from server.snapshot import build_with_seq
 from tests.cast import START
 from tests.e2e.conftest import browser  # noqa: F401
-from tests.live.conftest import PATIENCE_S, Venue, serve_venue
+from tests.live.conftest import PATIENCE_S, Venue, visited
 
 pytestmark = [
     pytest.mark.browser,
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.parametrize("kind", ["sqlite"]),
 ]
-venue = pytest_asyncio.fixture(serve_venue, loop_scope="session")
+venue = visited
 
 SWALLOWED = """
 const Real = WebSocket;
