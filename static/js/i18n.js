@@ -176,11 +176,11 @@ export function formatClock(seconds) {
 }
 
 /**
- * Facts of one thing in one line, of which none that is short is broken in two.
+ * Facts of one thing, of which none that is short is broken in two; where a line ends, its dot ends it.
  * @param {string[]} facts
  */
 export function joinFacts(facts) {
-  return facts.map((fact) => (fact.length < 16 ? fact.replaceAll(" ", "\u00a0") : fact)).join(" · ");
+  return facts.map((fact) => (fact.length < 16 ? fact.replaceAll(" ", "\u00a0") : fact)).join("\u00a0· ");
 }
 
 /**

@@ -170,7 +170,7 @@ test("nobody reads that picture and sound are being sent while nothing arrives",
   assert.equal(text({ line: { ...line, level: 0 } }), "Đang kết nối hình…");
   assert.equal(text({ line: { ...line, level: 0 }, muted: { audio: true, video: true } }), "Đã tắt cả hình và tiếng");
   const measured = { bitrate_bps: 1_230_000, loss: 0.06 };
-  assert.equal(lineFigures(/** @type {any} */ (line), measured), "1.200\u00a0kbit/s · mất\u00a0gói\u00a06% · trễ\u00a020\u00a0ms");
+  assert.equal(lineFigures(/** @type {any} */ (line), measured), "1.200\u00a0kbit/s\u00a0· mất\u00a0gói\u00a06%\u00a0· trễ\u00a020\u00a0ms");
   assert.equal(lineFigures(/** @type {any} */ (line), undefined), "", "a browser counts what fills the line");
   assert.equal(lineFigures(/** @type {any} */ ({ ...line, level: 0 }), measured), "");
 });
