@@ -23,14 +23,26 @@ export function keep(name, value) {
   sessionStorage.setItem(KEY, JSON.stringify({ ...all(), [name]: value }));
 }
 
+/** @returns {Record<string, string>} id of a field → what was being written in it when the page was left */
+export const drafts = () => kept("drafts") ?? {};
+
 /**
- * Keep what is being written in a field.
- * @param {HTMLInputElement | HTMLTextAreaElement} field with an id
+ * Keep what is being written, wherever that is when the page is left.
+ * @param {string} selector of all of its fields that are written in; they have an id
  */
-export function keepDraft(field) {
-  field.value ||= kept(field.id) ?? "";
-  addEventListener("pagehide", () => keep(field.id, field.value));
+export function keepDrafts(selector) {
+  const before = drafts();
+  for (const field of fields(selector)) field.value ||= before[field.id] ?? "";
+  addEventListener("pagehide", () => {
+    keep("drafts", Object.fromEntries(fields(selector).map((field) => [field.id, field.value])));
+  });
 }
+
+/**
+ * @param {string} selector
+ * @returns {(HTMLInputElement | HTMLTextAreaElement)[]}
+ */
+const fields = (selector) => Array.from(document.querySelectorAll(selector));
 
 /**
  * Empty a field whose text was sent. What was written on while the answer was awaited stays.

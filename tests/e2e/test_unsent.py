@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from tests.e2e.conftest import Demo
-from tests.e2e.pages import Visitor
+from tests.e2e.pages import SMALL, Visitor
 from tests.e2e.test_room import bring_phone
 
 pytestmark = pytest.mark.browser
@@ -77,6 +77,22 @@ async def test_a_phone_is_closed_without_a_network_and_opened_again(
     await phone.page.wait_for_function("Object.keys(localStorage).length === 0")
     await phone.page.reload()
     await expect(phone.at("#my-questions li", ASKED)).to_have_count(2)
+
+
+async def test_what_was_being_written_is_still_there_when_the_phone_is_freed(
+    demo: Demo, sit: Callable[..., Any]
+) -> None:
+    phone = await bring_phone(demo, sit)
+    await phone.press(".places a[href='#me']")
+    name = await phone.at("#me h2").first.inner_text()
+    await phone.press(".places a[href='#ask']")
+    await phone.at("#ask-text").fill(ASKED)
+    operator = await sit(demo.urls["operator"], *SMALL)
+    await operator.press("#join-silent")
+    await operator.at("#roster-search").fill(name)
+    await operator.press("#roster [data-phone]")
+    await operator.press("dialog[open] .danger")
+    await expect(phone.at("#drafts textarea")).to_have_value(ASKED)
 
 
 async def test_a_desk_is_told_of_what_it_did_not_hear_back(

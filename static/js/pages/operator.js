@@ -6,7 +6,7 @@ import { connect, readBoot } from "../connection.js";
 import { announce, byId, fill, find } from "../dom.js";
 import { renderList, setBanner, toast } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
-import { clearSent, keep, keepDraft, kept } from "../kept.js";
+import { clearSent, keep, keepDrafts, kept } from "../kept.js";
 import { openCamera, openScreen } from "../media/devices.js";
 import { LevelMeter } from "../media/meter.js";
 import { Publisher } from "../media/publish.js";
@@ -323,7 +323,7 @@ byId("sound-button").addEventListener("click", () => receiver.unblockSound());
 
 wireAdmissions(act);
 wireAsking(connection, act);
-keepDraft(byId("reason", HTMLInputElement));
+keepDrafts("#ask-text, #reason");
 const tab = kept("tab");
 const select = setUpTabs(find(document, ".operator-side .tabs"), (panel) => {
   keep("tab", panel);

@@ -5,7 +5,7 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { byId, find, on, renderList, setBanner } from "../dom.js";
 import { formatTime, t } from "../i18n.js";
-import { keep, kept } from "../kept.js";
+import { drafts, keepDrafts } from "../kept.js";
 import { Receiver } from "../media/receive.js";
 import { nextItem, timeLeft, timeLeftText } from "../rooms/agenda.js";
 import { hasMedia, isOpen, isOver, showLife } from "../rooms/conference.js";
@@ -38,8 +38,8 @@ const receiver = new Receiver({
 const stage = stageTile(byId("stage"), receiver);
 const listening = new Listening(byId("listen"), receiver);
 const act = actBy(connection);
-/** @type {Record<string, string>} id of a box → an answer that was being written before a reload */
-const drafts = kept("drafts") ?? {};
+/** answers that were being written before a reload */
+const written = drafts();
 
 function render() {
   const { state } = connection;
@@ -66,7 +66,7 @@ function render() {
 function show(list, questions) {
   renderList(byId(list), "question-template", questions, (q) => q.id, (q, element) => {
     const box = `answer-${q.id}`;
-    if (!element.dataset.id) find(element, "textarea", HTMLTextAreaElement).value = drafts[box] ?? "";
+    if (!element.dataset.id) find(element, "textarea", HTMLTextAreaElement).value = written[box] ?? "";
     element.dataset.id = String(q.id);
     return {
       site: siteName(connection.state, q.site),
@@ -111,8 +111,5 @@ on(document, "click", "[data-finish]", (button) => {
 });
 listening.start();
 render();
-addEventListener("pagehide", () => {
-  const boxes = [...document.querySelectorAll("textarea")];
-  keep("drafts", Object.fromEntries(boxes.map((box) => [box.id, box.value])));
-});
+keepDrafts("textarea");
 setInterval(renderItem, 1000);

@@ -5,7 +5,7 @@ import { actBy } from "../act.js";
 import { connect, readBoot } from "../connection.js";
 import { announce, byId, closeToasts, fill, find, on, renderList, setBanner, setBusy, toast } from "../dom.js";
 import { formatClock, formatPercent, formatTime, t } from "../i18n.js";
-import { keep, kept } from "../kept.js";
+import { keep, keepDrafts, kept } from "../kept.js";
 import { agendaRows, timeLeftText } from "../rooms/agenda.js";
 import { wireAsking } from "../rooms/asking.js";
 import { isOpen, isOver, showLife } from "../rooms/conference.js";
@@ -220,6 +220,7 @@ byId("check-in-button").addEventListener("click", async () => {
 });
 
 wireAsking(connection, act);
+keepDrafts("#ask-text");
 
 on(byId("options"), "click", "[data-option]", (button) => {
   const run = currentRun();

@@ -3,7 +3,7 @@
 
 import { byId, setBusy, toast } from "../dom.js";
 import { t } from "../i18n.js";
-import { clearSent, keepDraft } from "../kept.js";
+import { clearSent } from "../kept.js";
 
 /**
  * @param {import("../connection.js").Connection} connection
@@ -24,7 +24,6 @@ export function wireAsking(connection, act) {
     const text = box.value.trim();
     if (text && (await act(button, "question.ask", { text }))) asked(text);
   });
-  keepDraft(box);
 
   connection.outbox.onLeft(({ again, told }) => {
     // The same question is not asked a second time while it is being sent again.
