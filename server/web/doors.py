@@ -1,6 +1,6 @@
 """What an entrance says in each state of its conference, and where it leads instead.
 
-A code or PIN lets in while the waiting room is open or the conference runs. A link lets in before
+A code or PIN lets in while the lobby is open or the conference runs. A link lets in before
 that too (rooms try their cameras). After the end a link and a trainee's own code lead to the
 recording.
 """
