@@ -82,7 +82,9 @@ one another, and hold up everybody: 20,000 of them a quarter of a second, 80,000
 _HSTS = "max-age=31536000"
 _SECRET_PATH = re.compile(r"^/join/[^/]+")
 _BEARER_PATHS = ("/whip/", "/whep/")
-_QUIET_PATHS = ("/static/", "/socket.io/", "/healthz", "/metrics", "/replay/")
+_FOR_ANYBODY = ("/static/", "/i18n/", "/favicon.ico", "/socket.io/", "/healthz", "/metrics")
+"""Who asks for these does not matter: they are answered while the database is away, too."""
+_QUIET_PATHS = (*_FOR_ANYBODY, "/replay/")
 _UNPARSABLE = N_("Yêu cầu không hợp lệ.")
 _CROSS_SITE = N_("Biểu mẫu này đến từ một trang khác. Hãy mở lại trang và thử lại.")
 _EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. Hãy tải lại trang và thử lại.")
@@ -156,7 +158,7 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     found = Visitor(shared.new_device() if is_new else device, is_new, language)
     request[VISITOR] = found
     token = request.cookies.get(SIGN_IN)
-    if token and not request.path.startswith(_QUIET_PATHS[:2]):
+    if token and not request.path.startswith(_FOR_ANYBODY):
         try:
             found.account = await site.database.read(_account, token)
         except Unavailable as error:

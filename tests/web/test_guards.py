@@ -159,6 +159,18 @@ async def test_while_the_database_is_away_a_signed_in_browser_is_told_so(house: 
     assert "Thử lại" in text
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_what_is_for_anybody_is_answered_though_nobody_knows_who_asks(house: House) -> None:
+    """Else the words of a page that says so would be those of another language."""
+    browser = house.browser()
+    with away(house.config.database_url):
+        for path in ("/static/js/i18n.js", "/i18n/en.js", "/favicon.ico", "/metrics"):
+            answer, _ = await browser.get(path, cookies={"sign_in": "somebody"})
+            assert answer.status == 200, path
+        answer, text = await browser.get("/healthz", cookies={"sign_in": "somebody"})
+        assert answer.status == 503 and '"database"' in text
+
+
 async def test_no_log_line_holds_a_links_token_a_cookie_or_a_password(house: House) -> None:
     from server import logs
 
