@@ -62,6 +62,8 @@ class Steering:
         self._stale: set[int] = set()
         self._asking: dict[str, asyncio.Task[None]] = {}
         """of conferences that a worker carries and we do not know: are they over?"""
+        self._early: dict[str, list[tuple[WorkerLink, messages.FromWorker]]] = {}
+        """what was said of these meanwhile: when web starts, workers introduce theirs before it knows any"""
         self._loaded = asyncio.Event()
         self._again: dict[int, asyncio.TimerHandle] = {}
         self._revision = 0
@@ -141,6 +143,8 @@ class Steering:
         self.telling.open(conference_id)
         if before is None or before != derived:
             self._send(derived)
+        for link, message in self._early.pop(derived.slug, ()):
+            self._heard(link, message)
 
     def _send(self, derived: Derived) -> None:
         """The document, to the worker that the conference lives on."""
@@ -227,6 +231,8 @@ class Steering:
                 link.send(messages.Forget(message.conference, moved=True))
             self._doubt(message.conference)
         conference_id = self._ids.get(message.conference)
+        if conference_id is None and message.conference in self._asking:
+            self._early.setdefault(message.conference, []).append((link, message))
         if conference_id is None or self._placement.of(message.conference) not in (None, worker):
             return
         self.telling.hear(conference_id, self.derived.get(conference_id), message)
@@ -247,6 +253,7 @@ class Steering:
             log.exception("not known whether it is over", conference=slug)
         finally:
             del self._asking[slug]
+            self._early.pop(slug, None)
 
     def _recorded(self, message: messages.Recorded) -> None:
         for slug, ended in list(self._over.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,15 +22,16 @@ ENDED_AT = datetime.now(UTC) - timedelta(hours=1)
 
 
 class Worker:
-    """The far end of the control socket: says that it carries ``carried``, and listens."""
+    """The far end of the control socket: says that it carries ``carried``, and ``more``; and listens."""
 
     steering: Steering
 
-    def __init__(self, path: Path, *carried: str) -> None:
+    def __init__(self, path: Path, *carried: str, more: Sequence[messages.FromWorker] = ()) -> None:
         self.heard: list[messages.ToWorker] = []
+        said = [*(messages.Published(slug, ()) for slug in carried), *more]
         self.server = ControlServer(
             path,
-            lambda send: [send(messages.Published(slug, ())) for slug in carried] and None,
+            lambda send: [send(each) for each in said] and None,
             lambda message, _reply: self.heard.append(message),
         )
 
@@ -39,9 +40,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def steered(database: Database, folder: Path, *carried: str) -> AsyncIterator[Worker]:
+async def steered(
+    database: Database, folder: Path, *carried: str, more: Sequence[messages.FromWorker] = ()
+) -> AsyncIterator[Worker]:
     """A web process has begun, and a worker is there."""
-    worker = Worker(folder / "control.sock", *carried)
+    worker = Worker(folder / "control.sock", *carried, more=more)
     await worker.server.start()
     steering = Steering(database, [str(folder / "control.sock")], folder)
     worker.steering = steering
@@ -109,6 +112,24 @@ async def test_nobody_speaks_any_more_where_the_worker_is_gone(
         for writer in worker.server._writers:
             writer.transport.abort()
         await until(lambda: speaking() == [])
+
+
+async def test_a_new_process_knows_who_publishes_and_speaks(
+    database: Database, cast: Cast, tmp_path: Path
+) -> None:
+    """Its worker says so once, before the process has read which conferences there are."""
+    camera = messages.Publication("site:hue", "link:1", "s", "H264", True, True, True, True)
+    said = (
+        messages.Published("tap-huan", (camera,)),
+        messages.Speaking("tap-huan", ("site:hue",)),
+        messages.Published("unknown", (camera,)),
+    )
+    async with steered(database, tmp_path, more=said) as worker:
+        facts = worker.steering.telling.current(cast.conference_id)
+        assert facts["publications"]["site:hue"]["alive"] and facts["speaking"] == ["site:hue"]
+        await until(worker.forgotten)
+        assert worker.forgotten() == ["unknown"]
+        await until(lambda: not worker.steering._early)
 
 
 async def test_a_worker_lets_go_of_what_is_over_and_of_nothing_else(
