@@ -121,7 +121,7 @@ async def test_errors_are_pages_for_people_and_json_for_programs(house: House) -
 async def test_an_error_keeps_the_header_of_who_is_signed_in(house: House) -> None:
     assert "/sign-out" not in (await house.browser().get("/khong-co"))[1]
     browser = (await Organiser.sign_in(house)).browser
-    for method, path in (("GET", "/khong-co"), ("POST", "/metrics")):
+    for method, path in (("GET", "/khong-co"), ("POST", "/admin")):
         answer, text = (
             await browser.post(path, page="/") if method == "POST" else await browser.get(path)
         )
