@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,6 +50,7 @@ from server.protocol import (
     StartItem,
 )
 from server.simulation import reference
+from server.simulation.plan import Plan
 from server.simulation.reference import Entry, Room
 
 PHONES_A_SITE = 12
@@ -59,31 +60,6 @@ CODES_SHOWN = 5
 """of theirs; programs are told all"""
 LINKS_LAST = timedelta(days=2)
 SITE_ROLES = (Role.OPERATOR, Role.DISPLAY)
-
-
-@dataclass
-class Plan:
-    """What the troupe acts out, and what people are told. Holds secrets: mode 0600."""
-
-    base_url: str = ""
-    conference: str = ""
-    recording: str = ""
-    join_code: str = ""
-    verify_tls: bool = True
-    preparing: str = ""
-    clips: str = ""
-    encoders: dict[str, str] = field(default_factory=dict)
-    """site slug → token, of the simulated sites; the one on stage first"""
-    operators: dict[str, str] = field(default_factory=dict)
-    """site slug → token of its operator's link, of the simulated sites"""
-    phones: list[dict[str, str]] = field(default_factory=list)
-    links: dict[str, str] = field(default_factory=dict)
-    """role → token, for people"""
-    encoder: str = ""
-    """the vacant site's"""
-    trainee_codes: list[str] = field(default_factory=list)
-    """codes of trainees of the vacant site"""
-    password: str = ""
 
 
 def configure(parsed: argparse.Namespace) -> Config:

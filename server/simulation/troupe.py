@@ -20,7 +20,7 @@ from server.parents import end_with_parent
 from server.simulation import reference
 from server.simulation.clips import Clip, make_clip
 from server.simulation.crowd import Crowd, Trainee
-from server.simulation.demo import Plan
+from server.simulation.plan import Plan
 from server.simulation.publisher import SimulatedSite
 
 log = structlog.get_logger("troupe")
