@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from server.simulation.client import SeatClient
 from server.simulation.reference import TITLE
 from tests.e2e.conftest import Demo
+
+# None is driven here, but the demo is the one that those tests share: another would cost four times as much
+# as all that is asked of it.
+pytestmark = pytest.mark.browser
 
 SEATS = ("moderator", "operator", "display", "trainee", "speaker", "advisor", "observer")
 PAGES = {"organiser": "/conferences/{0.conference}", "viewer": "/replay/{0.recording}"}
@@ -20,14 +25,14 @@ PAGES = {"organiser": "/conferences/{0.conference}", "viewer": "/replay/{0.recor
 SDP = "application/sdp"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A program that keeps no cookies."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def peer() -> AsyncIterator[RTCPeerConnection]:
     """Closed in the end."""
     connection = RTCPeerConnection()

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from tests.e2e.conftest import Demo
 from tests.e2e.pages import SMALL, Visitor
 from tests.e2e.test_media import plays
-from tests.e2e.test_room import PHONE
+from tests.e2e.test_room import bring_phone
 
 pytestmark = pytest.mark.browser
 
@@ -74,7 +74,7 @@ async def test_a_room_stays_muted_where_it_was(demo: Demo, sit: Callable[..., An
 
 
 async def test_what_a_phone_was_writing_is_still_there(demo: Demo, sit: Callable[..., Any]) -> None:
-    phone = await sit(demo.urls["trainee"], *PHONE)
+    phone = await bring_phone(demo, sit)
     await phone.press(".places a[href='#ask']")
     await phone.at("#ask-text").fill("Bao giờ có mẫu mới?")
     await phone.press(".places a[href='#me']")
