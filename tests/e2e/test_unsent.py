@@ -12,7 +12,7 @@ from playwright.async_api import Page, WebSocketRoute, expect
 
 from tests.e2e.conftest import Demo
 from tests.e2e.pages import SMALL, Visitor
-from tests.e2e.test_room import bring_phone
+from tests.e2e.test_room import PHONE, bring_phone
 
 pytestmark = pytest.mark.browser
 
@@ -82,14 +82,13 @@ async def test_a_phone_is_closed_without_a_network_and_opened_again(
 async def test_what_was_being_written_is_still_there_when_the_phone_is_freed(
     demo: Demo, sit: Callable[..., Any]
 ) -> None:
-    phone = await bring_phone(demo, sit)
-    await phone.press(".places a[href='#me']")
-    name = await phone.at("#me h2").first.inner_text()
+    code = demo.fresh_code()
+    phone = await sit(demo.urls["check_in"], *PHONE, code=code)
     await phone.press(".places a[href='#ask']")
     await phone.at("#ask-text").fill(ASKED)
     operator = await sit(demo.urls["operator"], *SMALL)
     await operator.press("#join-silent")
-    await operator.at("#roster-search").fill(name)
+    await operator.at("#roster-search").fill(code)
     await operator.press("#roster [data-phone]")
     await operator.press("dialog[open] .danger")
     await expect(phone.at("#drafts textarea")).to_have_value(ASKED)
