@@ -18,7 +18,7 @@ help: ## Explain the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard server/*/*.[ch])
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)  # it may be another Python's
 	$(BIN)/pip install --quiet --no-compile --upgrade pip  # the one that comes along takes 24 s more to choose
 	$(BIN)/pip install -qq --no-compile --editable '.[test]'  # what is imported is compiled then
 	@touch $@
