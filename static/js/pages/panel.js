@@ -111,5 +111,5 @@ on(document, "click", "[data-finish]", (button) => {
 });
 listening.start();
 render();
-keepDrafts("textarea");
+keepDrafts("form:not([hidden]) textarea");
 setInterval(renderItem, 1000);
