@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket as sockets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -129,6 +131,51 @@ class Venue:
         """Hang up."""
         await page.client.disconnect()
         await page.until(lambda p: p.closed)
+
+
+def cookie(venue: Venue, actor: Actor) -> str:
+    """What the browser of a seat sends along."""
+    return f"seat_{actor.holder}={venue.cast.secrets[actor.holder]}"
+
+
+class Raw:
+    """A WebSocket client that does just what it is told."""
+
+    def __init__(self, venue: Venue, actor: Actor) -> None:
+        self._venue, self._actor = venue, actor
+        host, port = venue.url.removeprefix("http://").split(":")
+        self.socket = sockets.socket()
+        self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        self.socket.setblocking(False)
+        self._address = (host, int(port))
+
+    async def connect(self, greet: bool = True) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self.socket, self._address)
+        request = (
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Cookie: {cookie(self._venue, self._actor)}\r\n\r\n"
+        )
+        await loop.sock_sendall(self.socket, request.encode())
+        await self.until(b'"sid"')
+        if greet:
+            hello = b"40" + json.dumps({"seat": self._actor.holder}).encode()
+            frame = bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello
+            await loop.sock_sendall(self.socket, frame)
+            await self.until(b"clock")
+
+    async def until(self, marker: bytes) -> bytes:
+        """Read until ``marker`` has come. Raises: ConnectionError where the line ends before."""
+        data = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while marker not in data:
+                some = await asyncio.get_running_loop().sock_recv(self.socket, 1 << 16)
+                if not some:
+                    raise ConnectionResetError
+                data += some
+        return data
 
 
 async def _blank(_request: web.Request) -> web.Response:
