@@ -1,17 +1,21 @@
-"""A live conference in a database file, and a served room that publishes a grey picture and a tone."""
+"""A live conference in a database file and as it is served, and its room's grey picture and tone."""
 
 from __future__ import annotations
 
+import base64
 import math
+import os
 from array import array
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from yarl import URL
 
 from server.conferences.models import Conference
 from server.db.engine import Database
@@ -33,8 +37,10 @@ from server.protocol import (
     QuizItem,
     RosterRow,
 )
+from server.simulation.client import SeatClient
 from server.simulation.clips import KEYFRAME_INTERVAL, Clip
 from server.simulation.scenes import FRAME_RATE
+from tests.test_supervisor import Running
 
 LUMA = 150
 """of the room's picture; the recorder's card is far darker"""
@@ -127,6 +133,48 @@ def _account(username: str, now: datetime) -> Account:
         must_change=False,
         created_at=now,
     )
+
+
+@dataclass
+class Bridge:
+    """The served conference."""
+
+    running: Running
+    made: Made
+    _next: int = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self.running.base.removeprefix("http://").split(":")
+        return host, int(port)
+
+    async def phone(self) -> SeatClient:
+        """A trainee who came in; each a person of their own, who keeps to that phone."""
+        phone, code = SeatClient(self.running.base), self.made.codes[self._next]
+        self._next += 1
+        await phone.open(f"/c/{self.made.join_code}", {"code": code})
+        await phone.connect()
+        return phone
+
+    def memory_kb(self) -> int:
+        """What the web process holds (resident set)."""
+        pid = self.running.children()["web"]["pid"]
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+    def handshake(self, phone: SeatClient) -> bytes:
+        """The request by which a phone's WebSocket begins."""
+        assert phone._http is not None
+        cookies = phone._http.cookie_jar.filter_cookies(URL(phone.base_url))
+        held = "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())
+        return (
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
+            f"Host: {phone.base_url.removeprefix('http://')}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
+            f"Cookie: {held}\r\n\r\n"
+        ).encode()
 
 
 def grey_clip() -> Clip:

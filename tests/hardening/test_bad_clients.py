@@ -1,4 +1,4 @@
-"""Clients that flood, stall, or come and go, and a database that is away: nobody else notices.
+"""Clients that flood, stall, or come and go, and one that locks the database: nobody else notices.
 
 One real server for the file. A *bystander* answers a quiz all the while; in the end no process has
 died or met what it did not expect. ``HALF_OPEN_CONNECTIONS=10000`` makes the long form.
@@ -7,7 +7,6 @@ died or met what it did not expect. ``HALF_OPEN_CONNECTIONS=10000`` makes the lo
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import re
@@ -19,22 +18,15 @@ import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import socketio.exceptions
-from yarl import URL
 
-from server import app
-from server.config import Config
-from server.listening import TAKEN_AT_ONCE
 from server.live.allowance import BYTES_OF_FRAME, FRAMES_BURST, FRAMES_PER_S
 from server.live.websocket import SLICE_BYTES
 from server.permissions import Role
-from server.simulation.client import Refused, SeatClient
-from tests.hardening.conference import Made, make_conference
-from tests.listening import Watched
+from server.simulation.client import SeatClient
+from tests.hardening.conference import Bridge, Made, make_conference
 from tests.test_supervisor import Running, until
 
 pytestmark = pytest.mark.alone
@@ -46,48 +38,6 @@ MOST_GROWTH_KB = 48_000
 """What the web process may hold more afterwards: far less than the floods send."""
 MOST_CONNECTION_KB = 16
 """What a connection that is open may take in it."""
-
-
-@dataclass
-class Bridge:
-    """The served conference."""
-
-    running: Running
-    made: Made
-    _next: int = 0
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens."""
-        host, port = self.running.base.removeprefix("http://").split(":")
-        return host, int(port)
-
-    async def phone(self) -> SeatClient:
-        """A trainee who came in; each a person of their own, who keeps to that phone."""
-        phone, code = SeatClient(self.running.base), self.made.codes[self._next]
-        self._next += 1
-        await phone.open(f"/c/{self.made.join_code}", {"code": code})
-        await phone.connect()
-        return phone
-
-    def memory_kb(self) -> int:
-        """What the web process holds (resident set)."""
-        pid = self.running.children()["web"]["pid"]
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-
-    def handshake(self, phone: SeatClient) -> bytes:
-        """The request by which a phone's WebSocket begins."""
-        assert phone._http is not None
-        cookies = phone._http.cookie_jar.filter_cookies(URL(phone.base_url))
-        held = "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())
-        return (
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
-            f"Host: {phone.base_url.removeprefix('http://')}\r\n"
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
-            f"Cookie: {held}\r\n\r\n"
-        ).encode()
 
 
 @pytest.fixture(scope="module")
@@ -246,82 +196,6 @@ async def test_half_open_connections(bridge: Bridge) -> None:
         await phone.close()
 
 
-@asynccontextmanager
-async def served(listening: socket.socket, tmp_path: Path, template: Path) -> AsyncIterator[None]:
-    """The web process within this one, until it is left."""
-    shutil.copy(template, tmp_path / "d.db")
-    url, folder = f"sqlite:///{tmp_path / 'd.db'}", tmp_path / "r"
-    config = Config(data_dir=tmp_path, database_url=url, secret_key="k" * 40, recordings_dir=folder)
-    listening.setblocking(False)
-    serving = asyncio.create_task(app.serve(config.with_(workers=0), listening, str(tmp_path)))
-    try:
-        yield
-    finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-
-
-POLLING = b"/socket.io/?EIO=4&transport=polling"
-BEGUN = b"GET " + POLLING + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-
-
-async def test_those_who_are_here_wait_for_few_who_come(
-    tmp_path: Path, sqlite_template: Path
-) -> None:
-    """Where a thousand connections come at once, none is turned away and few are taken in one turn."""
-    watched = Watched()
-    async with served(watched, tmp_path, sqlite_template):
-        await _whole(watched.getsockname(), BEGUN)
-        most = await watched.most_in_one_turn(300)
-    assert most <= TAKEN_AT_ONCE + 1, "newer versions of asyncio take one more"
-
-
-async def test_a_connection_that_asks_nothing_whole_is_closed(
-    tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app, "IDLE_S", 0.5)
-    monkeypatch.setattr("server.web.middleware.BODY_WITHIN_S", 0.5)
-    listening = socket.create_server(("127.0.0.1", 0))
-    address = listening.getsockname()
-    body = b"Host: x\r\nContent-Length: 5000\r\n"
-    kind = b"Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf="
-    async with served(listening, tmp_path, sqlite_template):
-        sid = re.search(rb'"sid":"([^"]+)"', await _whole(address, BEGUN))
-        assert sid, "a poller's session"
-        beginnings = (
-            b"",
-            b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-            b"POST /sign-in HTTP/1.1\r\n" + body + kind,
-            b"POST " + POLLING + b"&sid=" + sid[1] + b" HTTP/1.1\r\n" + body + kind,
-        )
-        async with asyncio.timeout(60):
-            await asyncio.gather(*(_drip(address, each) for each in beginnings))
-
-
-async def _whole(address: tuple[str, int], request: bytes) -> bytes:
-    """All that comes of a request."""
-    reader, writer = await asyncio.open_connection(*address)
-    writer.write(request)
-    async with asyncio.timeout(60):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
-async def _drip(address: tuple[str, int], beginning: bytes) -> None:
-    """Send the beginning, then a byte every now and then, until the server has hung up."""
-    reader, writer = await asyncio.open_connection(*address)
-    writer.write(beginning)
-    with contextlib.suppress(ConnectionError):
-        while not reader.at_eof():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    assert b" 500 " not in (await reader.read(1 << 16)).split(b"\r\n")[0]
-            if beginning:
-                writer.write(b"a")
-    writer.close()
-
-
 async def test_clients_that_are_gone_before_they_are_answered(bridge: Bridge) -> None:
     """A page that is closed while it connects is no fault of ours, and writes none to the log."""
     phone = await bridge.phone()
@@ -454,79 +328,3 @@ async def test_the_database_is_locked_for_a_while(bridge: Bridge) -> None:
     until(bridge.running.healthy)
     for phone in phones:
         await phone.close()
-
-
-async def test_the_disk_is_full_at_the_commit(tmp_path: Path, sqlite_template: Path) -> None:
-    """A real file system that is really full, in a name space of the server's own."""
-    template = tmp_path / "made.sqlite3"
-    shutil.copy(sqlite_template, template)
-    made = await make_conference(f"sqlite:///{template}", 2)
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    space = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
-    mount = 'mount -t tmpfs -o size=16m none "$0" && cp "$1" "$0/d.db" && shift && exec "$@"'
-    within = [*space, "sh", "-c", mount, str(disk), str(template)]
-    running = Running(tmp_path, within=within, DIEMCAU_DATABASE_URL=f"sqlite:///{disk / 'd.db'}")
-    try:
-        until(running.healthy)
-        bridge = Bridge(running, made)
-        phone = await bridge.phone()
-        first = await phone.send("question.ask", {"text": "Trước khi đầy"}, key="first")
-        inside = Path(f"/proc/{running.process.pid}/root{disk}")
-        assert (inside / "d.db").exists() and not (disk / "d.db").exists(), "a disk of its own"
-        fill(inside / "ballast")
-        with pytest.raises(Refused) as refused:
-            for number in range(300):  # what the log of SQLite had left is used up soon
-                choice = {"run": made.run, "item": item_of(phone, made), "option": number % 2}
-                await phone.send("activity.answer", choice, key=f"answer {number}")
-        assert refused.value.code == "unavailable", "send it again later"
-        assert running.get("/")[0] == 200, "who reads sees no harm"
-        assert await retried(phone, "first", "Trước khi đầy", first) in ("unavailable", "same")
-        (inside / "ballast").unlink()
-        again = {"run": made.run, "item": item_of(phone, made), "option": number % 2}
-        await until_taken(phone, again, f"answer {number}")
-        assert await retried(phone, "first", "Trước khi đầy", first) == "same"
-        await phone.close()
-        shutil.copy(inside / "d.db", tmp_path / "after.db")
-        shutil.copy(inside / "d.db-wal", tmp_path / "after.db-wal")
-    finally:
-        running.stop()
-    database = sqlite3.connect(tmp_path / "after.db")
-    assert database.execute("SELECT text FROM questions").fetchall() == [("Trước khi đầy",)]
-    options = database.execute("SELECT option FROM responses").fetchall()
-    assert options == [(number % 2,)]
-    database.close()
-    log = running.log.read_text(errors="replace")
-    assert "Traceback" not in log and '"exception"' not in log
-    assert "inbox.database_away" in log and "inbox.database_back" in log
-
-
-def fill(ballast: Path) -> None:
-    """Until there is no room (ENOSPC)."""
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as full:
-        while True:
-            file.write(b"\0" * 4096)
-    assert full.value.errno == 28
-
-
-def item_of(phone: SeatClient, made: Made) -> int:
-    item: int = phone.state["runs"][str(made.run)]["item"]
-    return item
-
-
-async def retried(phone: SeatClient, key: str, text: str, first: object) -> str:
-    try:
-        return "same" if await phone.send("question.ask", {"text": text}, key=key) == first else "?"
-    except Refused as refused:
-        return refused.code
-
-
-async def until_taken(phone: SeatClient, choice: dict[str, int], key: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            await phone.send("activity.answer", choice, key=key)
-            return
-        except (Refused, socketio.exceptions.SocketIOError):
-            assert time.monotonic() < deadline, "there is room, but nothing is taken"
-            await asyncio.sleep(0.2)

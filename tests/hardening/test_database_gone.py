@@ -22,8 +22,7 @@ from server.db.schema import migrate
 from server.questions.models import Question
 from server.simulation.client import Refused, SeatClient
 from tests.conftest import _postgres_binary, _unprivileged, _wait_for
-from tests.hardening.conference import Made, make_conference
-from tests.hardening.test_bad_clients import Bridge
+from tests.hardening.conference import Bridge, Made, make_conference
 from tests.test_supervisor import Running, until
 
 pytestmark = pytest.mark.alone

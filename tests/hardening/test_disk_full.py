@@ -1,13 +1,15 @@
-"""The disk of PostgreSQL is full in the middle of a conference: that of its tables, that of its log.
+"""The disk is full in the middle of a conference: SQLite's, that of PostgreSQL's tables, that of its log.
 
 A real file system that is really full (a tmpfs in a name space of its own), the whole server, real
-phones. What is not stored is refused in words; who reads goes on where PostgreSQL does.
+phones. What is not stored is refused in words; who reads goes on where the database does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -18,6 +20,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import socketio.exceptions
 from sqlalchemy import select
 
 from server.activities.models import Response
@@ -27,8 +30,7 @@ from server.db.receipts import Receipts, opened
 from server.db.schema import migrate
 from server.questions.models import Question
 from server.simulation.client import Refused, SeatClient
-from tests.hardening.conference import Made, make_conference
-from tests.hardening.test_bad_clients import Bridge, fill, item_of, retried, until_taken
+from tests.hardening.conference import Bridge, Made, make_conference
 from tests.hardening.test_database_gone import Postgres
 from tests.test_supervisor import Running, until
 
@@ -37,6 +39,80 @@ pytestmark = pytest.mark.alone
 MOST_ANSWERS = 3000
 """What is left of the files that are there already is used up by fewer."""
 BEFORE = "Trước khi đầy"
+
+
+def fill(ballast: Path) -> None:
+    """Until there is no room (ENOSPC)."""
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as full:
+        while True:
+            file.write(b"\0" * 4096)
+    assert full.value.errno == 28
+
+
+def item_of(phone: SeatClient, made: Made) -> int:
+    item: int = phone.state["runs"][str(made.run)]["item"]
+    return item
+
+
+async def retried(phone: SeatClient, key: str, text: str, first: object) -> str:
+    try:
+        return "same" if await phone.send("question.ask", {"text": text}, key=key) == first else "?"
+    except Refused as refused:
+        return refused.code
+
+
+async def until_taken(phone: SeatClient, choice: dict[str, int], key: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            await phone.send("activity.answer", choice, key=key)
+            return
+        except (Refused, socketio.exceptions.SocketIOError):
+            assert time.monotonic() < deadline, "there is room, but nothing is taken"
+            await asyncio.sleep(0.2)
+
+
+async def test_the_disk_is_full_at_the_commit(tmp_path: Path, sqlite_template: Path) -> None:
+    """That of SQLite, in a name space of the server's own."""
+    template = tmp_path / "made.sqlite3"
+    shutil.copy(sqlite_template, template)
+    made = await make_conference(f"sqlite:///{template}", 2)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    space = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
+    mount = 'mount -t tmpfs -o size=16m none "$0" && cp "$1" "$0/d.db" && shift && exec "$@"'
+    within = [*space, "sh", "-c", mount, str(disk), str(template)]
+    running = Running(tmp_path, within=within, DIEMCAU_DATABASE_URL=f"sqlite:///{disk / 'd.db'}")
+    try:
+        until(running.healthy)
+        bridge = Bridge(running, made)
+        phone = await bridge.phone()
+        first = await phone.send("question.ask", {"text": BEFORE}, key="first")
+        inside = Path(f"/proc/{running.process.pid}/root{disk}")
+        assert (inside / "d.db").exists() and not (disk / "d.db").exists(), "a disk of its own"
+        fill(inside / "ballast")
+        with pytest.raises(Refused) as refused:
+            for number in range(300):  # what the log of SQLite had left is used up soon
+                choice = {"run": made.run, "item": item_of(phone, made), "option": number % 2}
+                await phone.send("activity.answer", choice, key=f"answer {number}")
+        assert refused.value.code == "unavailable", "send it again later"
+        assert running.get("/")[0] == 200, "who reads sees no harm"
+        assert await retried(phone, "first", BEFORE, first) in ("unavailable", "same")
+        (inside / "ballast").unlink()
+        again = {"run": made.run, "item": item_of(phone, made), "option": number % 2}
+        await until_taken(phone, again, f"answer {number}")
+        assert await retried(phone, "first", BEFORE, first) == "same"
+        await phone.close()
+        shutil.copy(inside / "d.db", tmp_path / "after.db")
+        shutil.copy(inside / "d.db-wal", tmp_path / "after.db-wal")
+    finally:
+        running.stop()
+    database = sqlite3.connect(tmp_path / "after.db")
+    assert database.execute("SELECT text FROM questions").fetchall() == [(BEFORE,)]
+    options = database.execute("SELECT option FROM responses").fetchall()
+    assert options == [(number % 2,)]
+    database.close()
+    _said(running)
 
 
 @contextmanager
