@@ -9,6 +9,7 @@ from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
 from benchmarks.load.chromium import CHROMIUM
+from tests.media.camera import Camera
 from tests.media.harness import Process, WorkerProcess
 from tests.media.lines import BadLine
 from tests.media.pages import ARGUMENTS, SCRIPT
@@ -44,6 +45,14 @@ async def raw() -> AsyncIterator[Callable[[], RawPeer]]:
     yield make
     for peer in peers:
         await peer.close()
+
+
+@pytest.fixture
+async def camera() -> AsyncIterator[Camera]:
+    """A publisher of three layers."""
+    peer = Camera()
+    yield peer
+    await peer.close()
 
 
 @pytest.fixture

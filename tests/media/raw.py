@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 
 from server.media import messages, negotiation, rtcp, rtp, sdp, stun
 from server.media.ice import IceLite
@@ -43,6 +44,11 @@ a=rtpmap:109 opus/48000/2
 """
 PARAMETERS = bytes.fromhex("67") + b"sps"
 SLICE = bytes.fromhex("61") + b"slice"
+GRANTS = {
+    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
+    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
+    "display": messages.Grant(receive=True),
+}
 
 
 class Lossy(Peer):
@@ -269,6 +275,10 @@ class RawPeer:
             self.send_audio(i, b"sound" + tag)
             await asyncio.sleep(0.02)
         return start + count
+
+
+Make = Callable[[], RawPeer]
+"""the fixture ``raw``"""
 
 
 async def refusal_is_told(worker: WorkerProcess, *waiting: RawPeer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,18 +10,9 @@ from server.media import reading, rtcp, rtp
 from server.media.publication import Publication
 from server.media.reading import Arrival
 from server.media.sequence import ECHO_S
+from tests.media.camera import Camera, publication
 from tests.media.harness import WorkerProcess, eventually
-from tests.media.raw import PARAMETERS, SLICE
-from tests.media.test_repair import GRANTS, Camera, publication
-
-
-@pytest.fixture
-async def camera() -> AsyncIterator[Camera]:
-    """A publisher of three layers."""
-    peer = Camera()
-    yield peer
-    await peer.close()
-
+from tests.media.raw import GRANTS, PARAMETERS, SLICE
 
 SOUND, SMALL, LARGE = 9, 10, 12
 """SSRCs"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,9 +14,9 @@ from server.media import messages, rtcp
 from server.media.coarse import Coarse
 from server.media.downlink import UNLIMITED_BPS
 from server.media.rtcp import ReportBlock
+from tests.media.camera import Camera
 from tests.media.harness import WorkerProcess, eventually
-from tests.media.raw import PARAMETERS, RawPeer
-from tests.media.test_repair import GRANTS, Camera
+from tests.media.raw import GRANTS, PARAMETERS, RawPeer
 
 LAYERS_BPS = (150_000, 500_000, 1_500_000)
 PACKET_BITS = 1100 * 8
@@ -114,14 +114,6 @@ def test_remb_is_read_as_it_is_written(bitrate_bps: int, ssrcs: list[int]) -> No
     (found,) = rtcp.parse(rtcp.remb(1, bitrate_bps, ssrcs))
     assert isinstance(found, rtcp.Remb)
     assert found.bitrate_bps <= bitrate_bps <= found.bitrate_bps * 1.0001 + 1
-
-
-@pytest.fixture
-async def camera() -> AsyncIterator[Camera]:
-    """A publisher of three layers."""
-    peer = Camera()
-    yield peer
-    await peer.close()
 
 
 @pytest.mark.parametrize("tells", ["losses", "remb"])

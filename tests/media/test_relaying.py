@@ -39,8 +39,8 @@ from server.media.sending import Lanes
 from server.media.srtp import Srtp
 from server.media.subscription import Watcher
 from server.media.switching import Switch
-from tests.media.raw import PARAMETERS, SLICE, RawPeer
-from tests.media.test_repair import Make, publication
+from tests.media.camera import publication
+from tests.media.raw import PARAMETERS, SLICE, Make, RawPeer
 
 KEY = bytes(range(30))
 PICTURE, SOUND = 7, 9

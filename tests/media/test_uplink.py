@@ -14,9 +14,9 @@ from server.media.limits import Allowance
 from server.media.reading import Ids, Stream
 from server.media.relaying import Relay
 from server.media.uplink import BURST_S, EXCESS_S, MAX_PACKETS_PER_S, Compiled, Limit, Plain, Uplink
+from tests.media.camera import Camera, packet, publication
 from tests.media.raw import RawPeer
 from tests.media.test_relaying import Line
-from tests.media.test_repair import publication
 
 
 def _needs_compiled() -> None:
@@ -98,6 +98,45 @@ def _packet(kind: int, ssrc: int, number: int) -> bytes:
     return rtp.head(
         padding=False, marker=True, payload_type=kind, sequence=number, timestamp=number, ssrc=ssrc
     )
+
+
+async def test_who_sends_far_too_much_is_cut_off(
+    camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = publication(camera)
+    ended: list[str] = []
+    found.uplink.on_excess = lambda: ended.append(found.source)
+    size, number = 1200, 0
+    step_s = size * 8 / (10 * 1_500_000)
+    # Ten times what a camera may send is dropped in part; that alone ends nothing.
+    while (now_s := number * step_s) < 2:
+        camera.peer.on_rtp(packet(1, number, size), now_s)
+        number += 1
+    assert not ended
+    taken = found.video and found.video.layers[0].arrivals.octets
+    assert taken and taken <= uplink.MAX_BPS / 8 * (2 + 1)
+    begin, number = number, 0
+    while (now_s := 2 + number * size * 8 / (4 * uplink.MAX_BPS)) < 2.5 + EXCESS_S + 2:
+        camera.peer.on_rtp(packet(1, begin + number, size), now_s)
+        number += 1
+        if ended:
+            break
+    assert ended == ["site:a"]
+    assert found.line(2.0).excess and not found.line(2.0).excess, "told while it goes on"
+    assert "sends too much: source=site:a holder=seat-a" in caplog.text
+
+
+async def test_small_packets_count_as_the_work_that_they_are(camera: Camera) -> None:
+    found = publication(camera)
+    ended: list[str] = []
+    found.uplink.on_excess = lambda: ended.append(found.source)
+    for number in range(3 * MAX_PACKETS_PER_S * round(EXCESS_S + 2)):
+        now_s = number / (3 * MAX_PACKETS_PER_S)
+        camera.peer.on_rtp(packet(1, number, 1), now_s)
+        if ended:
+            break
+    assert ended == ["site:a"]
+    assert found.packets <= MAX_PACKETS_PER_S * (now_s + 1) + 1
 
 
 def test_who_goes_on_is_cut_off_and_who_stops_in_between_is_not() -> None:
