@@ -12,7 +12,7 @@ import pytest
 from server.media import native, resting
 from server.media.reading import MAX_BATCH, Compiled, Plain
 from server.media.resting import OFTEN_S, REST_S, Resting
-from tests.media.test_relaying import PICTURE, Line, _packet
+from tests.media.relayed import PICTURE, Line, packet_of
 
 WAYS = [Plain, Compiled]
 
@@ -162,20 +162,20 @@ def test_compiled_code_rests_alike_and_python_hears_of_what_is_its_own_alone(lin
             return {key.fd for key, _ in selector.select(timeout)}
 
         for number in (1, 2):
-            line.send(_packet(PICTURE, number, 100, 0))
+            line.send(packet_of(PICTURE, number, 100, 0))
         assert (fds(0.02), line.reader.untold) == (set(), 2), "until a timer is due"
         line.theirs.sendto(b"strange", line.ours.getsockname())
         assert fds() == {fd}, "once, though it was read already"
         assert [data for data, _ in line.read(0.0)] == [b"strange"]
         woken_s = selector._pace.woken_s
         for number in (3, 4):
-            line.send(_packet(PICTURE, number, 100, 0))
+            line.send(packet_of(PICTURE, number, 100, 0))
         assert (fds(LONG_S / 2), line.reader.untold) == (set(), 4)
         assert selector._pace.woken_s >= woken_s + LONG_S, "after a rest"
-        line.send(_packet(PICTURE, 5, 100, 0))
+        line.send(packet_of(PICTURE, 5, 100, 0))
         others.send(b"x")
         assert fds() >= {mine.fileno()} and mine.recv(9) == b"x"
-        line.send(_packet(PICTURE, 6, 100, 0))
+        line.send(packet_of(PICTURE, 6, 100, 0))
         due_s = 0.0
         assert (fds(), line.reader.untold) == (set(), 6), "somebody waits for that"
         assert fds(0) == set(), "the loop has work"

@@ -16,7 +16,7 @@ from server.media.relaying import Relay
 from server.media.uplink import BURST_S, EXCESS_S, MAX_PACKETS_PER_S, Compiled, Limit, Plain, Uplink
 from tests.media.camera import Camera, packet, publication
 from tests.media.raw import RawPeer
-from tests.media.test_relaying import Line
+from tests.media.relayed import Line
 
 
 def _needs_compiled() -> None:
