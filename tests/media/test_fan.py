@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from typing import cast
 
 from server.media import messages, rtcp
@@ -12,14 +11,7 @@ from server.media.fan import Fan
 from server.media.sending import Lane
 from tests.media.harness import WorkerProcess, eventually
 from tests.media.packets import packet
-from tests.media.raw import PARAMETERS, SLICE, RawPeer
-
-Make = Callable[[], RawPeer]
-GRANTS = {
-    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
-    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
-    "display": messages.Grant(receive=True),
-}
+from tests.media.raw import GRANTS, PARAMETERS, SLICE, Make, RawPeer
 
 
 def _burst(*numbers: int) -> Burst:

@@ -9,7 +9,6 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 from server.media import messages, rtcp, stun
 from server.media.binding import Path
@@ -17,7 +16,7 @@ from server.media.checks import BURST, PER_S
 from server.media.limits import Asking
 from server.media.uplink import EXCESS_S, MAX_BPS, MAX_PACKETS_PER_S
 from tests.media.harness import SLUG, WorkerProcess, eventually
-from tests.media.raw import SLICE, RawPeer
+from tests.media.raw import SLICE, Make, RawPeer
 from tests.media.test_replay import came
 
 GRANTS = {
@@ -26,7 +25,6 @@ GRANTS = {
     "display": messages.Grant(receive=True),
     "greedy": messages.Grant(receive=True),
 }
-Make = Callable[[], RawPeer]
 
 
 class Room:

@@ -9,9 +9,8 @@ import pytest
 
 from server.media import messages
 from tests.media.harness import SLUG, Process, WorkerProcess, eventually
-from tests.media.raw import PARAMETERS, RawPeer
+from tests.media.raw import PARAMETERS, Make, RawPeer
 
-Make = Callable[[], RawPeer]
 SITE_A = messages.Grant(publish=("site:a", "site:a:screen"), receive=True, own="site:a")
 SITE_B = messages.Grant(publish=("site:b",), receive=True, own="site:b")
 SITE_C = messages.Grant(publish=("site:c",), receive=True, own="site:c")

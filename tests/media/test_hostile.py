@@ -14,13 +14,7 @@ import pytest
 from server.media import messages, rtcp, rtp, sdp, stun
 from server.media.refusals import FEWEST_TOLD, MOST_SENDERS, TELL_EVERY_S, Refusals
 from tests.media.harness import SLUG, WorkerProcess, eventually
-from tests.media.raw import RawPeer, refusal_is_told
-
-GRANTS = {
-    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
-    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
-    "display": messages.Grant(receive=True),
-}
+from tests.media.raw import GRANTS, RawPeer, refusal_is_told
 
 
 def datagrams(victim: RawPeer, chance: random.Random) -> list[bytes]:

@@ -7,19 +7,11 @@ import itertools
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 from server.media import messages, rtcp
 from server.media.output import REPORT_S
 from tests.media.harness import SLUG, WorkerProcess, eventually
-from tests.media.raw import PARAMETERS, SLICE, RawPeer
-
-Make = Callable[[], RawPeer]
-GRANTS = {
-    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
-    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
-    "display": messages.Grant(receive=True),
-}
+from tests.media.raw import GRANTS, PARAMETERS, SLICE, Make, RawPeer
 
 
 async def two_rooms_and_a_page(

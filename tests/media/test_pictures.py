@@ -12,13 +12,8 @@ from server.media import messages, negotiation, resolution, rtcp, rtp, sdp
 from server.media.keyframes import MIN_INTERVAL_S, OVERDUE_S, Requests
 from server.media.publication import Publication
 from tests.media.harness import WorkerProcess, eventually
-from tests.media.raw import SLICE, RawPeer
+from tests.media.raw import GRANTS, SLICE, RawPeer
 
-GRANTS = {
-    "seat-a": messages.Grant(publish=("site:a",), receive=True, own="site:a"),
-    "seat-b": messages.Grant(publish=("site:b",), receive=True, own="site:b"),
-    "display": messages.Grant(receive=True),
-}
 PICTURES = 100
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from server.media import messages, rtcp, rtp
 from tests.media.harness import Recorder, WorkerProcess, eventually
-from tests.media.raw import PARAMETERS, RawPeer
+from tests.media.raw import PARAMETERS, Make
 
-Make = Callable[[], RawPeer]
 GRANTS = {
     f"seat-{name}": messages.Grant(publish=(f"site:{name}", f"site:{name}:screen"))
     for name in "abc"
