@@ -26,6 +26,7 @@ from xdist.scheduler import LoadFileScheduling
 from server.db.engine import Database, make_engine
 from server.db.schema import migrate
 from server.people import passwords
+from tests import compiled
 from tests.cast import Cast, bring_in
 
 # Tracebacks with every local variable take seconds, and might show secrets.
@@ -37,6 +38,8 @@ structlog.configure(
         ),
     ]
 )
+
+compiled.share()
 
 # The same examples each time, and however long each of them takes: what fails does so for everybody.
 settings.register_profile(
