@@ -95,8 +95,8 @@ def _encode(image: Image.Image) -> list[bytes]:
         "x264-params": f"keyint={FRAMES}:scenecut=0:repeat-headers=1:aud=0:threads=1",
     }
     packets = []
+    frame = av.VideoFrame.from_image(image).reformat(format="yuv420p")
     for index in range(FRAMES):
-        frame = av.VideoFrame.from_image(image).reformat(format="yuv420p")
         frame.pts, frame.time_base = index, encoder.time_base
         packets += encoder.encode(frame)
     packets += encoder.encode(None)

@@ -224,9 +224,8 @@ def decode(data: bytes) -> Replay:
     with av.open(io.BytesIO(data), options={"err_detect": "explode"}) as container:
         for frame in container.decode(video=0):
             plane, line = bytes(frame.planes[0]), frame.planes[0].line_size
-            luma = b"".join(
-                plane[y * line :][: frame.width : 16] for y in range(0, frame.height, 8)
-            )
+            rows = range(0, frame.height * line, 8 * line)
+            luma = b"".join(plane[at : at + frame.width : 16] for at in rows)
             result.pictures.append(Picture(frame.time, sum(luma) / len(luma), frame.width))
     with av.open(io.BytesIO(data)) as container:
         resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
