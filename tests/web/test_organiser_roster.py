@@ -120,7 +120,7 @@ def _other_zip() -> bytes:
 
 def _bomb() -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for n in range(3):
             archive.writestr(f"xl/worksheets/sheet{n}.xml", b" " * 70_000_000)
     return out.getvalue()
