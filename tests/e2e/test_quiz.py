@@ -108,7 +108,13 @@ async def test_a_quiz_is_launched_answered_charted_and_revealed(
     await expect(display.at("#quiz-bars")).to_be_hidden()
     for _ in range(3):
         await desk.press("#run-card [data-run=prolong]", "Thêm 30 giây")
-    await phone.press("#options button", ITEM.options[0])
+    # Whoever wavers while no answer can come has chosen what they pressed last.
+    await phone.page.context.set_offline(True)
+    for option in (0, ITEM.correct, 0):
+        await phone.press("#options button", ITEM.options[option])
+        await expect(phone.at("#options [aria-busy]")).to_contain_text(ITEM.options[option])
+    await phone.page.context.set_offline(False)
+    await expect(phone.at("#options [aria-busy]")).to_have_count(0)
     await phone.sees("#quiz-card", "Đã ghi nhận lựa chọn A")
     await phone.press("#options button", ITEM.options[ITEM.correct])
     await phone.sees("#quiz-card", "Đã ghi nhận lựa chọn B")

@@ -225,6 +225,8 @@ keepDrafts("#ask-text");
 on(byId("options"), "click", "[data-option]", (button) => {
   const run = currentRun();
   if (run?.state !== "open") return;
+  // The last choice counts: what was chosen before it, and is still on its way, may be chosen once more.
+  for (const before of byId("options").querySelectorAll("button")) setBusy(before, false);
   act(button, "activity.answer", { run: run.run, item: run.item, option: Number(button.dataset.option) });
 });
 
