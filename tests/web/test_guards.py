@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
+import psycopg
 import pytest
 
 from server.errors import Invalid
@@ -157,6 +158,19 @@ async def test_while_the_database_is_away_a_signed_in_browser_is_told_so(house: 
         answer, text = await house.browser().get("/sign-in", cookies={"sign_in": "somebody"})
     assert answer.status == 503 and "Retry-After" in answer.headers
     assert "Thử lại" in text
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_a_database_that_stands_still_is_told_as_well(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.web.middleware.ACCOUNT_WITHIN_S", 0.2)
+    with psycopg.connect(house.config.database_url) as other:
+        other.execute("LOCK TABLE sign_ins IN ACCESS EXCLUSIVE MODE")
+        answer, text = await house.browser().get("/admin", cookies={"sign_in": "somebody"})
+        other.rollback()
+    assert answer.status == 503 and "Retry-After" in answer.headers
+    assert "Xem cơ sở dữ liệu còn chạy" in text
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])
