@@ -196,6 +196,20 @@ async def test_the_writer_is_asked_where_nobody_writes(
     assert not await inbox.takes(5)
 
 
+async def test_who_waits_long_and_is_answered_after_all_met_an_outage(
+    database: Database, cast: Cast, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.inbox.LATE_S", 0.2)
+    inbox = Inbox(database)
+    inbox.start()
+    with locked(database_url):
+        asked = inbox.enqueue(cast.trainee, AskQuestion(text="Còn đợi được không?"), "key")
+        await asyncio.sleep(0.5)
+    await asked
+    assert inbox.last_outage and inbox.last_outage[1] > 0.2
+    await inbox.stop()
+
+
 async def test_a_writer_that_is_at_something_is_asked_as_well(
     inbox: Inbox, cast: Cast, database_url: str
 ) -> None:
