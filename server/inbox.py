@@ -150,6 +150,7 @@ class Inbox:
             if self.busy_s > within_s or away and (self._began_s is not None or self.waiting):
                 return False
             asked = self._asked = self._loop.create_future()
+            asked.add_done_callback(asyncio.Future.exception)  # who asked may have given up
             self._give([WorkJob(partial(resolve, asked), self._ask, writes=False)])
         await asyncio.wait([asked], timeout=within_s)
         return asked.done() and asked.exception() is None

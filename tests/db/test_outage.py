@@ -4,6 +4,7 @@ twice when they are sent again."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
 import time
@@ -178,6 +179,8 @@ async def test_the_writer_is_asked_where_nobody_writes(
 ) -> None:
     counted = COMMIT_S._sum.get()
     assert await inbox.takes(5) and await inbox.takes(5)
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unheard.append(told))
     with locked(database_url):
         first, second = await asyncio.gather(inbox.takes(0.05), inbox.takes(5))
         assert not first and not second, "while it waits for the lock, and when it has given up"
@@ -191,6 +194,12 @@ async def test_the_writer_is_asked_where_nobody_writes(
     with away(database_url):
         assert not await inbox.takes(5)
     assert await inbox.takes(5)
+    with locked(database_url):
+        assert not await inbox.takes(0.05)
+        await asyncio.sleep(1)
+    assert await inbox.takes(5)
+    gc.collect()
+    assert not unheard, "that nobody waited for the answer is no error"
     assert COMMIT_S._sum.get() == counted, "nothing was written"
     await inbox.stop()
     assert not await inbox.takes(5)
