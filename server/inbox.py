@@ -47,8 +47,8 @@ PATIENCE_S = 1.0
 """A batch that waited longer for a database that is away is refused with all that wait behind it:
 each of the next batches would wait as long."""
 LATE_S = 3.0
-"""Whoever looks after the server is told of a transaction that took longer as of an outage: it waited for
-a lock, or for a database that stood still, and so did all behind it."""
+"""Whoever looks after the server is told of a transaction that waited longer as of an outage: for a lock,
+or for a database that stood still, and so did all behind it."""
 RETRY_AFTER_S = 2.0
 RECEIPTS_KEPT = timedelta(days=2)
 FORGET_EVERY = timedelta(hours=1)
@@ -72,6 +72,11 @@ log = structlog.get_logger(__name__)
 def utc_now() -> datetime:
     """The server's time."""
     return datetime.now(UTC)
+
+
+def _idle_s() -> float:
+    """For how long this thread has done nothing, since some moment: a long import is no outage."""
+    return time.monotonic() - time.thread_time()
 
 
 class Inbox:
@@ -287,6 +292,7 @@ class Inbox:
     def _transaction(self, jobs: Sequence[Job]) -> Done:
         now = self._clock()
         self._began_s = first_s = time.monotonic()
+        idle_s = _idle_s()
         try:
             with self._writer.transaction() as session:
                 late = self._settled(session)
@@ -307,7 +313,7 @@ class Inbox:
         self._unsure = Done([], frozenset(), [])
         # A full disk takes what writes nothing.
         wrote = bool(events) or any(isinstance(job, WorkJob) for job in jobs)
-        if wrote and time.monotonic() - first_s > LATE_S:
+        if wrote and _idle_s() - idle_s > LATE_S:
             self._say_away(TimeoutError("it answered late"), first_s)
         if self._away_since_s is not None and wrote:
             back_s = time.monotonic()
