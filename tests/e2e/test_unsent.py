@@ -51,6 +51,8 @@ async def test_a_phone_is_closed_without_a_network_and_opened_again(
     context, address = phone.page.context, phone.page.url.partition("#")[0]
     await context.set_offline(True)
     await expect(phone.at("#connection-banner")).to_be_visible()
+    await phone.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(phone.at("#connection-banner")).to_be_in_viewport(ratio=1)
     await phone.press("#check-in-button")
     await phone.press(".places a[href='#ask']")
     await phone.at("#ask-text").fill(ASKED)
