@@ -40,6 +40,8 @@ const TRUSTED_ASLEEP_MS = 20_000;
 /** A server that cannot be reached is tried so often. */
 const PROBE_EVERY_MS = 500;
 const PROBE_FOR_MS = 2000;
+/** Longer than a busy server takes for an answer. */
+const HEARD_WITHIN_MS = 4000;
 const ASK_ANEW_AFTER_MS = 60_000;
 
 /**
@@ -146,18 +148,26 @@ export class Connection {
 
   /**
    * Something else of this page hears nothing from the server. Where it cannot be reached at all,
-   * come back as soon as it can: TCP itself would try again only after half a minute or so.
+   * come back as soon as it can: TCP itself would try again only after half a minute or so. Where it can, and
+   * only this line is dead (the machine has another address now), nothing else would tell for as long.
    */
   async doubt() {
     if (this.doubting) return;
     this.doubting = true;
-    let lost = false;
+    let lost = this.socket.connected && !(await this.isHeard());
     while (!this.closed && !this.refusal && !(await isReachable())) {
       lost = true;
       await wait(PROBE_EVERY_MS);
     }
     this.doubting = false;
     if (lost) this.hurry(Infinity);
+  }
+
+  /** Whether the server answers over this line. It is told what it knows already. */
+  async isHeard() {
+    const told = this.socket.timeout(HEARD_WITHIN_MS);
+    const payload = { listens: this.toldListens, here: false };
+    return told.emitWithAck("media.listen", payload, newKey()).then(() => true, () => false);
   }
 
   /** Hang up for good. */

@@ -111,3 +111,18 @@ async def test_where_nothing_gets_through_the_first_try_goes_on(page: Page) -> N
     assert await page.evaluate(f"window.first === {ENGINE}")
     await page.clock.run_for(1000)
     await page.wait_for_function(f"{ENGINE}.readyState === 'closed'")
+
+
+async def test_a_line_that_is_dead_while_the_server_is_there_is_left(page: Page) -> None:
+    """The machine has another address now: TCP would find out after half a minute."""
+    await page.evaluate("window.letsThrough = true")
+    await page.clock.run_for(5100)
+    await page.wait_for_function(f"{ENGINE}.transport.name === 'websocket' && window.line.online")
+    await page.evaluate(f"window.first = {ENGINE}")
+    await page.evaluate("window.line.doubt()")
+    assert await page.evaluate(f"window.first === {ENGINE}"), "it was answered"
+
+    await page.evaluate("window.first.transport.ws.send = () => {}")
+    await page.evaluate("void window.line.doubt()")
+    await page.clock.run_for(4100)
+    await page.wait_for_function(f"window.first !== {ENGINE} && window.line.online")
