@@ -35,6 +35,8 @@ BUSY_TIMEOUT_MS = 10_000
 """How long to wait for another process: its write on SQLite (``diemcau create-user``), its lock on
 PostgreSQL (``lock_timeout``)."""
 RETRY_AFTER_S = 2.0
+READ_WITHIN_S = 15.0
+"""A database that stands still, its connections open, would hold a page for as long as it does."""
 _CONNECTING = {
     "connect_timeout": 5,
     # A server that vanished from the network is noticed, not waited for.
@@ -201,9 +203,12 @@ class Database:
         Raises: Unavailable.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, lambda: self.read_now(function, *args, **kwargs)
-        )
+        reading = loop.run_in_executor(self._pool, lambda: self.read_now(function, *args, **kwargs))
+        try:
+            async with asyncio.timeout(READ_WITHIN_S):
+                return await reading
+        except TimeoutError as error:
+            raise Unavailable(retry_after_s=RETRY_AFTER_S) from error
 
     def close(self) -> None:
         """Wait for the readers and close all connections."""

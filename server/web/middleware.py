@@ -21,7 +21,6 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy.orm import Session
 
 from server import i18n
-from server.db.engine import RETRY_AFTER_S
 from server.errors import (
     N_,
     Broken,
@@ -43,8 +42,6 @@ from server.web.site import DEVICE, LANG, SIGN_IN, VISITOR, Account, Visitor, si
 
 log = structlog.get_logger("http")
 
-ACCOUNT_WITHIN_S = 10.0
-"""A database that stands still, its connections open, would hold a page for as long as it does."""
 BODY_WITHIN_S = 300.0
 """For a whole form or upload: 20 MB over a line of half a megabit a second."""
 
@@ -163,12 +160,11 @@ async def visitor(request: web.Request, handler: Handler) -> web.StreamResponse:
     token = request.cookies.get(SIGN_IN)
     if token and not request.path.startswith(_FOR_ANYBODY):
         try:
-            async with asyncio.timeout(ACCOUNT_WITHIN_S):
-                found.account = await site.database.read(_account, token)
-        except (Unavailable, TimeoutError):
-            # To /admin: what /healthz tells everybody, and what to do.
-            words = _DATABASE_AWAY if request.path == "/admin" else None
-            return _told(request, Unavailable(words, retry_after_s=RETRY_AFTER_S))
+            found.account = await site.database.read(_account, token)
+        except Unavailable as error:
+            if request.path == "/admin":  # what /healthz tells everybody, and what to do
+                error = Unavailable(_DATABASE_AWAY, retry_after_s=error.retry_after_s)
+            return _told(request, error)
     response = await handler(request)
     if is_new and response.content_type == "text/html" and not response.prepared:
         shared.set_cookie(request, response, DEVICE, found.device)

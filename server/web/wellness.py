@@ -256,8 +256,9 @@ def _refused(window: Window) -> Finding:
 
 
 def _children(facts: Facts) -> Iterator[Finding]:
-    """Media workers and recorders."""
+    """Web itself, media workers and recorders."""
     kinds = (
+        (N_("Máy chủ web"), "web", [True]),  # which says this
         (N_("Bộ chuyển tiếp hình tiếng"), "worker", facts.workers),
         (N_("Bộ ghi hình"), "recorder", facts.recorders),
     )

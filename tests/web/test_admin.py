@@ -100,6 +100,7 @@ def test_only_the_last_minute_counts() -> None:
         ({"waiting": 6001}, "Lệnh đang chờ ghi", State.WRONG),
         ({"workers": [True, False]}, "Bộ chuyển tiếp hình tiếng", State.WRONG),
         ({"recorders": [False]}, "Bộ ghi hình", State.WRONG),
+        ({"restarts": {"web": 3}}, "Máy chủ web", State.WATCH),
         ({"restarts": {"worker-0": 3}}, "Bộ chuyển tiếp hình tiếng", State.WATCH),
         ({"restarts": {"recorder-0": 3}}, "Bộ ghi hình", State.WATCH),
         ({"free_bytes": 10 * 10**9}, "Đĩa cho bản ghi", State.WATCH),

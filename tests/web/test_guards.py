@@ -164,13 +164,16 @@ async def test_while_the_database_is_away_a_signed_in_browser_is_told_so(house: 
 async def test_a_database_that_stands_still_is_told_as_well(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.web.middleware.ACCOUNT_WITHIN_S", 0.2)
+    monkeypatch.setattr("server.db.engine.READ_WITHIN_S", 0.2)
     with psycopg.connect(house.config.database_url) as other:
         other.execute("LOCK TABLE sign_ins IN ACCESS EXCLUSIVE MODE")
         answer, text = await house.browser().get("/admin", cookies={"sign_in": "somebody"})
+        other.execute("LOCK TABLE conferences IN ACCESS EXCLUSIVE MODE")
+        stranger, _ = await house.browser().get("/c/234567")
         other.rollback()
     assert answer.status == 503 and "Retry-After" in answer.headers
     assert "Xem cơ sở dữ liệu còn chạy" in text
+    assert stranger.status == 503 and "Retry-After" in stranger.headers
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])
