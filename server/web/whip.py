@@ -223,13 +223,17 @@ async def options(request: web.Request) -> web.Response:
     """What may be sent, also from pages of other servers, and the ICE servers for who shows a token
     (RFC 9725 section 4.6)."""
     response = web.Response(status=204)
-    allowed = "PATCH, DELETE" if "session" in request.match_info else "POST"
+    of_session = "session" in request.match_info
+    allowed = "PATCH, DELETE" if of_session else "POST"
     response.headers["Allow"] = response.headers["Access-Control-Allow-Methods"] = (
         f"OPTIONS, {allowed}"
     )
     response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match"
     response.headers["Access-Control-Max-Age"] = "3600"
-    response.headers["Accept-Post"] = SDP
+    if of_session:
+        response.headers["Accept-Patch"] = FRAGMENT
+    else:
+        response.headers["Accept-Post"] = SDP
     if "Authorization" in request.headers:
         actor = await _holder(request)
         for link in turn_links(site_of(request), actor.holder):

@@ -351,6 +351,8 @@ async def test_options_tell_what_may_be_posted(house: House) -> None:
         assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
         answer, _ = await house.browser().raw("OPTIONS", f"{path}/session")
         assert "PATCH, DELETE" in answer.headers["Access-Control-Allow-Methods"]
+        assert answer.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
+        assert "Accept-Post" not in answer.headers
         answer, _ = await house.browser().raw("POST", path, headers=dict(SDP))
         assert answer.status == 401 and answer.headers["Access-Control-Allow-Origin"] == "*"
         assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
