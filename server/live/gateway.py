@@ -278,8 +278,11 @@ class Gateway:
             case SeeLines():
                 return {"lines": [asdict(row) for row in media.lines(actor)]}
             case ListenMedia():
+                if request.here:
+                    connection.asked = next(self._asked)
+                elif request.listens != connection.listens:  # else it only sees whether we hear it
+                    connection.asked = 0
                 connection.listens = request.listens
-                connection.asked = next(self._asked) if request.here else 0
                 self.connections.stir(connection)
                 return {}
             case _:

@@ -398,8 +398,13 @@ async def test_one_page_of_a_room_plays_its_sound(venue: Venue) -> None:
     await venue.close(first)  # its line breaks and it is back before anybody notices
     first = await venue.open(cast.display, page="display-1", listens=True)
     await assert_heard("display-1")
+    await first.send("media.listen", {"listens": True, "here": True}, "no-here")
     answer = await second.send("media.listen", {"listens": True, "here": True}, "speakers-are-here")
     assert answer == {"ok": True, "result": {}}
+    await assert_heard("display-2")
+    await second.send("media.listen", {"listens": True}, "does-anybody-hear-me")
+    await venue.gateway.tick()
+    await moderator.send("media.listen", {"listens": False}, "told-behind-that")
     await assert_heard("display-2")
     await checking.send("media.listen", {"listens": True, "here": True}, "not-before-a-display")
     await venue.close(second)
