@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from server.media.ice import IceLite
 
 TCP_LATER_S = 0.25
-"""so much later a check over TCP is answered, unless that is the path in use: UDP, which suits media better,
-is found first where it passes, and looks quicker ever after. Browsers that chose TCP once may stay there"""
+"""so much later the first check over TCP is answered: UDP, which suits media better, is found first
+where it passes, and browsers that began with TCP may stay there"""
 
 
 PER_S, BURST = 50, 300
@@ -103,7 +103,7 @@ class Checks:
             self._answer(check, path, (path[0], path[1]), used, now_s)
             return
         path.proven = True
-        if used.binding.path is not path:
+        if used.binding.path is None:
             answer = partial(self._answer_later, check, path, used)
             asyncio.get_running_loop().call_later(TCP_LATER_S, answer)
         else:

@@ -154,11 +154,13 @@ export class Connection {
   async doubt() {
     if (this.doubting) return;
     this.doubting = true;
-    let lost = this.socket.connected && !(await this.isHeard());
+    const heard = this.socket.connected ? this.isHeard() : true;
+    let lost = false;
     while (!this.closed && !this.refusal && !(await isReachable())) {
       lost = true;
       await wait(PROBE_EVERY_MS);
     }
+    lost = lost || !(await heard);
     this.doubting = false;
     if (lost) this.hurry(Infinity);
   }
