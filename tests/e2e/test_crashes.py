@@ -25,8 +25,8 @@ async def test_web_worker_and_recorder_are_killed_in_turn(
     phone = await bring_phone(demo, sit)
     await display.shows("#stage", CENTRE_HUE)
 
-    # Web: the picture goes on meanwhile; what was pressed is done once it is back. That may be before anything
-    # is said of the line, which is after two seconds.
+    # Web: the picture goes on meanwhile; what was pressed is done once it is back. That may be before
+    # anything is said of the line, which is after two seconds.
     await phone.at("#check-in-button").wait_for()
     demo.kill("server.app")
     await phone.page.evaluate("document.getElementById('check-in-button').click()")
