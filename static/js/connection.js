@@ -37,7 +37,7 @@ const SAY_AFTER_MS = 2000;
 const SILENT_MS = 5000;
 /** A line that was asleep for longer is not trusted: the server may have hung up unheard. */
 const TRUSTED_ASLEEP_MS = 20_000;
-/** A server that cannot be reached is tried so often. */
+/** A server that does not answer is tried so often, and each time waited for so long. */
 const PROBE_EVERY_MS = 500;
 const PROBE_FOR_MS = 2000;
 /** Longer than a busy server takes for an answer. */
@@ -155,12 +155,8 @@ export class Connection {
     if (this.doubting) return;
     this.doubting = true;
     const heard = this.socket.connected ? this.isHeard() : true;
-    let lost = false;
-    while (!this.closed && !this.refusal && !(await isReachable())) {
-      lost = true;
-      await wait(PROBE_EVERY_MS);
-    }
-    lost = lost || !(await heard);
+    const first = await answeredFirst(() => this.closed || this.refusal !== null);
+    const lost = !first || !(await heard);
     this.doubting = false;
     if (lost) this.hurry(Infinity);
   }
@@ -340,6 +336,25 @@ function askAnew() {
   if (Date.now() - before_ms < ASK_ANEW_AFTER_MS) return;
   sessionStorage.setItem("refused_ms", String(Date.now()));
   location.reload();
+}
+
+/**
+ * Wait for the server to answer a new connection. One that began while there was no line may never
+ * hear of its return: others begin meanwhile.
+ * @param {() => boolean} isOver nobody waits any more
+ * @returns {Promise<boolean>} whether the first of them was answered, before any other
+ */
+function answeredFirst(isOver) {
+  return new Promise((resolve) => {
+    /** @param {boolean} first */
+    const probe = async (first) => {
+      if (!(await isReachable()) && !isOver()) return;
+      clearInterval(timer);
+      resolve(first);
+    };
+    const timer = setInterval(() => void probe(false), PROBE_EVERY_MS);
+    void probe(true);
+  });
 }
 
 /** Whether the server answers a new connection, with a file: its health it would have to find out first. */

@@ -126,3 +126,23 @@ async def test_a_line_that_is_dead_while_the_server_is_there_is_left(page: Page)
     await page.evaluate("void window.line.doubt()")
     await page.clock.run_for(4100)
     await page.wait_for_function(f"window.first !== {ENGINE} && window.line.online")
+
+
+async def test_a_page_that_looks_for_the_server_finds_it_as_soon_as_it_is_back(page: Page) -> None:
+    """What began while there was no line never hears of its return."""
+    await page.evaluate("window.letsThrough = true")
+    await page.clock.run_for(5100)
+    await page.wait_for_function("window.line.online")
+    await page.evaluate(f"window.first = {ENGINE}")
+    asked = asyncio.Event()
+
+    async def swallow_the_first(route: Route) -> None:
+        if asked.is_set():
+            await route.continue_()
+        asked.set()
+
+    await page.route("**/connection.js", swallow_the_first)
+    await page.evaluate("void window.line.doubt()")
+    await asyncio.wait_for(asked.wait(), PATIENCE_S)
+    await page.clock.run_for(600)
+    await page.wait_for_function(f"window.first !== {ENGINE} && window.line.online")
