@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from server.media import stun, tcp
+from server.media.addresses import Address
 from server.media.reading import Arrival, Inlet, Relayed
-from server.media.sending import Address
 from server.media.srtp import Srtp
 
 if TYPE_CHECKING:

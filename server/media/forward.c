@@ -28,6 +28,7 @@
 #define MAX_RUN_BYTES 64000
 #define FIXED_BYTES 12
 #define MAX_ROWS 256
+#define CONTROL_BYTES (CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo)))
 
 struct flight;
 struct seal;
@@ -51,7 +52,7 @@ struct run { /* of packets to one receiver, all but the last of `segment` bytes 
     uint32_t bytes;
     uint16_t segment, count, pieces;
     int closed;
-    uint16_t address_size;
+    uint16_t address_size; /* ours included, where that was told */
     struct sockaddr_storage address;
 };
 
@@ -86,7 +87,7 @@ struct queue {
 };
 
 /* Counts up with each change of what sending.py declares: an older build is not used. */
-int diemcau_version(void) { return 18; }
+int diemcau_version(void) { return 19; }
 
 unsigned long diemcau_queue_bytes(void) { return sizeof(struct queue); }
 
@@ -99,45 +100,71 @@ void diemcau_open(struct queue *q, int fd, int offload, void *protect) {
 
 uint64_t diemcau_dropped(const struct queue *q) { return q->dropped; }
 
+static void control(struct msghdr *message, int level, int type, const void *data, size_t size) {
+    struct cmsghdr *header = (struct cmsghdr *)((uint8_t *)message->msg_control + message->msg_controllen);
+    header->cmsg_level = level;
+    header->cmsg_type = type;
+    header->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(header), data, size);
+    message->msg_controllen += CMSG_SPACE(size);
+}
+
+/* To the run's receiver and, where that was told, from the address of ours that it knows (addresses.py). */
+static void address(struct msghdr *message, struct run *run, uint8_t *controls) {
+    int is_6 = run->address.ss_family == AF_INET6;
+    socklen_t size = is_6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    const uint8_t *ours = (const uint8_t *)&run->address + size;
+    memset(message, 0, sizeof *message);
+    message->msg_name = &run->address;
+    message->msg_namelen = run->address_size < size ? run->address_size : size;
+    message->msg_control = controls;
+    if (is_6 && run->address_size == size + sizeof(struct in6_addr)) {
+        struct in6_pktinfo from = {.ipi6_ifindex = 0};
+        memcpy(&from.ipi6_addr, ours, sizeof from.ipi6_addr);
+        control(message, IPPROTO_IPV6, IPV6_PKTINFO, &from, sizeof from);
+    } else if (run->address_size == size + sizeof(struct in_addr)) {
+        struct in_pktinfo from = {.ipi_ifindex = 0};
+        memcpy(&from.ipi_spec_dst, ours, sizeof from.ipi_spec_dst);
+        control(message, IPPROTO_IP, IP_PKTINFO, &from, sizeof from);
+    }
+}
+
 /* A path may not take a run as a whole (a smaller MTU, no checksums by the device). */
-static void send_singly(struct queue *q, const struct run *run) {
+static void send_singly(struct queue *q, struct run *run) {
+    _Alignas(struct cmsghdr) uint8_t controls[CONTROL_BYTES];
     const struct piece *piece = &q->piece[run->first];
+    struct iovec vector;
+    struct msghdr message;
+    address(&message, run, controls);
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
     for (int i = 0; i < run->pieces; i++, piece = &q->piece[piece->next])
         for (uint32_t at = 0; at < piece->bytes; at += run->segment) {
             uint32_t size = piece->bytes - at < run->segment ? piece->bytes - at : run->segment;
-            if (sendto(q->fd, q->arena + piece->start + at, size, MSG_DONTWAIT,
-                       (const struct sockaddr *)&run->address, run->address_size) < 0)
+            vector = (struct iovec){q->arena + piece->start + at, size};
+            if (sendmsg(q->fd, &message, MSG_DONTWAIT) < 0)
                 q->dropped++;
         }
 }
 
-static void prepare(struct queue *q, struct run *run, struct mmsghdr *message,
-                    struct iovec *vectors, uint8_t *control) {
+static void prepare(struct queue *q, struct run *run, struct msghdr *message,
+                    struct iovec *vectors, uint8_t *controls) {
     const struct piece *piece = &q->piece[run->first];
     for (int i = 0; i < run->pieces; i++, piece = &q->piece[piece->next])
         vectors[i] = (struct iovec){q->arena + piece->start, piece->bytes};
-    memset(message, 0, sizeof *message);
-    message->msg_hdr.msg_name = &run->address;
-    message->msg_hdr.msg_namelen = run->address_size;
-    message->msg_hdr.msg_iov = vectors;
-    message->msg_hdr.msg_iovlen = run->pieces;
-    if (run->count > 1) {
-        message->msg_hdr.msg_control = control;
-        message->msg_hdr.msg_controllen = CMSG_SPACE(sizeof(uint16_t));
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message->msg_hdr);
-        header->cmsg_level = IPPROTO_UDP;
-        header->cmsg_type = UDP_SEGMENT;
-        header->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-        memcpy(CMSG_DATA(header), &run->segment, sizeof(uint16_t));
-    }
+    address(message, run, controls);
+    message->msg_iov = vectors;
+    message->msg_iovlen = run->pieces;
+    if (run->count > 1)
+        control(message, IPPROTO_UDP, UDP_SEGMENT, &run->segment, sizeof run->segment);
 }
 
 void diemcau_flush(struct queue *q) {
     struct mmsghdr messages[MAX_RUNS];
     struct iovec vectors[MAX_PIECES], *vector = vectors;
-    _Alignas(struct cmsghdr) uint8_t control[MAX_RUNS][CMSG_SPACE(sizeof(uint16_t))];
+    _Alignas(struct cmsghdr) uint8_t controls[MAX_RUNS][CONTROL_BYTES];
     for (int i = 0; i < q->runs; i++) {
-        prepare(q, &q->run[i], &messages[i], vector, control[i]);
+        prepare(q, &q->run[i], &messages[i].msg_hdr, vector, controls[i]);
         vector += q->run[i].pieces;
     }
     int done = 0;

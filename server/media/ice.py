@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
-from server.media import reading, tcp
+from server.media import addresses, reading, tcp
+from server.media.addresses import Address
 from server.media.binding import Binding, Path, Receiver, host_of
 from server.media.bursts import Burst
 from server.media.checks import Checks
 from server.media.reading import Arrival, Inlet, Reader, reader
 from server.media.refusals import Refusals
 from server.media.relaying import BOOKS_S
-from server.media.sending import Address, Lanes, Sender, sender
+from server.media.sending import Lanes, Sender, sender
 from server.media.srtp import Srtp
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class IceLite:
             return
         self._sender.flush()  # nothing overtakes
         try:
-            self.socket.sendto(data, path)
+            addresses.send(self.socket, data, path)
         except OSError:
             self._dropped += 1
 

@@ -10,7 +10,7 @@ from cffi import FFI  # type: ignore[import-untyped]
 
 from server import native
 
-VERSION = 18
+VERSION = 19
 """of the compiled code that belongs to these declarations"""
 _DECLARATIONS = """
 struct stream { void *srtp, *seal; const uint8_t *head; const void *address; void *flight;

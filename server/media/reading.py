@@ -12,10 +12,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from server.media import native, rtp
+from server.media import addresses, native, rtp
+from server.media.addresses import Address
 from server.media.listening import Ear
 from server.media.relaying import Relay
-from server.media.sending import Address
 from server.media.sending import Compiled as CompiledSender
 from server.media.sending import Sender
 from server.media.srtp import UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS, Srtp
@@ -30,7 +30,6 @@ ROW = struct.Struct("=IHHB?Hii?BHIIHHHHHxx")
 """what ``receive.c`` tells of a datagram; from the ninth on a ``rtp.Header``"""
 AGE_S = 1e-5
 """unit of an age"""
-ADDRESS_BYTES = 28
 ENTRY = struct.Struct(f"=dIHxx{ROW.format[1:].replace('HHB?', 'HxxBx')}xxxx")
 """what ``relay.c`` tells of one that went on: when, where it lies, its size then, and of a row the rest"""
 STRANGE, FORGED, RTCP, RTP, MEDIA, HEARD, FELL, RELAYED, TELLING = range(9)
@@ -162,7 +161,8 @@ class Plain:
     """In Python."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._receive = sock.recvfrom_into
+        self._receive = sock.recvmsg_into
+        self._told_bytes = addresses.CONTROL_BYTES if addresses.tell_ours(sock) else 0
         self._buffer = bytearray(DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
 
@@ -196,14 +196,14 @@ class Plain:
         self.behind = True
         for _ in range(MAX_BATCH):
             try:
-                size, address = self._receive(self._buffer)
+                size, told, _, address = self._receive([self._buffer], self._told_bytes)
             except (BlockingIOError, InterruptedError):
                 self.behind = False
                 return
             except OSError:  # e.g. an ICMP error of an earlier send
                 continue
             if size:
-                yield self._view[:size], address, None
+                yield self._view[:size], addresses.with_ours(address, told), None
 
 
 class Inlet:
@@ -262,13 +262,14 @@ class Compiled:
             raise RuntimeError("receive.c was not built")
         self._ffi, self._code = ffi, code = library
         self._family, self._fd = sock.family, sock.fileno()
+        addresses.tell_ours(sock)
         self._memory = ffi.new("char[]", code.diemcau_arrivals_bytes())
         where = [ffi.new("uint8_t **") for _ in range(3)]
         unprotect = (UNPROTECT_ADDRESS, UNPROTECT_RTCP_ADDRESS)
         functions = [ffi.cast("void *", address) for address in unprotect]
         code.diemcau_arrivals_open(self._memory, sock.fileno(), *functions, *where)
         self._rows = self._view(where[0], ROW.size)
-        self._addresses = self._parts(where[1], ADDRESS_BYTES)
+        self._addresses = self._parts(where[1], addresses.MOST_BYTES)
         self._views = self._parts(where[2], DATAGRAM_BYTES)
         self._receive = code.diemcau_receive
         self._left = 0
@@ -298,7 +299,7 @@ class Compiled:
     def lead(self, address: Address, inlet: Inlet | None) -> None:
         """See ``Reader``; where there are too many already, it is as without an inlet."""
         self._places.pop(self._numbers.pop(address, 0), None)
-        written = _written(self._family, address)
+        written = addresses.write(self._family, address)
         number, self._next = self._next, (self._next + 1) & 0xFFFFFFFF
         place = (self._memory, written, len(written))
         memory = inlet.memory if inlet is not None else self._ffi.NULL
@@ -390,36 +391,15 @@ class Compiled:
         return self._left > 0
 
     def _know(self, written: bytes) -> Address:
-        """The address in ``written``, a struct sockaddr_in or sockaddr_in6."""
+        """The address in ``written``."""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[written] = address = _address(self._family, written)
+        self._known[written] = address = addresses.read(self._family, written)
         return address
 
 
 _new = tuple.__new__
 """of a named tuple, in half of the time that naming its fields takes"""
-
-
-def _address(family: int, written: bytes) -> Address:
-    """As recvfrom gives it."""
-    (port,) = struct.unpack_from("!H", written, 2)
-    if family == socket.AF_INET:
-        return socket.inet_ntoa(written[4:8]), port
-    (flow,), (scope,) = struct.unpack_from("!I", written, 4), struct.unpack_from("=I", written, 24)
-    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-    host = socket.inet_ntop(socket.AF_INET6, written[8:24])
-    return socket.getnameinfo((host, port, flow, scope), numeric)[0], port, flow, scope
-
-
-def _written(family: int, address: Address) -> bytes:
-    """The same as the kernel writes it."""
-    host, port = address[:2]
-    packed = socket.inet_pton(family, host.partition("%")[0])
-    head = struct.pack("=H", family) + struct.pack("!H", port)
-    if family == socket.AF_INET:
-        return head + packed + bytes(8)
-    return head + struct.pack("!I", address[2]) + packed + struct.pack("=I", address[3])
 
 
 def reader(sock: socket.socket, way: str = "auto") -> Reader:

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +16,9 @@
 #include "relay.h"
 
 #define DATAGRAMS MAX_RELAYED
-#define ADDRESS_BYTES 28    /* of struct sockaddr_in6 */
+#define NAME_BYTES 28       /* of struct sockaddr_in6 */
+#define ADDRESS_BYTES 44    /* and ours behind it: addresses.py */
+#define CONTROL_BYTES (CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(struct in6_pktinfo)))
 #define AGE_S 1e-5
 #define MAX_ERRORS 128      /* of earlier sends, each reported once */
 #define PLACES 4096         /* a power of two */
@@ -81,7 +84,7 @@ struct arrivals {
     uint8_t addresses[DATAGRAMS][ADDRESS_BYTES];
     uint8_t data[DATAGRAMS][DATAGRAM_BYTES];
     struct mmsghdr messages[DATAGRAMS];
-    _Alignas(struct cmsghdr) uint8_t stamps[DATAGRAMS][CMSG_SPACE(sizeof(struct timespec))];
+    _Alignas(struct cmsghdr) uint8_t told[DATAGRAMS][CONTROL_BYTES];
     struct iovec vectors[DATAGRAMS];
     struct place place[PLACES];
 };
@@ -101,7 +104,7 @@ void diemcau_arrivals_open(struct arrivals *a, int fd, void *unprotect, void *un
         a->vectors[i] = (struct iovec){a->data[i], DATAGRAM_BYTES};
         a->messages[i].msg_hdr = (struct msghdr){
             .msg_name = a->addresses[i], .msg_iov = &a->vectors[i], .msg_iovlen = 1,
-            .msg_control = a->stamps[i]};
+            .msg_control = a->told[i]};
     }
     *rows = (uint8_t *)a->rows;
     *addresses = a->addresses[0];
@@ -379,22 +382,38 @@ static void relay_all(struct arrivals *a, int count, double now_s) {
 }
 
 /* How long ago the kernel took it from the line. */
-static uint16_t age_of(struct msghdr *message, const struct timespec *now) {
-    struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_TIMESTAMPNS)
-        return 0;
+static uint16_t age_of(const uint8_t *stamp, const struct timespec *now) {
     struct timespec came;
-    memcpy(&came, CMSG_DATA(header), sizeof came);
+    memcpy(&came, stamp, sizeof came);
     double age = ((double)(now->tv_sec - came.tv_sec) +
                   (double)(now->tv_nsec - came.tv_nsec) * 1e-9) / AGE_S;
     return age < 0 ? 0 : age > UINT16_MAX ? UINT16_MAX : (uint16_t)age;
 }
 
+/* What the kernel tells of a datagram: its age, where from and, where it was asked, to which of our addresses. */
+static void read_told(struct msghdr *message, uint8_t *address, struct row *row, const struct timespec *now) {
+    socklen_t size = message->msg_namelen;
+    row->age = 0;
+    row->address_size = size <= NAME_BYTES ? (uint16_t)size : 0;
+    for (struct cmsghdr *told = CMSG_FIRSTHDR(message); told; told = CMSG_NXTHDR(message, told)) {
+        const uint8_t *data = CMSG_DATA(told);
+        if (told->cmsg_level == SOL_SOCKET && told->cmsg_type == SCM_TIMESTAMPNS) {
+            row->age = age_of(data, now);
+        } else if (told->cmsg_level == IPPROTO_IPV6 && told->cmsg_type == IPV6_PKTINFO && row->address_size) {
+            memcpy(address + size, data, sizeof(struct in6_addr));
+            row->address_size = (uint16_t)(size + sizeof(struct in6_addr));
+        } else if (told->cmsg_level == IPPROTO_IP && told->cmsg_type == IP_PKTINFO && row->address_size) {
+            memcpy(address + size, &((const struct in_pktinfo *)data)->ipi_spec_dst, sizeof(struct in_addr));
+            row->address_size = (uint16_t)(size + sizeof(struct in_addr));
+        }
+    }
+}
+
 /* How many have come; 0: none (any more) that somebody has to look at. */
 int diemcau_receive(struct arrivals *a, double now_s) {
     for (int i = 0; i < DATAGRAMS; i++) {
-        a->messages[i].msg_hdr.msg_namelen = ADDRESS_BYTES;
-        a->messages[i].msg_hdr.msg_controllen = sizeof a->stamps[i];
+        a->messages[i].msg_hdr.msg_namelen = NAME_BYTES;
+        a->messages[i].msg_hdr.msg_controllen = sizeof a->told[i];
     }
     int count = -1;
     a->full = 0;
@@ -410,10 +429,8 @@ int diemcau_receive(struct arrivals *a, double now_s) {
     int relays = a->queue && diemcau_has_room(a->ledger), relayed = 0, done = 0;
     for (int i = 0; i < count; i++) {
         struct row *row = &a->rows[i];
-        socklen_t size = a->messages[i].msg_hdr.msg_namelen;
         row->size = (uint16_t)a->messages[i].msg_len;
-        row->address_size = size <= ADDRESS_BYTES ? (uint16_t)size : 0;
-        row->age = age_of(&a->messages[i].msg_hdr, &now);
+        read_told(&a->messages[i].msg_hdr, a->addresses[i], row, &now);
         a->relays[i] = NULL;
         take(a, a->data[i], a->addresses[i], row, &a->relays[i], relays, now_s);
         relayed += row->kind == RELAYED;

@@ -13,13 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.media import flight, native, rtp
+from server.media import addresses, flight, native, rtp
+from server.media.addresses import Address
 from server.media.bursts import Burst, Packet
 from server.media.flight import Flight
 from server.media.srtp import BUFFER_BYTES, PROTECT_ADDRESS, Arena, Srtp
 
-Address = tuple[Any, ...]
-"""what recvfrom gives: (host, port) or (host, port, flow, scope)"""
 SOL_UDP, UDP_SEGMENT = 17, 103
 """of linux/udp.h; the socket module lacks them"""
 MAX_SEGMENTS, MAX_RUN_BYTES = 64, 64000
@@ -145,10 +144,11 @@ class Plain:
         view = self._arena.view
         try:
             if end - start <= segment:
-                self._socket.sendto(view[start:end], address)
+                addresses.send(self._socket, view[start:end], address)
                 return
-            control = [(SOL_UDP, UDP_SEGMENT, _U16.pack(segment))]
-            self._socket.sendmsg([view[start:end]], control, 0, address)
+            to, control = addresses.split(address)
+            control = [*control, (SOL_UDP, UDP_SEGMENT, _U16.pack(segment))]
+            self._socket.sendmsg([view[start:end]], control, 0, to)
         except (BlockingIOError, InterruptedError):  # a full buffer is loss like any other
             self.dropped += -(-(end - start) // segment)
         except OSError:
@@ -208,7 +208,8 @@ class Compiled:
         """The lane as compiled code takes it."""
         ffi = self._ffi
         head = ffi.from_buffer("uint8_t[]", lane.head.data)
-        where = ffi.new("uint8_t[]", self._sockaddr(lane.address))
+        written = addresses.write(self._family, lane.address)
+        where = ffi.new("uint8_t[]", written)
         stream = ffi.new("struct stream *")
         stream.srtp = ffi.cast("void *", lane.srtp.context_address)
         if lane.srtp.seal is not None:
@@ -218,7 +219,7 @@ class Compiled:
         stream.payload_type = lane.payload_type
         stream.number_shift = lane.number & 0xFFFF
         stream.timestamp_shift = lane.timestamp & 0xFFFFFFFF
-        stream.address, stream.address_size = where, len(where)
+        stream.address, stream.address_size = where, len(written)
         if isinstance(lane.flight, flight.Compiled):
             stream.flight = lane.flight.memory
         elif lane.flight is not None:
@@ -241,16 +242,6 @@ class Compiled:
         ]
         burst.prepared = prepared = b"".join(rows), b"".join(burst.payloads)
         return prepared
-
-    def _sockaddr(self, address: Address) -> bytes:
-        """``address`` as struct sockaddr_in or sockaddr_in6."""
-        host, port = address[:2]
-        packed = socket.inet_pton(self._family, host.partition("%")[0])
-        family = struct.pack("=H", self._family) + struct.pack("!H", port)
-        if self._family == socket.AF_INET6:
-            flow, scope = address[2:]
-            return family + struct.pack("!I", flow) + packed + struct.pack("=I", scope)
-        return family + packed + bytes(8)
 
     def flush(self) -> None:
         """Send all that is queued."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from server.media import native, reading, rtcp, rtp
+from server.media import addresses, native, reading, rtcp, rtp
 from server.media.estimator import Compiled
 from server.media.feedback import Feedback
 from server.media.listening import Ear
@@ -48,7 +48,7 @@ def _bound(host: str) -> socket.socket:
     return sock
 
 
-FAMILIES = [("127.0.0.1", "127.0.0.1")]
+FAMILIES = [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")]
 """where we listen, and where it is sent to"""
 if HAS_IPV6:
     FAMILIES += [("::", "127.0.0.1"), ("::", "::1")]
@@ -78,11 +78,12 @@ def test_what_comes_is_read_in_order_cut_where_too_long_and_says_where_from(
     theirs.setblocking(True)
     theirs.settimeout(60)
     for address in {address for _, address in found}:
-        ours.sendto(b"answer", address)
+        addresses.send(ours, b"answer", address)
         assert theirs.recv(100) == b"answer", "the address is one that can be sent to"
     ours.setblocking(True)
     theirs.send(b"?")
-    assert ours.recvfrom(10)[1] == found[0][1], "as the socket itself gives it"
+    given, _ours = addresses.split(found[0][1])
+    assert ours.recvfrom(10)[1] == given, "as the socket itself gives it"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -301,7 +302,7 @@ def test_of_one_peer_as_many_streams_are_taken_as_can_be_looked_for_quickly(
 
 def test_more_addresses_than_there_is_room_for_are_read_as_they_come(way: Way) -> None:
     hosts = [f"10.{i >> 8}.{i & 255}.1" for i in range(4000)]
-    prefix, rest = ("::ffff:", (0, 0)) if len(way.address) == 4 else ("", ())
+    prefix, rest = "::ffff:" if ":" in way.address[0] else "", way.address[2:]
     for host in hosts:
         way.reader.lead((prefix + host, 5, *rest), way.inlet)
     for host in hosts:
@@ -311,18 +312,6 @@ def test_more_addresses_than_there_is_room_for_are_read_as_they_come(way: Way) -
     way.send(_packet(7, 1, [], 96))
     (row,) = [arrival for _, arrival in way.read()]
     assert row is not None and row.kind == reading.MEDIA, "there is room again"
-
-
-def test_addresses_are_written_as_the_kernel_does(
-    sockets: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = sockets
-    _needs_compiled()
-    reader = reading.Compiled(ours)
-    theirs.send(b"who")
-    ((_, address, _),) = reader.read(time.monotonic())
-    (written,) = reader._known
-    assert reading._written(ours.family, address) == written
 
 
 def _plainly(packet: bytes) -> tuple[int, int, int, rtp.Header | None]:
