@@ -16,6 +16,7 @@ from server.media import addresses, reading, rtp, sending
 from server.media.addresses import Address
 from server.media.bursts import Burst, Packet
 from server.media.srtp import Srtp
+from tests.media.built import needs_built
 from tests.media.harness import HAS_IPV6
 
 WAYS = ("plain", "compiled")
@@ -69,6 +70,8 @@ def _burst(sizes: list[int]) -> Burst:
 def test_whoever_asked_one_of_our_addresses_is_answered_from_it(
     everywhere: socket.socket, way: str, offload: bool
 ) -> None:
+    if way == "compiled":
+        needs_built()
     reader = reading.reader(everywhere, way)
     kind = sending.Plain if way == "plain" else sending.Compiled
     sender = kind(everywhere, offload=offload)
@@ -100,6 +103,7 @@ def test_who_asks_two_of_our_addresses_comes_over_two_paths(everywhere: socket.s
 
 @pytest.mark.parametrize("listening", [*LISTENING, "127.0.0.1"])
 def test_an_address_is_written_as_the_kernel_does(listening: str) -> None:
+    needs_built()
     with _bound(listening, blocking=False) as ours:
         reader = reading.Compiled(ours)
         with _asks(ours, "127.0.0.1"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from server.media import bandwidth, messages, native, negotiation, rtcp, rtp
+from server.media import bandwidth, messages, negotiation, rtcp, rtp
 from server.media.estimator import Compiled
 from server.media.feedback import Feedback
 from server.media.ice import IceLite
@@ -21,6 +20,7 @@ from server.media.listening import Ear
 from server.media.peer import Peer, make_certificate
 from server.media.srtp import Srtp
 from server.media.subscription import Receiver
+from tests.media.built import needs_built
 from tests.media.harness import WorkerProcess
 from tests.media.raw import RawPeer
 
@@ -32,8 +32,7 @@ CERTIFICATE, _ = make_certificate()
 
 @pytest.fixture(autouse=True)
 def _compiled() -> None:
-    if native.library() is None and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
+    needs_built()
 
 
 def _session(kind: int) -> Session:

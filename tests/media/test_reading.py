@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -20,20 +19,15 @@ from server.media.feedback import Feedback
 from server.media.listening import Ear
 from server.media.reading import DATAGRAM_BYTES, MAX_BATCH, Arrival, Ids, Reader, Stream
 from server.media.srtp import MAX_SSRCS, Srtp
+from tests.media.built import needs_built
 from tests.media.harness import HAS_IPV6
 
 WAYS = ("plain", "compiled")
 
 
-def _needs_compiled() -> None:
-    """Where there is a compiler, what was not built is a failure."""
-    if native.library() is None and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
-
-
 def _reader(sock: socket.socket, way: str) -> Reader:
     if way == "compiled":
-        _needs_compiled()
+        needs_built()
     return reading.reader(sock, way)
 
 
@@ -140,7 +134,7 @@ class Way:
     """A compiled reader to which a peer has proven itself; ``theirs`` is its socket."""
 
     def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
-        _needs_compiled()
+        needs_built()
         self.reader = reading.Compiled(ours)
         self.ours, self.theirs = ours, theirs
         self.protecting = _srtp(Policy.SSRC_ANY_OUTBOUND)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import socket
 import struct
 import time
@@ -17,11 +16,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.media import feedback, messages, native, reading, rtcp, rtp
+from server.media import feedback, messages, reading, rtcp, rtp
 from server.media.binding import Path
 from server.media.ice import IceLite
 from server.media.peer import MAX_LATE_ANSWERS, Peer, make_certificate
 from server.media.srtp import Srtp
+from tests.media.built import needs_built
 from tests.media.harness import WorkerProcess, eventually
 from tests.media.raw import RawPeer, refusal_is_told
 
@@ -40,8 +40,7 @@ class Ends:
         self.theirs.connect(self.ours.getsockname())
         self.outbound, self.inbound = asyncio.run(self._shake_hands())
         self.ssrcs = count(1)
-        if native.library() is None and shutil.which("cc") is None:
-            pytest.skip("no compiler, so nothing compiled")
+        needs_built()
         self.reader = reading.Compiled(self.ours)
         inlet = self.reader.inlet(self.inbound, "owner")
         assert inlet is not None

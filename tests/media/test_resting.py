@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import selectors
-import shutil
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from server.media import native, resting
+from server.media import resting
 from server.media.reading import MAX_BATCH, Compiled, Plain
 from server.media.resting import OFTEN_S, REST_S, Resting
+from tests.media.built import needs_built
 from tests.media.relayed import PICTURE, Line, packet_of
 
 WAYS = [Plain, Compiled]
@@ -102,8 +102,8 @@ def test_a_flood_is_read_without_a_rest(
     monkeypatch: pytest.MonkeyPatch, read: type[Plain | Compiled]
 ) -> None:
     """More than is read at once within one rest: nobody's media wait for it in a buffer that is full."""
-    if read is Compiled and native.library() is None and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
+    if read is Compiled:
+        needs_built()
     clock = Clock()
     monkeypatch.setattr(resting, "time", clock)
     ours, stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
@@ -136,8 +136,7 @@ LONG_S = 0.1
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """Whose pictures go on by themselves; rests are long enough to be seen."""
-    if native.library() is None and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
+    needs_built()
     monkeypatch.setattr(resting, "REST_S", LONG_S)
     monkeypatch.setattr(resting, "OFTEN_S", 1000.0)
     made = Line()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 from collections.abc import Iterator
 
 import pytest
 from pylibsrtp import Policy, Session
 
-from server.media import flight, native, rtp, sending
+from server.media import flight, rtp, sending
 from server.media.bursts import Burst, Packet, equalise
 from server.media.sending import Lanes
 from server.media.srtp import Srtp
+from tests.media.built import needs_built
 
 KEY = bytes(range(30))
 SSRC, MID = 0x1234ABCD, b"wall7"
@@ -36,8 +36,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 def _make(way: str, sock: socket.socket, *, offload: bool) -> sending.Sender:
     if way == "plain":
         return sending.Plain(sock, offload=offload)
-    if native.library() is None and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
+    needs_built()
     return sending.Compiled(sock, offload=offload)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,6 +9,7 @@ from pylibsrtp import Policy, Session
 
 from server.media import rtp, srtp
 from server.media.srtp import Sealing, Srtp, derive
+from tests.media.built import needs_built
 
 KEY, SALT = bytes(range(1, 33)), bytes(range(101, 113))
 SSRCS = (7, 7 + 512, 0x89ABCDEF)
@@ -23,8 +22,7 @@ PROFILES = {
 
 @pytest.fixture(autouse=True)
 def _can_seal() -> None:
-    if not srtp.can_seal() and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
+    needs_built()
 
 
 def _session(size: int, kind: int) -> Session:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from server.media import native, rtp, uplink
+from server.media import rtp, uplink
 from server.media.limits import Allowance
 from server.media.reading import Ids, Stream
 from server.media.relaying import Relay
 from server.media.uplink import BURST_S, EXCESS_S, MAX_PACKETS_PER_S, Compiled, Limit, Plain, Uplink
+from tests.media.built import needs_built
 from tests.media.camera import Camera, packet, publication
 from tests.media.raw import RawPeer
 from tests.media.relayed import Line
-
-
-def _needs_compiled() -> None:
-    if native.library() is None and shutil.which("cc") is None:
-        pytest.skip("no compiler, so nothing compiled")
-
 
 steps = st.lists(st.tuples(st.sampled_from([0.0, 0.0, 1e-3, 0.05, 3.0]), st.integers(1, 1200)))
 
@@ -32,7 +26,7 @@ steps = st.lists(st.tuples(st.sampled_from([0.0, 0.0, 1e-3, 0.05, 3.0]), st.inte
 def test_compiled_code_admits_what_python_does(
     packets: int, octets: int, coming: list[tuple[float, int]]
 ) -> None:
-    _needs_compiled()
+    needs_built()
     limits = [
         kind(Allowance(packets, packets), Allowance(octets, octets)) for kind in (Plain, Compiled)
     ]
@@ -46,7 +40,7 @@ def test_compiled_code_admits_what_python_does(
 @pytest.mark.parametrize("kind", [Plain, Compiled])
 def test_what_is_refused_counts_for_nothing(kind: Callable[[Allowance, Allowance], Limit]) -> None:
     """It may be asked about again, by who reads it next."""
-    _needs_compiled()
+    needs_built()
     limit = kind(Allowance(1, 2), Allowance(100, 1000))
     assert limit.take(900, 5.0)
     assert [limit.take(900, 5.0) for _ in range(5)] == [False] * 5, "too large"
@@ -58,7 +52,7 @@ def test_what_is_refused_counts_for_nothing(kind: Callable[[Allowance, Allowance
 async def test_what_goes_on_by_itself_and_what_python_reads_is_one_count(
     raw: Callable[[], RawPeer], relayed_first: bool
 ) -> None:
-    _needs_compiled()
+    needs_built()
     line, peer = Line(), raw()
     try:
         found = publication(peer)
