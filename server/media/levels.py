@@ -15,10 +15,12 @@ HOLD_S = 0.8
 """a pause between words does not end speaking"""
 RISE_S = 0.1
 FALL_S = 0.6
+HELD_S = 4.0
+"""so slowly falls what a voice keeps its place by: words and their pauses differ by more than rooms do"""
 DIGITAL_SILENCE = 127
 MUTE_S = 3.0
 """nothing but digital silence for so long: the microphone is off, since even a still room hums"""
-MARGIN_DB = 6.0
+MARGIN_DB = 8.0
 """by so much must another be louder to displace one of the loudest"""
 UNTOLD = SPEAKS_BELOW + MARGIN_DB
 """taken of sound that comes without levels, as encoders send it: it goes before rooms that are silent,
@@ -29,7 +31,7 @@ class Loudness:
     """The steadied level of one source; quick to rise, slow to fall."""
 
     def __init__(self) -> None:
-        self._level = 127.0
+        self._level = self._held = 127.0
         self._at_s: float | None = None
         self._speaks = False
         self._loud_at_s = float("-inf")
@@ -40,8 +42,8 @@ class Loudness:
         """A packet with ``level`` (0 to 127, in -dBov) has come."""
         elapsed_s = min(1.0, now_s - self._at_s) if self._at_s is not None else 0.02
         self._at_s = now_s
-        constant_s = RISE_S if level < self._level else FALL_S
-        self._level += (level - self._level) * (1 - math.exp(-max(elapsed_s, 0.001) / constant_s))
+        self._level = _steadied(self._level, level, elapsed_s, FALL_S)
+        self._held = _steadied(self._held, level, elapsed_s, HELD_S)
         if self._level < SPEAKS_BELOW:
             self._loud_at_s = now_s
         if level < DIGITAL_SILENCE or self._heard_at_s is None:
@@ -60,6 +62,10 @@ class Loudness:
         """The steadied level; silence once packets have stopped for a second."""
         return self._level if self._at_s is not None and now_s - self._at_s < 1.0 else 127.0
 
+    def held_level(self, now_s: float) -> float:
+        """By which it keeps its place among the loudest: how loud it was of late, as long as it speaks."""
+        return self._held if self.speaks(now_s) else self.level(now_s)
+
     def speaks(self, now_s: float) -> bool:
         """Is this source heard now?"""
         level = self.level(now_s)
@@ -68,6 +74,11 @@ class Loudness:
         elif level > SILENT_ABOVE and now_s - self._loud_at_s > HOLD_S:
             self._speaks = False
         return self._speaks
+
+
+def _steadied(steady: float, level: int, elapsed_s: float, fall_s: float) -> float:
+    constant_s = RISE_S if level < steady else fall_s
+    return steady + (level - steady) * (1 - math.exp(-max(elapsed_s, 0.001) / constant_s))
 
 
 def loudest(levels: Mapping[str, float], kept: Sequence[str], count: int) -> list[str]:

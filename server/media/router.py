@@ -249,9 +249,11 @@ class Conference:
                 session.choose(time.monotonic())
 
     def _rank(self, now_s: float) -> None:
-        tracks = {source: self.audio(source) for source in self.desired.floor}
-        self._levels = {s: track.level(now_s) for s, track in tracks.items() if track is not None}
-        self._heard = levels.loudest(self._levels, self._heard[:AUDIO_SLOTS], len(self._levels))
+        found = {source: self.audio(source) for source in self.desired.floor}
+        tracks = {source: track for source, track in found.items() if track is not None}
+        self._levels = {source: track.level(now_s) for source, track in tracks.items()}
+        held = {source: track.held_level(now_s) for source, track in tracks.items()}
+        self._heard = levels.loudest(held, self._heard[:AUDIO_SLOTS], len(held))
 
     def _slots(self, receiver: Receiver) -> dict[str, Track | None]:
         desired = self.desired

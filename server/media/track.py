@@ -72,9 +72,14 @@ class Track:
 
     def level(self, now_s: float) -> float:
         """How loud it is, in -dBov."""
-        if not self.loudness.told and now_s - self.received_at_s < ALIVE_S:
-            return levels.UNTOLD
-        return self.loudness.level(now_s)
+        return levels.UNTOLD if self._untold(now_s) else self.loudness.level(now_s)
+
+    def held_level(self, now_s: float) -> float:
+        """How loud it was of late, while it speaks; see ``Loudness``."""
+        return levels.UNTOLD if self._untold(now_s) else self.loudness.held_level(now_s)
+
+    def _untold(self, now_s: float) -> bool:
+        return not self.loudness.told and now_s - self.received_at_s < ALIVE_S
 
     def want_keyframe(self) -> None:
         """Whoever receives this picture may have lost its way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -322,6 +323,59 @@ def test_the_loudest_stay_unless_clearly_beaten() -> None:
     assert levels.loudest(heard, [], 3) == ["d", "b", "c"]
     assert levels.loudest(heard, ["a", "b", "d"], 3) == ["d", "b", "a"]
     assert levels.place(["x", None, "b"], ["b", "d", "c"]) == ["d", "c", "b"]
+
+
+class Talk:
+    """Rooms that hold the floor; levels by packets of 20 ms, and who is heard, looked at each 200 ms."""
+
+    def __init__(self, rooms: str) -> None:
+        self._rooms = {name: levels.Loudness() for name in rooms}
+        self._randoms = {name: random.Random(name) for name in rooms}
+        self._pause_until = dict.fromkeys(rooms, 0)
+        self._packets = 0
+        self.heard: list[str] = []
+        self.changes = 0
+
+    def go_on(self, seconds: float, **base: float) -> set[str]:
+        """With words as loud as ``base`` (in -dBov) and pauses between them; the others are silent."""
+        for _ in range(round(seconds * 50)):
+            self._packets += 1
+            for name, room in self._rooms.items():
+                room.hear(self._level(name, base.get(name)), self._packets * 0.02)
+            if self._packets % 10 == 0:
+                self._listen(self._packets * 0.02)
+        return set(self.heard[:3])
+
+    def _level(self, name: str, base: float | None) -> int:
+        chance = self._randoms[name]
+        if self._packets > self._pause_until[name] + chance.randrange(60, 200):
+            self._pause_until[name] = self._packets + chance.randrange(5, 25)
+        if base is None or self._packets < self._pause_until[name]:
+            return 70
+        return round(base + chance.gauss(0, 6) + 6 * math.sin(self._packets / 5))
+
+    def _listen(self, now_s: float) -> None:
+        held = {name: room.held_level(now_s) for name, room in self._rooms.items()}
+        heard = levels.loudest(held, self.heard[:3], len(held))
+        self.changes += bool(self.heard) and set(heard[:3]) != set(self.heard[:3])
+        self.heard = heard
+
+
+def test_of_many_who_talk_at_once_the_same_are_heard_through_their_pauses() -> None:
+    talk = Talk("abcdef")
+    talk.go_on(2, a=25, b=25, c=25, d=25, e=25, f=25)
+    talk.changes = 0
+    talk.go_on(50, a=25, b=25, c=25, d=25, e=25, f=25)
+    assert talk.changes <= 2
+
+
+def test_who_falls_silent_gives_way_and_who_is_louder_is_heard_at_once() -> None:
+    talk = Talk("abcd")
+    assert talk.go_on(10, a=25, b=25, c=25) == set("abc")
+    assert talk.go_on(1, a=25, b=25, c=25, d=60) == set("abc"), "d whispers"
+    assert "d" in talk.go_on(2, a=25, b=25, d=25), "c has nothing to say any more"
+    assert talk.go_on(10, a=25, b=25, d=25) == set("abd")
+    assert "c" in talk.go_on(0.6, a=25, b=25, c=8, d=25)
 
 
 def test_keyframes_are_found_by_their_parameter_sets() -> None:
