@@ -40,8 +40,8 @@ const TRUSTED_ASLEEP_MS = 20_000;
 /** A server that does not answer is tried so often, and each time waited for so long. */
 const PROBE_EVERY_MS = 500;
 const PROBE_FOR_MS = 2000;
-/** Longer than a busy server takes for an answer. */
-const HEARD_WITHIN_MS = 4000;
+/** A line that is alive answers about as soon as a new connection does. */
+const HEARD_LATER_MS = 1000;
 const ASK_ANEW_AFTER_MS = 60_000;
 
 /**
@@ -156,14 +156,15 @@ export class Connection {
     this.doubting = true;
     const heard = this.socket.connected ? this.isHeard() : true;
     const first = await answeredFirst(() => this.closed || this.refusal !== null);
-    const lost = !first || !(await heard);
+    const late = wait(HEARD_LATER_MS).then(() => false);
+    const lost = !first || !(await Promise.race([heard, late]));
     this.doubting = false;
     if (lost) this.hurry(Infinity);
   }
 
   /** Whether the server answers over this line. It is told what it knows already. */
   async isHeard() {
-    const told = this.socket.timeout(HEARD_WITHIN_MS);
+    const told = this.socket.timeout(ANSWER_TIMEOUT_MS);
     const payload = { listens: this.toldListens, here: false };
     return told.emitWithAck("media.listen", payload, newKey()).then(() => true, () => false);
   }
