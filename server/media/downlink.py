@@ -125,6 +125,11 @@ class Downlink:
         return self.estimator is not None and not self.estimator.heard
 
     @property
+    def silent(self) -> bool:
+        """Has the receiver told nothing for a while, as over a line that is dead?"""
+        return self.estimator is not None and self.estimator.silent
+
+    @property
     def budget_bps(self) -> int:
         """What may be sent now."""
         known = self.known

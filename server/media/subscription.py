@@ -163,7 +163,7 @@ class Subscriber:
             for mid, choice in self.choices.items()
         }
         self._content = set(reasons.values()) <= {"size"} and not self._waiting
-        if "line" not in reasons.values():
+        if "line" not in reasons.values() or self.downlink.silent:  # what is dead is not narrow
             self._reduced_since_s = None
         elif self._reduced_since_s is None:
             self._reduced_since_s = now_s
