@@ -91,6 +91,8 @@ class Lines:
         self._reported: dict[str, _Reported] = {}
         self._bad: set[str] = set()
         """sessions over whose line something was lost or withheld since their last report"""
+        self._narrow: set[str] = set()
+        """the same: where pictures waited for the line, which loses nothing meanwhile"""
         self._cut: dict[str, tuple[messages.Closed, float]] = {}
         """source → who was cut off for sending too much, and until when that is told"""
 
@@ -110,6 +112,8 @@ class Lines:
         for session, line in message.downlinks.items():
             if line.loss or line.reduced or line.reason == "silence":
                 self._bad.add(session)
+            if line.narrow:
+                self._narrow.add(session)
         self._prune()
 
     def closed(self, message: messages.Closed, now_s: float) -> None:
@@ -133,10 +137,13 @@ class Lines:
             reported = self._reported[session] = _Reported(now_s)
         reported.at_s = now_s
         line = self._downlinks.get(session)
-        if line is not None and line.loss is not None and session not in self._bad:
+        if session in self._narrow:
+            said = msgspec.structs.replace(said, line_freezes=said.freezes)
+        elif line is not None and line.loss is not None and session not in self._bad:
             # To the browser, what was lost on its way to the server is missing as well.
             said = msgspec.structs.replace(said, line_freezes=0)
         self._bad.discard(session)
+        self._narrow.discard(session)
         reported.reports.append(said)
         count, ms = self.freezes.get(grant.own or "", (0, 0))
         self.freezes[grant.own or ""] = (count + said.freezes, ms + said.frozen_ms)
@@ -180,6 +187,7 @@ class Lines:
             height_px=line.height if published.picture else 0,
             reason=EXCESS if line.excess else "",
             silent=not published.alive,
+            reduced=said is not None and said.limited == BANDWIDTH,
             limited=said.limited if said else "none",
         )
 
@@ -219,6 +227,7 @@ class Lines:
         """Only sessions that are; so there are never more than workers allow."""
         standing = self._downlinks.keys() | {p.session for p in self._published.values()}
         self._bad &= standing
+        self._narrow &= standing
         self._reported = {s: told for s, told in self._reported.items() if s in standing}
 
 

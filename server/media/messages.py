@@ -291,6 +291,8 @@ class Downlink(msgspec.Struct, frozen=True):
     delay, loss, remb; or unknown"""
     reduced: bool
     """has it made a picture smaller, for some seconds now?"""
+    narrow: bool
+    """do pictures wait for their turn on it?"""
     slots: dict[str, Slot]
 
 

@@ -309,6 +309,7 @@ class Subscriber:
             loss=downlink.take_loss(),
             reason=known.reason if known is not None else "unknown",
             reduced=self.reduced(now_s),
+            narrow=downlink.narrow,
             slots={
                 mid: messages.Slot(
                     self._flowing_px(mid, now_s),

@@ -11,7 +11,7 @@ GRANTS = {"a": Grant(own="site:a"), "b": Grant(own="site:b"), "desk": Grant(rece
 
 
 def line(holder: str, carries_bps: int | None, *, reduced: bool = True) -> Downlink:
-    return Downlink(holder, 1, carries_bps, carries_bps, 40, 0.0, "growth", reduced, {})
+    return Downlink(holder, 1, carries_bps, carries_bps, 40, 0.0, "growth", reduced, False, {})
 
 
 def test_a_page_is_told_once_and_that_it_is_over() -> None:

@@ -33,7 +33,7 @@ NARROW = {"stage": Slot(180, 720, 150_000, "line")}
 
 
 def down(holder: str, **values: object) -> Downlink:
-    usual = Downlink(holder, 400_000, 600_000, 600_000, 40, 0.02, "delay", False, NARROW)
+    usual = Downlink(holder, 400_000, 600_000, 600_000, 40, 0.02, "delay", False, False, NARROW)
     return msgspec.structs.replace(usual, **values)
 
 
@@ -53,7 +53,7 @@ def test_every_line_is_a_row_with_what_browser_and_worker_know() -> None:
     lines.report(GRANTS["op"], "d-1", "op", SAID, 100.0)
     lines.report(GRANTS["op"], "d-1", "op", SAID, 110.0)
     up, room, display, desk = lines.rows(DERIVED, 111.0)
-    assert up == Row(7, "up", "camera", 1_200_000, 0.04, 80, 720, limited="bandwidth")
+    assert up == Row(7, "up", "camera", 1_200_000, 0.04, 80, 720, reduced=True, limited="bandwidth")
     assert (room.what, room.freezes, room.frozen_ms, room.line_freezes) == ("room", 4, 1800, 1)
     assert (room.height_px, room.worth_px, room.carries_bps) == (180, 720, 600_000)
     assert (display.site, display.what, display.reduced, display.freezes) == (7, "display", True, 0)
@@ -71,6 +71,19 @@ def test_a_line_that_loses_nothing_is_not_blamed_for_what_was_lost_before_the_se
         _, row = lines.rows(DERIVED, second)
         blamed.append(row.line_freezes)
     assert blamed == [1, 2, 2, 3], "what was lost in the beginning; 1 %; nothing; unknown"
+
+
+def test_a_line_on_which_pictures_wait_is_blamed_though_it_loses_nothing() -> None:
+    lines = told()
+    said = msgspec.structs.replace(SAID, line_freezes=0)
+    blamed = []
+    for second, narrow in ((100.0, False), (110.0, True), (120.0, False)):
+        lines.downlinks(messages.Downlinks("c", {"d-1": down("op", loss=0.0, narrow=narrow)}))
+        lines.downlinks(messages.Downlinks("c", {"d-1": down("op", loss=0.0)}))
+        lines.report(GRANTS["op"], "d-1", "op", said, second)
+        _, row = lines.rows(DERIVED, second)
+        blamed.append(row.line_freezes)
+    assert blamed == [0, 2, 2], "both of the second report's"
 
 
 def test_a_line_over_which_nothing_comes_is_told_as_silent() -> None:

@@ -72,7 +72,7 @@ function level(line) {
   if (stands && line.line_freezes) return 1;
   let worst = grade(line.loss ?? 0, line.rtt_ms ?? 0, line.line_freezes, 0);
   if (otherwise(line)) worst = /** @type {0 | 1 | 2 | 3} */ (Math.min(worst, stands ? 2 : 3));
-  return line.reduced || line.limited === "bandwidth" ? Math.min(worst, 2) : worst;
+  return line.reduced ? Math.min(worst, 2) : worst;
 }
 
 /**
