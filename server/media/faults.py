@@ -35,6 +35,10 @@ class Fault(Enum):
     AUDIO_CODEC = 406, N_(
         "Không có dạng tiếng nào máy chủ nhận: cần Opus, bản mô tả SDP chỉ có %(about)s."
     )
+    PAYLOAD_TYPE = 422, N_(
+        "Kiểu tải (payload type) 64 đến 95 lẫn với RTCP khi đi chung đường: hãy dùng 96 đến 127 thay cho "
+        "%(about)s."
+    )
     BUNDLE = 422, N_(
         "Hình và tiếng phải đi chung một đường: a=group:BUNDLE của bản mô tả SDP thiếu phần %(about)s."
     )

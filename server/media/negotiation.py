@@ -40,6 +40,8 @@ UPLINK_EXTENSIONS = (
 )
 _NAMES = {"h264": ("H264", 90000), "vp8": ("VP8", 90000), "opus": ("opus", 48000)}
 """our name and the only clock rate of each (RFC 6184, 8.2.1; RFC 7741, 6.1; RFC 7587, 4.1)"""
+LIKE_RTCP = range(64, 96)
+"""payload types that with a marker look like RTCP's packets on the same path (RFC 5761, 4)"""
 MAX_LAYERS = 4
 AUDIO_SLOTS = 3
 _DIGEST_BYTES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
@@ -139,13 +141,21 @@ def _comparable(algorithm: str, value: str) -> bool:
 
 
 def _choose(section: sdp.Section, *, publishing: bool = False) -> list[sdp.Codec]:
-    """The codecs of a section that can be carried, preferred first."""
+    """The codecs of a section that can be carried, preferred first.
+
+    Raises: InvalidDescription where each has a payload type that cannot be told from RTCP.
+    """
     codecs = [c for c in section.codecs.values() if normal_name(c) is not None]
     if publishing:
         usable = [c for c in codecs if c.format.get("packetization-mode", "0") in ("0", "1")]
     else:
         usable = [c for c in codecs if _fragments(c)]
-    return sorted(usable, key=_preference)
+    told_apart = [c for c in usable if c.payload_type not in LIKE_RTCP]
+    if usable and not told_apart:
+        first = usable[0]
+        about = f"a=rtpmap:{first.payload_type} {first.name}/{first.clock_rate_hz}"
+        raise InvalidDescription(Fault.PAYLOAD_TYPE, about)
+    return sorted(told_apart, key=_preference)
 
 
 def accept_offer(description: sdp.Description, *, publishing: bool) -> list[Line | None]:

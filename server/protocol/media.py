@@ -112,7 +112,7 @@ class SeeLines(MediaRequest, frozen=True, kw_only=True):
     """How the lines are that one may see; result ``{"lines": [{site, way, what, bitrate_bps, loss,
     rtt_ms, height_px, worth_px, carries_bps, reason, silent, reduced, limited, freezes,
     frozen_ms, line_freezes}]}``, ``way`` up or down; freezes are those of the last minute, line_freezes
-    those of them while packets were lost, and of what is silent all the rest is of before.
+    those of them for which this line can be blamed, and of what is silent all the rest is of before.
     """
 
     type = "media.lines"

@@ -360,6 +360,8 @@ def test_an_encoder_may_pack_whole_slices_and_no_player_is_sent_less_than_it_rea
         ("H264/", "H265/", Fault.VIDEO_CODEC, "H265/90000"),
         ("opus/48000/2", "PCMU/8000", Fault.AUDIO_CODEC, "PCMU/8000"),
         ("a=rtpmap:109", "a=x", Fault.AUDIO_CODEC, "m=audio 109"),
+        ("106", "72", Fault.PAYLOAD_TYPE, "a=rtpmap:72 H264/90000"),
+        ("109", "95", Fault.PAYLOAD_TYPE, "a=rtpmap:95 opus/48000"),
         ("BUNDLE v a", "BUNDLE v", Fault.BUNDLE, "m=audio (a=mid:a)"),
         ("a=group", "a=x", Fault.BUNDLE, "m=video (a=mid:v)"),
         ("a=rtcp-mux", "a=x", Fault.RTCP_MUX, "m=video (a=mid:v)"),
