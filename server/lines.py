@@ -24,9 +24,10 @@ MINUTE_REPORTS = 6
 FORGET_S = 30.0
 """a report older than that says nothing of now"""
 CUT_S = 60.0
-"""so long it is told that somebody was cut off"""
-EXCESS = "excess"
-"""reason of a line up: more is sent than one may send (``messages.Closed``)"""
+"""so long it is told that somebody was cut off, or lost"""
+EXCESS, SILENT = "excess", "silent"
+"""why a session ended (``messages.Closed``): more is sent than one may send, which is the reason of a line
+up as well; nothing came any more"""
 BANDWIDTH = "bandwidth"
 """``limited`` of a line up: it is too narrow for the picture"""
 
@@ -94,7 +95,7 @@ class Lines:
         self._narrow: set[str] = set()
         """the same: where pictures waited for the line, which loses nothing meanwhile"""
         self._cut: dict[str, tuple[messages.Closed, float]] = {}
-        """source → who was cut off for sending too much, and until when that is told"""
+        """source → who was cut off for sending too much, or lost, and until when that is told"""
 
     def published(self, message: messages.Published) -> None:
         """What is being published now."""
@@ -118,7 +119,10 @@ class Lines:
 
     def closed(self, message: messages.Closed, now_s: float) -> None:
         """A session has ended by itself."""
-        if message.reason == EXCESS and message.source is not None:
+        follower = self._published.get(message.source or "")
+        if follower is not None and follower.session != message.session:
+            return  # it comes by another session already
+        if message.reason in (EXCESS, SILENT) and message.source is not None:
             self._cut[message.source] = message, now_s + CUT_S
 
     def report(
@@ -165,7 +169,8 @@ class Lines:
             site_id = sites.get(source.removesuffix(":screen"))
             if now_s < until_s and site_id is not None and source not in self._uplinks:
                 what = _sender(source, closed.holder)
-                yield Row(site_id, "up", what, 0, None, None, None, reason=EXCESS, silent=True)
+                reason = closed.reason if closed.reason == EXCESS else ""
+                yield Row(site_id, "up", what, 0, None, None, None, reason=reason, silent=True)
         for session, downlink in self._downlinks.items():
             grant = derived.grants.get(downlink.holder)
             if grant is not None:

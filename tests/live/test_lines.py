@@ -113,6 +113,18 @@ def test_who_sends_too_much_is_told_so_and_a_minute_later_that_it_was_cut_off() 
     assert not [row for row in lines.rows(DERIVED, 161.0) if row.way == "up"]
 
 
+def test_who_was_lost_is_told_as_silent_for_a_minute_more() -> None:
+    """Else the desk would read that this site sends nothing, as one does that means to."""
+    lines = told()
+    lines.closed(messages.Closed("c", "up-0", "op", "site:hue", "silent"), 100.0)
+    lines.published(messages.Published("c", ()))
+    assert not [row for row in lines.rows(DERIVED, 101.0) if row.way == "up"], "it came anew"
+    lines.closed(messages.Closed("c", "up-1", "op", "site:hue", "silent"), 100.0)
+    lost, *_ = lines.rows(DERIVED, 101.0)
+    assert (lost.way, lost.what, lost.reason, lost.silent) == ("up", "camera", "", True)
+    assert not [row for row in lines.rows(DERIVED, 161.0) if row.way == "up"]
+
+
 def test_staff_and_site_are_told_of_a_narrow_uplink_as_long_as_it_is_one() -> None:
     telling = Telling()
     telling.open(1)
