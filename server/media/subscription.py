@@ -98,7 +98,7 @@ class Subscriber:
             output.waiting = self._waiting
             output.unreported = self._unreported
         self._rota = Rota(list(self.outputs.values()), REPORT_S, REPORTS_A_PACKET)
-        self._asks = Asking(sum(line.kind == "video" for line in lines))
+        self._asks = Asking(sum(line.kind == "video" for line in lines), len(lines))
         self._told_greedy_s = float("-inf")
         self._by_ssrc = {output.ssrc: output for output in self.outputs.values()}
         peer.on_rtcp = self._receive_rtcp
@@ -238,7 +238,9 @@ class Subscriber:
             return
         output = self._by_ssrc.get(item.ssrc)
         if isinstance(item, rtcp.Nack):
-            if self._ask(len(item.sequences), now_s) and output is not None:
+            count = len(item.sequences)
+            honest = self._asks.repeat(count, lambda: self.packets, now_s)
+            if self._judge(honest, now_s) and output is not None:
                 output.retransmit(item.sequences[:MAX_NACKED], now_s)
         elif output is None:
             return
@@ -252,9 +254,11 @@ class Subscriber:
         self._shed(now_s)
 
     def _ask(self, units: int, now_s: float) -> bool:
-        """Is it honest that it asks for so much? Else it is told of, and not read until it asks for less:
-        reading is work."""
-        honest = self._asks.take(units, lambda: self.packets, now_s)
+        """Is it honest that it asks for so much?"""
+        return self._judge(self._asks.take(units, now_s), now_s)
+
+    def _judge(self, honest: bool, now_s: float) -> bool:
+        """Who is not is told of, and not read until it asks for less: reading is work."""
         if not honest and now_s - self._told_greedy_s > TOLD_S:
             self._told_greedy_s = now_s
             log.warning("asks too much: holder=%s limit_per_s=%d", self.holder, self._asks.per_s)
