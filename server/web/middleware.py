@@ -89,6 +89,10 @@ _UNPARSABLE = N_("Yêu cầu không hợp lệ.")
 _CROSS_SITE = N_("Biểu mẫu này đến từ một trang khác. Hãy mở lại trang và thử lại.")
 _EXPIRED_FORM = N_("Biểu mẫu đã cũ hoặc trình duyệt chặn cookie. Hãy tải lại trang và thử lại.")
 _METHOD = N_("Trang này không nhận yêu cầu kiểu này.")
+_METHOD_OF_MEDIA = N_(
+    "Địa chỉ này không nhận %(method)s, chỉ nhận %(allowed)s. Nó không phải trang để mở bằng trình duyệt: "
+    "hãy dán vào bộ mã hóa (WHIP) hoặc trình phát (WHEP), cùng với mã truy cập."
+)
 _DATABASE_AWAY = N_(
     "Cơ sở dữ liệu không trả lời. Lệnh mới bị hoãn; những gì đã được xác nhận không mất. "
     "Xem cơ sở dữ liệu còn chạy và đĩa của nó còn chỗ không."
@@ -202,6 +206,9 @@ def _of_http(request: web.Request, error: web.HTTPException) -> DomainError:
         return NotFound(_NO_PAGE)
     if error.status == 413:
         told = Invalid(_TOO_LARGE, most=site_of(request).config.upload_limit_mb)
+    elif isinstance(error, web.HTTPMethodNotAllowed) and request.path.startswith(_BEARER_PATHS):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        told = Invalid(_METHOD_OF_MEDIA, method=error.method, allowed=allowed)
     else:
         told = Invalid(_METHOD if error.status == 405 else _UNPARSABLE)
     told.status = error.status

@@ -17,7 +17,7 @@ from functools import partial
 from aiohttp import web
 
 from server.errors import N_, Conflict, DomainError, Forbidden, Invalid, NotFound
-from server.media.faults import Fault
+from server.media.faults import MAX_ABOUT, Fault
 from server.media.sdp import MAX_BYTES
 from server.people.links import note_use
 from server.permissions import Actor, Permission
@@ -33,6 +33,14 @@ _CREDENTIAL = re.compile(r"^a=ice-(ufrag|pwd):(.*)$", re.MULTILINE)
 _FRAGMENT_LINE = re.compile(r"^a=(?:ice-ufrag:|candidate:|end-of-candidates)", re.MULTILINE)
 _UFRAG, _PWD = (re.compile(rf"[A-Za-z0-9+/]{{{least},256}}") for least in (4, 22))
 """RFC 8839 section 5.4"""
+_NOT_PUBLISHED = N_(
+    "Tham số source=%(about)s không có: để gửi, hãy dùng source=camera (máy quay, cũng là mặc định) hoặc "
+    "source=screen (trình chiếu)."
+)
+_NOT_WATCHED = N_(
+    "Tham số source=%(about)s không có: để xem, hãy dùng source=stage (sân khấu, cũng là mặc định), "
+    "source=screen (trình chiếu) hoặc source=site: và tên ngắn của điểm cầu, chẳng hạn source=site:hue."
+)
 _RESTART_LINES = re.compile(r"^a=(?:ice-ufrag:|ice-pwd:|candidate:|end-of-candidates)")
 
 
@@ -138,7 +146,7 @@ async def publish(request: web.Request) -> web.Response:
     actor = await require_bearer(request, Permission.PUBLISH)
     source = request.query.get("source", "camera")
     if source not in ("camera", "screen"):
-        raise Invalid()
+        raise Invalid(_NOT_PUBLISHED, about=source[:MAX_ABOUT])
     offer = await _body(request, SDP)
     session, answer = await site_of(request).signalling.publish(actor, source, offer)
     await _note_use(request, actor)
@@ -150,7 +158,7 @@ async def watch(request: web.Request) -> web.Response:
     actor = await require_bearer(request, Permission.RECEIVE)
     source = request.query.get("source", "stage")
     if not _WATCHED.fullmatch(source):
-        raise Invalid()
+        raise Invalid(_NOT_WATCHED, about=source[:MAX_ABOUT])
     offer = await _body(request, SDP)
     session, answer = await site_of(request).signalling.watch(actor, source, offer)
     await _note_use(request, actor)

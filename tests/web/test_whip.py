@@ -361,6 +361,27 @@ async def test_options_tell_what_may_be_posted(house: House) -> None:
             assert answer.status == 405 and "POST" in answer.headers["Allow"]
 
 
+async def test_who_sets_up_an_encoder_is_told_what_is_wrong_and_what_to_do(house: House) -> None:
+    encoder = a_token(house, Role.ENCODER, house.cast.hue)
+    viewer = a_token(house, Role.VIEWER)
+
+    async def told(method: str, path: str, token: str, **headers: str) -> tuple[int, str]:
+        sent = bearer(token) | {"Accept": "application/json"} | headers
+        answer, text = await house.browser().raw(method, path, data="v=0", headers=sent)
+        return answer.status, json.loads(text)["message"]
+
+    status, message = await told("POST", "/whip/tap-huan?source=may-quay", encoder)
+    assert status == 400 and "source=may-quay " in message and "source=screen" in message
+    status, message = await told("POST", "/whep/tap-huan?source=site:H%C3%BAe", viewer)
+    assert status == 400 and "source=site:Húe " in message and "source=stage" in message
+    english = {"Accept-Language": "en"}
+    status, message = await told("PUT", "/whip/tap-huan", encoder, **english)
+    assert status == 405 and "PUT" in message and "OPTIONS, POST" in message
+    assert "encoder" in message
+    status, message = await told("POST", "/whip/tap-huan/phien", encoder, **english)
+    assert status == 405 and "DELETE, OPTIONS, PATCH" in message
+
+
 async def test_turn_credentials_are_the_rest_schemes(house: House) -> None:
     site = house.server.app[SITE]
     site.config = house.config.with_(turn_url="turn:turn.example:3478", turn_secret="bí mật")
