@@ -216,7 +216,7 @@ export function announce(text, { assertive = false } = {}) {
 
 /**
  * A passing message at the foot of the page. Wrong ones, and those for Infinity, stay until they are
- * closed.
+ * closed. One that stands there already is not said beside itself: it begins anew.
  * @param {string} text
  * @param {{kind?: "good" | "wrong" | "info", seconds?: number}} [options]
  * @returns {() => void} closes it
@@ -227,7 +227,9 @@ export function toast(text, { kind = "info", seconds = 6 } = {}) {
   element.setAttribute("role", kind === "wrong" ? "alert" : "status");
   const close = () => element.remove();
   find(element, "button").addEventListener("click", close);
-  byId("toasts").append(element);
+  const toasts = byId("toasts");
+  [...toasts.children].find((each) => each.isEqualNode(element))?.remove();
+  toasts.append(element);
   if (kind !== "wrong" && seconds < Infinity) setTimeout(close, seconds * 1000);
   return close;
 }

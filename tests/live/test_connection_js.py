@@ -354,6 +354,27 @@ async def test_who_waits_is_told_and_what_is_written_on_stays(
     assert await box.input_value() == ""
 
 
+async def test_what_two_late_answers_say_alike_is_said_once(venue: Venue, page: Page) -> None:
+    await page.evaluate(STAGE)
+    wrong = page.locator(".toast.wrong")
+    await page.evaluate("""async () => {
+      const { actBy } = await import("/static/js/act.js");
+      const refuse = [];
+      const late = () => new Promise((_, reject) => refuse.push(() => reject(new Error("Không được."))));
+      const act = actBy({ online: true, send: late, outbox: { onLeft() {} } });
+      const acts = ["a", "b"].map((id) => act(document.getElementById(id), "question.ask", {}));
+      for (const each of refuse) each();
+      await Promise.all(acts);
+    }""")
+    assert await wrong.all_inner_texts() == ["Không được."]
+    await page.evaluate("""async () => {
+      const { toast } = await import("/static/js/dom.js");
+      toast("Không được.");
+      toast("Được rồi.", { kind: "wrong" });
+    }""")
+    assert await page.locator(".toast").count() == 3, "another kind, other words"
+
+
 KEEP_MANY = """async () => {
   const { UnsentCommands } = await import("/static/js/unsent.js");
   const unsent = new UnsentCommands("other", "page");
