@@ -193,7 +193,8 @@ document.addEventListener(
 );
 
 /**
- * Show or hide one of the page's banners (`.banner[hidden]`), with a new text if given.
+ * Show or hide one of the page's banners (`.banner[hidden]`), with a new text if given; from then on
+ * one that style would have shown by itself (`awaited`) is as it is told.
  * @param {string} id
  * @param {string | null} text null hides it
  */
@@ -201,6 +202,7 @@ export function setBanner(id, text) {
   const banner = byId(id);
   if (text !== null) fill(banner, { text });
   banner.hidden = text === null;
+  banner.classList.remove("awaited");
 }
 
 /**

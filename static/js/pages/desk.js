@@ -21,7 +21,7 @@ const connection = connect({
   onChange: render,
   onLive: (fact) => wall.hear(fact),
   onStatus: (online, refusal) => {
-    const lost = t("Mất kết nối với máy chủ. Đang tự nối lại; thao tác của bạn được giữ lại và gửi khi nối được.");
+    const lost = t("Chưa nối được với máy chủ. Đang tự nối lại; thao tác của bạn được giữ lại và gửi khi nối được.");
     setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
     if (online) wall.receiver.resume();
   },

@@ -39,7 +39,7 @@ const connection = connect({
     } else if (refusal) receiver.stop();
     lostAt = online ? null : (lostAt ?? formatTime(connection.now()));
     const lost = lostAt
-      ? t("Mất kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt })
+      ? t("Không có kết nối với máy chủ từ %(time)s. Màn hình đang tự nối lại.", { time: lostAt })
       : null;
     setBanner("connection-banner", refusal?.message ?? lost);
   },

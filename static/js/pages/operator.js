@@ -48,7 +48,7 @@ const connection = connect({
       if (online) media.resume();
       else if (refusal) media.stop();
     }
-    const lost = t("Mất kết nối với máy chủ. Thao tác được giữ lại và gửi khi có mạng.");
+    const lost = t("Chưa nối được với máy chủ. Thao tác được giữ lại và gửi khi có mạng.");
     setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
   },
 });

@@ -18,7 +18,7 @@ const connection = connect({
   ...boot,
   onChange: render,
   onStatus: (online, refusal) => {
-    const lost = t("Mất kết nối. Thao tác của bạn được giữ lại và gửi khi có mạng.");
+    const lost = t("Chưa nối được. Thao tác của bạn được giữ lại và gửi khi có mạng.");
     setBanner("connection-banner", online ? null : (refusal?.message ?? lost));
   },
 });
