@@ -270,6 +270,9 @@ test("lines are told in words: the worst of each way, and why", () => {
   assert.deepEqual([small.down, small.downLevel], ["Trang kỹ thuật: tốt, nơi gửi chỉ gửi hình nhỏ", 4]);
   const gone = "Màn hình phòng: vắng từ 16:40 02/06/2023";
   assert.equal(row.presence, `Trang kỹ thuật: từ 08:12 · ${gone}`);
+  const counts = { [row.id]: { operator: 1, display: 0, trainee: 1320, sound: null } };
+  assert.equal(lineRows(sites, [], now, counts)[0].presence, `${row.presence} · Điện thoại đang nối: 1.320`);
+  assert.match(lineRows(sites, [], now, {})[0].presence, /· Điện thoại đang nối: 0$/);
   const [silent] = lineRows(sites, [], null);
   assert.equal(silent.presence, "");
   assert.equal(silent.up, "Không gửi hình và tiếng");

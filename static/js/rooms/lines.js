@@ -159,12 +159,17 @@ function worst(lines, none) {
  * @param {Record<string, Entity>} sites those that are to be shown
  * @param {Line[]} lines
  * @param {number | null} now the server's time; null after the end, when presence means nothing any more
+ * @param {import("./presence.js").Counts} [counts] how many phones are connected
  */
-export function lineRows(sites, lines, now) {
+export function lineRows(sites, lines, now, counts) {
   const rooms = Object.values(sites)
     .filter((site) => site.kind !== "online")
     .sort((a, b) => a.position - b.position || a.id - b.id)
-    .map((site) => ({ id: site.id, name: site.name, presence: now === null ? "" : presenceText(site, now) }));
+    .map((site) => ({
+      id: site.id,
+      name: site.name,
+      presence: now === null ? "" : presenceText(site, now, counts),
+    }));
   const staff = lines.some((line) => line.site === null);
   const rows = staff ? [...rooms, { id: null, name: t("Ban tổ chức"), presence: "" }] : rooms;
   return rows.map(({ id, name, presence }) => {
@@ -214,8 +219,9 @@ export class LinesPanel {
     this.#asking = true;
     try {
       const { lines } = await this.connection.send("media.lines", {});
-      const now = isOver(this.connection.state) ? null : this.connection.now();
-      const rows = lineRows(this.sites(), lines, now);
+      const { state } = this.connection;
+      const now = isOver(state) ? null : this.connection.now();
+      const rows = lineRows(this.sites(), lines, now, state.live?.presence);
       renderList(this.list, "line-template", rows, (row) => row.id, (row) => row);
       this.#waiting_ms = null;
       this.#tellAge();

@@ -1,10 +1,11 @@
 // @ts-check
-/** Since when a room is connected, or gone: its operator's page and its display. */
+/** Who of a room is connected: since when its operator's page and its display are, or gone; how many phones. */
 
-import { formatDate, formatDateTime, formatTime, t } from "../i18n.js";
+import { formatDate, formatDateTime, formatNumber, formatTime, t } from "../i18n.js";
 
 /** @typedef {import("../state.js").Entity} Entity */
 /** @typedef {{since: string, until: string | null} | undefined} Stay until: null while connected */
+/** @typedef {Record<string, {trainee: number}>} Counts by site, of the live fact `presence` */
 
 /**
  * A time of today, else with its day: rooms rehearse the day before.
@@ -27,12 +28,27 @@ function stayText(stay, now) {
 /**
  * @param {Entity} site
  * @param {number} now the server's time
+ * @param {Counts | undefined} counts undefined where this page is not told
  */
-export function presenceText(site, now) {
-  return [
+export function presenceText(site, now, counts) {
+  const stays = [
     `${t("Trang kỹ thuật")}: ${stayText(site.operator, now)}`,
     `${t("Màn hình phòng")}: ${stayText(site.display, now)}`,
-  ].join(" · ");
+  ];
+  const phones = counts ? [phonesText(site, counts[String(site.id)]?.trainee ?? 0)] : [];
+  return [...stays, ...phones].join(" · ");
+}
+
+/**
+ * @param {Entity} site
+ * @param {number} count
+ */
+function phonesText(site, count) {
+  const connected = formatNumber(count);
+  // Who attends alone may sit at a computer as well.
+  return site.kind === "online"
+    ? t("Học viên đang nối: %(connected)s", { connected })
+    : t("Điện thoại đang nối: %(connected)s", { connected });
 }
 
 /**

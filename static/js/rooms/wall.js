@@ -145,7 +145,7 @@ export class Wall {
     return {
       name: site.name,
       facts: joinFacts(facts.filter(Boolean)),
-      presence: open && presenceText(site, now),
+      presence: open && presenceText(site, now, state.live?.presence),
       picture: arriving && !withheld,
       instead: unshown ? t("Trình duyệt này không hiện được") : withheld || gone,
       live: state.conference.stage === source,
@@ -210,7 +210,7 @@ export class Wall {
     if (!site) return;
     fill(menu, {
       name: site.name,
-      presence: presenceText(site, this.connection.now()),
+      presence: presenceText(site, this.connection.now(), state.live?.presence),
       mute: site.muted ? t("Bật tiếng lại") : t("Tắt tiếng"),
     });
     const screen = state.live?.publications?.[`site:${site.slug}:screen`]?.picture;
