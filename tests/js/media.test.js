@@ -6,6 +6,7 @@ globalThis.document = {
   documentElement: { lang: "vi", dataset: {} },
   addEventListener() {},
 };
+globalThis.ResizeObserver = /** @type {any} */ (class {});
 // Pages watch for sleep all their life; this process may end.
 const { setInterval } = globalThis;
 globalThis.addEventListener = () => {};
@@ -17,6 +18,7 @@ const { between, LineWatch, qualityText, reportBetween, totals } = await import(
 const { mediaPlace, unreachableText } = await import("../../static/js/media/reach.js");
 const { Freezes } = await import("../../static/js/media/freezes.js");
 const { Publisher } = await import("../../static/js/media/publish.js");
+const { Receiver } = await import("../../static/js/media/receive.js");
 const { LinesPanel, lineRows } = await import("../../static/js/rooms/lines.js");
 const { lineFigures, publishText, publishTrouble, uplinkLevel } = await import("../../static/js/rooms/uplink.js");
 const { offeringRepeats } = await import("../../static/js/media/codecs.js");
@@ -232,6 +234,20 @@ test("a picture that the line keeps small is tried to be made larger now and the
   assert.deepEqual(limits, []);
   await seconds(5, "bandwidth");
   assert.deepEqual(limits, [[150_000, 499_000, 1_500_000], [150_000, 500_000, 1_500_000]]);
+});
+
+test("a page looks for the server before it mends a line that is silent", () => {
+  /** @type {string[]} */
+  const did = [];
+  const options = { send: async () => {}, onChange() {}, onSilence: () => did.push("looks") };
+  const receiver = new Receiver(/** @type {any} */ (options));
+  receiver.restart = async () => void did.push("mends");
+  const fall = (/** @type {number} */ silent_ms) => receiver.onLine(/** @type {any} */ ({ level: 4, silent_ms }));
+  for (const silent_ms of [0, 1000, 2000, 3000]) fall(silent_ms);
+  assert.deepEqual(did, [], "nothing is expected to come");
+  receiver.slots = { stage: "site:hue" };
+  for (const silent_ms of [0, 1000, 2000, 3000]) fall(silent_ms);
+  assert.deepEqual(did, ["looks", "mends"]);
 });
 
 test("lines are told in words: the worst of each way, and why", () => {

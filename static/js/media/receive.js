@@ -10,8 +10,9 @@ import { canReceiveH264 } from "./codecs.js";
 import { MediaSession } from "./session.js";
 import { Views } from "./views.js";
 
-/** Silence that is mended by an ICE restart. */
+/** Silence that is mended by an ICE restart; a second before, the line that asks for it is looked at. */
 const SILENCE_MS = 3000;
+const DOUBT_MS = 2000;
 const RETRY_VIEWS_MS = 5000;
 
 export class Receiver extends MediaSession {
@@ -225,6 +226,7 @@ export class Receiver extends MediaSession {
       ([mid, source]) => source && this.sends(source, mid.startsWith("audio") ? "sound" : "picture"),
     );
     if (expected && line.silent_ms >= SILENCE_MS) void this.restart();
+    else if (expected && line.silent_ms >= DOUBT_MS) this.onSilence();
     const quiet = !expected && this.connection?.connectionState === "connected";
     super.onLine(quiet ? { ...line, level: 4, silent_ms: 0 } : line);
   }

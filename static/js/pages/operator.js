@@ -192,7 +192,8 @@ function renderFloor(state) {
   byId("replay-actions").hidden = !replay;
   fill(card, { ...text, canAsk: how === "silent" && phase === "live", canWithdraw: how === "waiting" });
   const isAsked = how === "speaking" || how === "unheard";
-  if (before && before !== how && isAsked) announce(text.title, { assertive: true });
+  const isCut = how === "unheard" && before === "speaking"; // it was asked before
+  if (before && before !== how && isAsked) announce(isCut ? text.about : text.title, { assertive: true });
 }
 
 /** @param {State} state */
