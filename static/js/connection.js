@@ -150,9 +150,10 @@ export class Connection {
    * Something else of this page hears nothing from the server. Where it cannot be reached at all,
    * come back as soon as it can: TCP itself would try again only after half a minute or so. Where it can, and
    * only this line is dead (the machine has another address now), nothing else would tell for as long.
+   * @returns {Promise<boolean>} whether this line was lost; then it is being made anew
    */
   async doubt() {
-    if (this.doubting) return;
+    if (this.doubting) return false;
     this.doubting = true;
     const heard = this.socket.connected ? this.isHeard() : true;
     const first = await answeredFirst(() => this.closed || this.refusal !== null);
@@ -160,6 +161,7 @@ export class Connection {
     const lost = !first || !(await Promise.race([heard, late]));
     this.doubting = false;
     if (lost) this.hurry(Infinity);
+    return lost;
   }
 
   /** Whether the server answers over this line. It is told what it knows already. */

@@ -83,7 +83,7 @@ export class MediaSession {
     this.onChange = onChange;
     this.isOnline = isOnline;
     this.onSilence = onSilence;
-    onWake(() => this.#wake());
+    onWake(() => this.distrust());
     addEventListener("pagehide", () => this.#hide());
   }
 
@@ -126,8 +126,11 @@ export class MediaSession {
     }
   }
 
-  /** Whatever the browser still believes: the server may have given this session up. */
-  #wake() {
+  /**
+   * Mend the line as soon as there is one to the server, whatever the browser still believes: this
+   * machine was asleep, or has another address now.
+   */
+  distrust() {
     this.#restarted_ms = -RESTART_EVERY_MS;
     this.#owed = this.connection !== null;
     if (this.isOnline()) this.resume();

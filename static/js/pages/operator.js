@@ -54,7 +54,10 @@ const connection = connect({
 });
 const act = actBy(connection);
 const isOnline = () => connection.online;
-const onSilence = () => void connection.doubt();
+const onSilence = async () => {
+  // What this page sends goes the same way, and its browser would find out seconds later.
+  if (await connection.doubt()) for (const media of [camera, screen, receiver]) media.distrust();
+};
 /** @type {import("../media/session.js").Send} */
 const send = (type, payload) => connection.send(type, payload);
 const camera = new Publisher({
